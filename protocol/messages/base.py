@@ -1,0 +1,120 @@
+"""What a message type is: one row of the registry, and the types that its rows are made of.
+
+A row says everything that is known about one message type on the channels where it travels: who sends it, what its
+content and metadata look like, how many buffers it carries, what answers it, and in which dialects it lives. Schemas,
+strategies, reference pages and vectors are derived from the rows, so nothing is written twice. Two rows may share a
+name when channel or dialect tell them apart (`shutdown_request` to the Hub and to an engine).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import msgspec
+
+from protocol.wire import Frame, Message, Packer
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of every content type. Unknown keys are tolerated, as the documents demand."""
+
+
+class OkContent(Content, tag_field="status", tag="ok", omit_defaults=True):
+    """Base of a successful reply's content: `{"status": "ok", ...}`."""
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of every metadata type, and the type of metadata that nobody reads."""
+
+
+class Empty(Content):
+    """Content `{}`."""
+
+
+class ErrorContent(Content, tag_field="status", tag="error"):
+    """Content of a failed reply: `{"status": "error", "ename", "evalue", "traceback"}`, often with `engine_info`."""
+
+    ename: str
+    evalue: str
+    traceback: list[str]
+    engine_info: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class AbortedContent(Content, tag_field="status", tag="aborted"):
+    """Content of the reply to a request that was aborted before it ran: `{"status": "aborted"}`."""
+
+
+class KeyedContent(Content):
+    """Base of content whose further keys are data: engine ids, message ids.
+
+    The fields of a subclass are the fixed keys. Every other key of the object is read as `entry_type` into `entries`.
+    """
+
+    entry_type: ClassVar[Any]
+    entries: dict[str, Any] = {}
+
+
+class Buffers(NamedTuple):
+    """How many buffers a message carries, and what they hold."""
+
+    minimum: int = 0
+    maximum: int | None = 0
+    holds: str = ""
+
+
+Parent = Literal["request", "empty", "any"]
+
+
+class MessageType(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One row of the registry.
+
+    `content` is one Content type or a tuple of alternatives (ok, error, aborted). `replies` names the types that may
+    answer, none for a one-way message. `errors` says how a refusal looks: in the reply itself (`reply`), as a message
+    of type `hub_error`, or not at all. `names` maps a dialect to the name the type has there, when it differs.
+    `lived` is the range of releases of a withdrawn type, in words.
+    """
+
+    name: str
+    family: str
+    channels: tuple[str, ...]
+    sender: tuple[str, ...]
+    receiver: tuple[str, ...]
+    content: tuple[type[Content], ...]
+    doc: str
+    source: str
+    dialects: tuple[str, ...]
+    metadata: type[Metadata] = Metadata
+    buffers: Buffers = Buffers()
+    replies: tuple[str, ...] = ()
+    errors: tuple[Literal["reply", "hub_error"], ...] = ()
+    parent: Parent = "any"
+    names: Mapping[str, str] = {}
+    lived: str = ""
+
+
+class Reading(NamedTuple):
+    """A message checked against its type: the typed content and metadata beside the message itself."""
+
+    message: Message
+    row: MessageType
+    content: Content
+    metadata: Metadata
+
+
+Decode = Callable[[Frame], Any]
+
+__all__ = [
+    "AbortedContent",
+    "Buffers",
+    "Content",
+    "Decode",
+    "Empty",
+    "ErrorContent",
+    "KeyedContent",
+    "Message",
+    "MessageType",
+    "Metadata",
+    "OkContent",
+    "Packer",
+    "Parent",
+    "Reading",
+]

@@ -1,0 +1,443 @@
+"""Frames to messages and back.
+
+On the wire a message is one ZeroMQ multipart:
+
+    identity* | <IDS|MSG> | signature | header | parent_header | metadata | content | buffer*
+
+The signature is the lowercase hexadecimal HMAC over the dictionaries exactly as sent; identities and buffers are not
+signed. The oldest dialect has no metadata frame. Decoding has two depths: `Codec.open` verifies the signature and
+reads header, parent header and metadata, which is all that a relay needs; `Message.content` is read when asked for,
+so that a signed message with unreadable content can still be forwarded. `protocol.messages.read` goes further and
+checks a message against its type.
+
+Source: IPython commit a2c57acba, docs/source/development/parallel_messages.txt, "Split Sends"; jupyter_client
+messaging.rst, "The Wire Protocol".
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from protocol.errors import FrameName, LocalProtocolError, Problem, ProtocolError, RemoteProtocolError
+
+DELIMITER: Final = b"<IDS|MSG>"
+
+Frame = bytes | memoryview
+Json = dict[str, Any]
+
+#: What reading untrusted bytes may raise inside msgspec; everything else would be our own mistake.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+_UNWRITABLE: Final = (msgspec.MsgspecError, UnicodeEncodeError, RecursionError, TypeError, ValueError, OverflowError)
+
+PARTS: Final[tuple[FrameName, ...]] = ("header", "parent_header", "metadata", "content")
+PARTS_WITHOUT_METADATA: Final[tuple[FrameName, ...]] = ("header", "parent_header", "content")
+
+
+class Packer:
+    """How dictionaries become bytes: `json` (the default everywhere) or `msgpack`.
+
+    `orjson` writes the same bytes on the wire as `json`. `pickle` exists in real connection files and is refused:
+    reading it would run code that the peer chose.
+    """
+
+    def __init__(self, name: str) -> None:
+        library = {"json": msgspec.json, "orjson": msgspec.json, "msgpack": msgspec.msgpack}.get(name)
+        if library is None:
+            why = "reading pickle runs code chosen by the peer" if name == "pickle" else "no such packer"
+            raise LocalProtocolError(
+                Problem("message", "wire.packer-safe", "the packer json, orjson or msgpack", f"{name!r} ({why})")
+            )
+        self.name: Final = name
+        self.encode: Final[Callable[[object], bytes]] = library.Encoder().encode
+        self.decode: Final[Callable[[Frame], Json]] = library.Decoder(dict[str, Any]).decode
+        self.decode_any: Final[Callable[[Frame], Any]] = library.Decoder().decode
+        self._library: Final = library
+
+    def decoder_for(self, kind: Any) -> Callable[[Frame], Any]:
+        """A decoder of this format for one msgspec type."""
+        decode: Callable[[Frame], Any] = self._library.Decoder(kind).decode
+        return decode
+
+    def __repr__(self) -> str:
+        return f"Packer({self.name!r})"
+
+
+class Message:
+    """One message: routing identities, four dictionaries, buffers.
+
+    A message made by `Codec.open` also keeps the frames it came in (`signature` and `parts`), so that a relay can pass
+    them on unchanged. Messages are values: nothing changes one after it was made; `replace` makes another.
+    """
+
+    __slots__ = ("_content", "_metadata", "_packer", "_parent", "buffers", "header", "identities", "parts", "signature")
+
+    def __init__(
+        self,
+        header: Json,
+        *,
+        parent_header: Json | None = None,
+        metadata: object = None,
+        content: object = None,
+        buffers: Sequence[Frame] = (),
+        identities: Sequence[bytes] = (),
+    ) -> None:
+        self.header = header
+        self._parent: Json | None = {} if parent_header is None else parent_header
+        self._metadata: object = {} if metadata is None else metadata
+        self._content: object = {} if content is None else content
+        self.buffers: tuple[Frame, ...] = tuple(buffers)
+        self.identities: tuple[bytes, ...] = tuple(identities)
+        self.signature: Frame | None = None
+        self.parts: tuple[Frame, ...] | None = None
+        self._packer: Packer | None = None
+
+    @property
+    def msg_id(self) -> str:
+        """The identifier that replies name in their parent header."""
+        return self.header["msg_id"]  # type: ignore[no-any-return]
+
+    @property
+    def msg_type(self) -> str:
+        """What the message is; receivers dispatch on it."""
+        return self.header["msg_type"]  # type: ignore[no-any-return]
+
+    @property
+    def parent_header(self) -> Json:
+        """The header of the request that this message answers, or `{}`. Raises RemoteProtocolError."""
+        if self._parent is None:
+            self._parent = self._read(1, "parent_header")
+        return self._parent
+
+    @property
+    def metadata(self) -> Json:
+        """The metadata as a plain dictionary. Raises RemoteProtocolError."""
+        if self._metadata is None:
+            if self.parts is None or len(self.parts) == len(PARTS_WITHOUT_METADATA):
+                self._metadata = {}
+            else:
+                self._metadata = self._read(2, "metadata")
+        return _plain(self._metadata)
+
+    @property
+    def content(self) -> Json:
+        """The content as a plain dictionary, decoded at the first look. Raises RemoteProtocolError."""
+        if self._content is None:
+            self._content = self._read(-1, "content")
+        return _plain(self._content)
+
+    def _read(self, index: int, name: FrameName) -> Json:
+        assert self.parts is not None
+        assert self._packer is not None
+        try:
+            return self._packer.decode(self.parts[index])
+        except UNREADABLE as error:
+            raise RemoteProtocolError(unreadable(name, self.parts[index], self._packer, error)) from None
+
+    def replace(self, **changes: Any) -> "Message":
+        """The same message with some of `header, parent_header, metadata, content, buffers, identities` exchanged.
+
+        The result is unsigned; `Codec.encode` signs it anew. Raises RemoteProtocolError if an unchanged part cannot
+        be read.
+        """
+        fields = {
+            "parent_header": self.parent_header,
+            "metadata": self.metadata,
+            "content": self.content,
+            "buffers": self.buffers,
+            "identities": self.identities,
+        }
+        return Message(changes.pop("header", self.header), **(fields | changes))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both mean the same; the bytes in which they were written do not matter."""
+        if not isinstance(other, Message):
+            return NotImplemented
+        return (
+            self.identities == other.identities
+            and self.header == other.header
+            and self.parent_header == other.parent_header
+            and self.metadata == other.metadata
+            and self.content == other.content
+            and self.buffers == other.buffers
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{self.header.get('msg_type')} {self.header.get('msg_id')}, {len(self.buffers)} buffers>"
+
+
+def _plain(value: object) -> Json:
+    return value if isinstance(value, dict) else msgspec.to_builtins(value)
+
+
+def signer(key: bytes, scheme: str) -> Callable[[bytes], bytes]:
+    """A function from the signed bytes to the signature frame, with the key's share of the hash computed once.
+
+    `scheme` is `hmac-<hash>`, as in connection files. An empty key means no authentication: the frame is empty.
+    """
+    kind, _, digest = scheme.partition("-")
+    if kind != "hmac" or digest not in hashlib.algorithms_available or digest.startswith("shake"):
+        raise LocalProtocolError(Problem("signature", "wire.signature-scheme", "'hmac-<hash>'", repr(scheme)))
+    if not key:
+        return lambda _: b""
+    block = hashlib.new(digest).block_size
+    if len(key) > block:
+        key = hashlib.new(digest, key).digest()
+    key = key.ljust(block, b"\0")
+    inner = hashlib.new(digest, bytes(octet ^ 0x36 for octet in key))
+    outer = hashlib.new(digest, bytes(octet ^ 0x5C for octet in key))
+    copy_inner, copy_outer = inner.copy, outer.copy
+
+    def sign(data: bytes) -> bytes:
+        first = copy_inner()
+        first.update(data)
+        second = copy_outer()
+        second.update(first.digest())
+        return second.hexdigest().encode()
+
+    return sign
+
+
+class ReplayMemory:
+    """The signatures already accepted, the oldest forgotten first once `capacity` is reached.
+
+    A receiver that keeps none answers a captured request as often as somebody sends it again.
+    """
+
+    def __init__(self, capacity: int = 65536) -> None:
+        self.capacity = capacity
+        self._seen: dict[bytes, None] = {}
+
+    def admit(self, signature: bytes) -> bool:
+        """Whether this signature is new; it is not new a second time."""
+        seen = self._seen
+        if signature in seen:
+            return False
+        seen[signature] = None
+        if len(seen) > self.capacity:
+            del seen[next(iter(seen))]
+        return True
+
+
+class Codec:
+    """Encodes and decodes messages for one key, signature scheme and packer.
+
+    `metadata=False` speaks the oldest dialect, whose messages have three dictionaries. `replay` refuses what was
+    accepted before; without a key there is nothing to recognise a message by, so it is not consulted.
+    """
+
+    def __init__(
+        self,
+        key: bytes = b"",
+        *,
+        scheme: str = "hmac-sha256",
+        packer: str = "json",
+        metadata: bool = True,
+        replay: ReplayMemory | None = None,
+    ) -> None:
+        self.key = key
+        self.scheme = scheme
+        self.packer = Packer(packer)
+        self.parts: tuple[FrameName, ...] = PARTS if metadata else PARTS_WITHOUT_METADATA
+        self.replay = replay if key else None
+        self.sign = signer(key, scheme)
+
+    def __repr__(self) -> str:
+        # Never the key: representations end up in logs and reports.
+        return f"<Codec {self.scheme} {self.packer.name} {'signed' if self.key else 'unsigned'}>"
+
+    def encode(self, message: Message) -> list[Frame]:
+        """The frames of a message, signed. Raises LocalProtocolError.
+
+        Buffers are passed through as they are: no byte of them is copied.
+        """
+        encode = self.packer.encode
+        try:
+            if len(self.parts) == 4:
+                parts = [
+                    encode(message.header),
+                    encode(message._parent if message._parent is not None else message.parent_header),
+                    encode(message._metadata if message._metadata is not None else message.metadata),
+                    encode(message._content if message._content is not None else message.content),
+                ]
+            else:
+                parts = [encode(message.header), encode(message.parent_header), encode(message.content)]
+        except _UNWRITABLE:
+            raise LocalProtocolError(*self._unwritable(message)) from None
+        if DELIMITER in message.identities:
+            raise LocalProtocolError(
+                Problem("identities", "wire.delimiter-present", "no identity equal to the delimiter", "the delimiter")
+            )
+        return [*message.identities, DELIMITER, self.sign(b"".join(parts)), *parts, *message.buffers]
+
+    def forward(self, message: Message, identities: Sequence[bytes]) -> list[Frame]:
+        """The frames of a received message under other identities, its signed parts byte for byte as they came."""
+        if message.parts is None or message.signature is None:
+            return self.encode(message.replace(identities=identities))
+        return [*identities, DELIMITER, message.signature, *message.parts, *message.buffers]
+
+    def open(self, frames: Sequence[Frame]) -> Message:
+        """The message in these frames, verified, down to header, parent header and metadata.
+
+        Raises RemoteProtocolError, with every problem found.
+        """
+        message = self.open_header(frames)
+        decode = self.packer.decode
+        parts = message.parts
+        assert parts is not None
+        try:
+            message._parent = decode(parts[1])
+            if len(parts) == 4:
+                message._metadata = decode(parts[2])
+        except UNREADABLE:
+            self.refuse(frames)
+        return message
+
+    def open_header(self, frames: Sequence[Frame]) -> Message:
+        """As `open`, but parent header and metadata stay unread until they are asked for."""
+        try:
+            at = frames.index(DELIMITER)
+        except ValueError:
+            self.refuse(frames)
+        end = at + 2 + len(self.parts)
+        parts = tuple(frames[at + 2 : end])
+        if len(parts) != len(self.parts):
+            self.refuse(frames)
+        signature = frames[at + 1]
+        if self.key and not hmac.compare_digest(self.sign(b"".join(parts)), signature):
+            self.refuse(frames)
+        try:
+            header = self.packer.decode(parts[0])
+        except UNREADABLE:
+            self.refuse(frames)
+        if type(header.get("msg_id")) is not str or type(header.get("msg_type")) is not str:
+            self.refuse(frames)
+        if self.replay is not None and not self.replay.admit(bytes(signature)):
+            raise RemoteProtocolError(
+                Problem("signature", "wire.replay-refused", "a signature not seen before", "one accepted earlier")
+            )
+        message = Message.__new__(Message)
+        message.header = header
+        message._parent = message._metadata = message._content = None
+        message.buffers = tuple(frames[end:])
+        message.identities = tuple(frames[:at]) if at else ()  # type: ignore[arg-type]
+        message.signature = signature
+        message.parts = parts
+        message._packer = self.packer
+        return message
+
+    def refuse(self, frames: Sequence[Frame]) -> NoReturn:
+        """Raise a RemoteProtocolError with every problem of frames that the fast path could not accept."""
+        raise RemoteProtocolError(*self.problems(frames))
+
+    def problems(self, frames: Sequence[Frame]) -> list[Problem]:
+        """Everything that keeps these frames from being a message, down to the metadata; content is not looked at."""
+        try:
+            at = frames.index(DELIMITER)
+        except ValueError:
+            return [
+                Problem(
+                    "delimiter", "wire.delimiter-present", f"a frame {DELIMITER!r}", f"none in {len(frames)} frames"
+                )
+            ]
+        rest = frames[at + 1 :]
+        names: tuple[FrameName, ...] = ("signature", *self.parts)
+        found: list[Problem] = [
+            Problem(name, "wire.all-parts-present", f"a {name} frame", "the message ends before it")
+            for name in names[len(rest) :]
+        ]
+        if not found:
+            found += self._signature_problems(bytes(rest[0]), b"".join(rest[1 : len(names)]))
+        for name, frame in zip(self.parts, rest[1:], strict=False):
+            if name != "content":
+                found += self._part_problems(name, frame)
+        return found
+
+    def _signature_problems(self, signature: bytes, signed: bytes) -> list[Problem]:
+        # The right signature is never part of the text: who sees the report could use it.
+        if not self.key:
+            return []
+        right = self.sign(signed)
+        if hmac.compare_digest(right, signature):
+            return []
+        if not signature:
+            what = "an empty frame"
+        elif signature.lower() == right:
+            what = "uppercase digits"
+        elif len(signature) != len(right):
+            what = f"{len(signature)} bytes"
+        else:
+            what = "another value"
+        expected = f"{len(right)} lowercase hexadecimal digits, the {self.scheme} of the dictionaries"
+        return [Problem("signature", "wire.signature-verified", expected, what)]
+
+    def _part_problems(self, name: FrameName, frame: Frame) -> list[Problem]:
+        try:
+            value = self.packer.decode(frame)
+        except UNREADABLE as error:
+            return [unreadable(name, frame, self.packer, error)]
+        if name != "header":
+            return []
+        return [
+            Problem("header", f"wire.header-{key.replace('_', '-')}", "a string", describe(value, key), f"$.{key}")
+            for key in ("msg_id", "msg_type")
+            if type(value.get(key)) is not str
+        ]
+
+    def _unwritable(self, message: Message) -> list[Problem]:
+        parts: Mapping[FrameName, object] = {
+            "header": message.header,
+            "parent_header": message._parent or {},
+            "metadata": message._metadata or {},
+            "content": message._content or {},
+        }
+        found = []
+        for name, value in parts.items():
+            try:
+                self.packer.encode(value)
+            except _UNWRITABLE as error:
+                found.append(
+                    Problem(name, "wire.parts-readable", f"values that {self.packer.name} can hold", str(error))
+                )
+        return found
+
+
+def unreadable(name: FrameName, frame: Frame, packer: Packer, error: Exception) -> Problem:
+    """The problem of a dictionary frame that the packer could not read as an object with string keys."""
+    try:
+        value = packer.decode_any(frame)
+    except UNREADABLE:
+        what = f"{len(frame)} bytes that are not ({error})" if len(frame) else "an empty frame"
+        return Problem(name, "wire.parts-readable", f"{packer.name}", what)
+    return Problem(name, "wire.parts-are-objects", "an object with string keys", _kind(value), "$")
+
+
+def describe(value: Mapping[str, object], key: str) -> str:
+    """What stands under a key, for an error text."""
+    return _kind(value[key]) if key in value else "nothing"
+
+
+def _kind(value: object) -> str:
+    names: dict[type, str] = {
+        dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer", float: "a number",
+        bytes: "bytes",
+    }  # fmt: skip
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+__all__ = [
+    "DELIMITER",
+    "Codec",
+    "Frame",
+    "Json",
+    "Message",
+    "Packer",
+    "ProtocolError",
+    "ReplayMemory",
+    "signer",
+    "unreadable",
+]
