@@ -18,7 +18,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of every content type. Unknown keys are tolerated, as the documents demand."""
 
 
-class OkContent(Content, tag_field="status", tag="ok", omit_defaults=True):
+class OkContent(Content, frozen=True, kw_only=True, omit_defaults=True, tag_field="status", tag="ok"):
     """Base of a successful reply's content: `{"status": "ok", ...}`."""
 
 
@@ -26,11 +26,11 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of every metadata type, and the type of metadata that nobody reads."""
 
 
-class Empty(Content):
+class Empty(Content, frozen=True):
     """Content `{}`."""
 
 
-class ErrorContent(Content, tag_field="status", tag="error"):
+class ErrorContent(Content, frozen=True, kw_only=True, omit_defaults=True, tag_field="status", tag="error"):
     """Content of a failed reply: `{"status": "error", "ename", "evalue", "traceback"}`, often with `engine_info`."""
 
     ename: str
@@ -39,11 +39,11 @@ class ErrorContent(Content, tag_field="status", tag="error"):
     engine_info: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-class AbortedContent(Content, tag_field="status", tag="aborted"):
+class AbortedContent(Content, frozen=True, tag_field="status", tag="aborted"):
     """Content of the reply to a request that was aborted before it ran: `{"status": "aborted"}`."""
 
 
-class KeyedContent(Content):
+class KeyedContent(Content, frozen=True, kw_only=True, omit_defaults=True):
     """Base of content whose further keys are data: engine ids, message ids.
 
     The fields of a subclass are the fixed keys. Every other key of the object is read as `entry_type` into `entries`.
