@@ -101,5 +101,8 @@ class World(Protocol):
     def every(self, period: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back every `period` while the world is pumped; the result stops it."""
 
+    def listen(self, socket: Socket, callback: Callable[[Observation], None]) -> None:
+        """Hand what arrives on a socket to a callback of the pump, at once, instead of keeping it for `recv`."""
+
     def note(self, observer: str, name: str, **data: object) -> None:
         """Record a fact among the observations."""
