@@ -1,0 +1,36 @@
+"""The command `ippkit`, one module per group of subcommands.
+
+Here stands only the table of commands. A row's module is imported when its command is used, so that
+`ippkit --help` stays fast and a command without its extra does not disturb the others.
+"""
+
+from typing import Final
+
+import click
+
+from conformance.cli.group import Entry, ExitStatus, LazyGroup
+
+COMMANDS: Final = {
+    "test": Entry("conformance.cli.test:test", "Judge an implementation against the protocol."),
+    "explain": Entry("conformance.cli.explain:explain", "Show one requirement: text, source, example, cases."),
+    "requirements": Entry("conformance.cli.requirements:requirements", "List the requirements."),
+    "dialects": Entry("conformance.cli.dialects:dialects", "Show the protocol's dialects side by side."),
+    "channels": Entry("conformance.cli.channels:channels", "Show every channel: sockets, addresses, envelopes."),
+    "schema": Entry("conformance.cli.schema:schema", "Print the JSON Schema of a message type."),
+    "vectors": Entry("conformance.cli.vectors:vectors", "Write or check the language-neutral test vectors."),
+    "coverage": Entry("conformance.cli.coverage:coverage", "Show what became of each sentence of the documents."),
+    "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for frames that the decoder does not handle."),
+}
+
+main = click.version_option(package_name="ippkit", message="%(prog)s %(version)s")(
+    LazyGroup(
+        "ippkit",
+        entries=COMMANDS,
+        help="The conformance kit of the IPython Parallel protocol.",
+        epilog="Exit status: 0 conforms, 1 violations, 3 target or kit not usable, 4 wrong usage, 5 nothing selected, "
+        "6 something demanded stayed undecided or blocked.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+)
+
+__all__ = ["COMMANDS", "Entry", "ExitStatus", "LazyGroup", "main"]

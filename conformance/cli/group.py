@@ -1,0 +1,111 @@
+"""The click group that loads a command when it is used, and turns every known failure into one sentence.
+
+`ippkit --help` is answered from the table alone. A failure that the user can understand (wrong usage, a dead target, a
+file that is not what it should be) is one sentence on stderr and an exit status; a traceback means a defect of the kit.
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import click
+
+from protocol.errors import ProtocolError
+
+
+class ExitStatus(IntEnum):
+    """What the exit status of every `ippkit` command and of the suite says."""
+
+    CONFORMS = 0
+    VIOLATIONS = 1
+    UNUSABLE = 3  # the target or the kit could not be used
+    USAGE = 4
+    NOTHING_SELECTED = 5
+    OPEN = 6  # something demanded stayed undecided or blocked
+    INTERRUPTED = 130  # what shells report for SIGINT
+
+
+class Entry(NamedTuple):
+    """Where a command is defined (`module:attribute`), and what it does in one line."""
+
+    target: str
+    summary: str
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are rows of a table, imported on first use.
+
+    A command's return value is the exit status if it is an integer; None means 0. A command raises click.UsageError
+    for wrong arguments (status 4); ProtocolError and OSError may simply be let through (status 3).
+    """
+
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+        super().__init__(*args, no_args_is_help=False, **kwargs)
+        self.entries = entries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the table's own order, which is that of the help text."""
+        return [*self.entries, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, imported now; None if the table has none."""
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = entry.target.partition(":")
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            raise click.ClickException(f"the command {cmd_name} needs something that is missing: {error}") from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As in click, with the nearest names of the table when there is no such command."""
+        import difflib
+
+        name = args[0]
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            near = difflib.get_close_matches(name, self.entries)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"no such command: {name}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table as the help text shows it; nothing is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self.entries.items()])
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = "ippkit",
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, and end the process with the exit status of the contract; returns only if not `standalone_mode`."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx is not None else prog_name
+            _fail(f"{error.format_message()} (see {where} --help)", ExitStatus.USAGE)
+        except click.ClickException as error:
+            _fail(error.format_message(), ExitStatus.UNUSABLE)
+        except (ProtocolError, OSError) as error:
+            _fail(str(error), ExitStatus.UNUSABLE)
+        except click.Abort:
+            _fail("interrupted", ExitStatus.INTERRUPTED)
+        sys.exit(int(result) if isinstance(result, int) else ExitStatus.CONFORMS)
+
+
+def _fail(text: str, status: ExitStatus) -> None:
+    sentence = " ".join(text.split())
+    click.echo(f"ippkit: {sentence}", err=True)
+    sys.exit(status)
