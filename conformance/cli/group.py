@@ -41,8 +41,8 @@ class LazyGroup(click.Group):
     for wrong arguments (status 4); ProtocolError and OSError may simply be let through (status 3).
     """
 
-    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
-        super().__init__(*args, no_args_is_help=False, **kwargs)
+    def __init__(self, name: str, *, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+        super().__init__(name, no_args_is_help=False, **kwargs)
         self.entries = entries
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -75,7 +75,7 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no such command: {name}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's)
         """The table as the help text shows it; nothing is imported for it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in self.entries.items()])
