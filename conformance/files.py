@@ -43,7 +43,7 @@ def read_connection_file(path: str | os.PathLike[str], kind: type[F]) -> F:
     """
     file = Path(path)
     try:
-        with open(file, "rb", opener=_opener) as stream:  # noqa: PTH123 (Path.open takes no opener)
+        with open(file, "rb", opener=_opener) as stream:
             # The open file is asked, not the path: the path could name another file a moment later.
             found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
