@@ -1,0 +1,357 @@
+"""Target descriptors: a TOML file that says what an implementation is, how it starts, and what it is known to break.
+
+    name = "ipyparallel"                    # shown in reports
+    dialect = "ipyparallel-9"
+    roles = ["controller"]
+    features = ["db", "history"]            # what the target claims beyond the core; see FEATURES
+
+    [version]                               # optional
+    command = ["{python}", "-c", "..."]     # prints the version on its first line
+    accepts = ">=9.2,<10"
+
+    [controller]
+    command = ["{python}", "-m", "...", "--dir", "{dir}"]
+    client_file = "{dir}/security/client.json"
+    engine_file = "{dir}/security/engine.json"
+    ready = "answers"                       # or "files": ready as soon as both files can be read
+    environment = { NAME = "value" }
+
+    [timing]                                # the target's own timers, as the command sets them
+    heartbeat_period_ms = 100
+
+    [[deviation]]                           # one per violation that is known and argued
+    slug = "query.purge-pending-refused"
+    case = "conformance/test_queries.py::*"
+    versions = "<=9.2.0"
+    evidence = "what was sent, what came back"
+    reason = "why it is so, and where it is reported"
+
+Placeholders: `{dir}` the private directory in which the target runs, `{here}` the folder of the descriptor, `{python}`
+this interpreter, `{client_file}`, `{engine_file}`, and every number of `[timing]` by its name, so that no timer is
+written twice. `{{` and `}}` stand for braces. An unknown key, feature or placeholder is an error that names the nearest
+known one: a typo must never quietly weaken a run.
+"""
+
+import difflib
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+import msgspec
+
+from conformance.files import data
+from conformance.targets import versions
+from conformance.targets.errors import DescriptorError
+from protocol import requirements
+from protocol.world import MILLISECOND, SECOND
+
+FOLDER: Final = "fixtures/targets"
+
+Role = Literal["controller"]
+Dialect = Literal["ipython-0.1x", "documented", "ipyparallel-9"]
+
+#: What a controller may have or lack. Cases name these words in `needs`; a target without one is not judged by them.
+FEATURES: Final[Mapping[str, str]] = {
+    "queue": "queue_request and load_request",
+    "results": "result_request",
+    "purge": "purge_request",
+    "db": "db_request with keys and operators",
+    "history": "history_request",
+    "resubmit": "resubmit_request",
+    "dask": "become_dask_request and stop_distributed_request",
+    "shutdown": "shutdown_request to the hub ends the whole controller",
+    "requested-ids": "an engine may ask for its id when it registers",
+    "mux": "the MUX queue",
+    "tasks": "the task queue with dependencies and retries",
+    "control": "the control queue",
+    "iopub": "the IOPub queue",
+    "broadcast": "the broadcast tree",
+    "restore": "started again with the same files after a crash, it goes on with its engines",
+}
+
+_PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_]*)\}")
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every table of a descriptor."""
+
+
+class Version(_Table, frozen=True, kw_only=True):
+    """How the target's version is asked for, and which versions this descriptor is about."""
+
+    command: tuple[str, ...]
+    accepts: str = ""
+
+
+class Controller(_Table, frozen=True, kw_only=True):
+    """How a controller is started, and where it writes its connection files."""
+
+    command: tuple[str, ...]
+    client_file: str
+    engine_file: str
+    ready: Literal["answers", "files"] = "answers"
+    environment: dict[str, str] = {}
+
+
+class Timing(_Table, frozen=True, kw_only=True):
+    """The target's timers and the kit's patience; the unit is part of each name, the properties are nanoseconds.
+
+    The defaults are those of ipyparallel without options.
+    """
+
+    heartbeat_period_ms: int = 3000
+    allowed_misses: int = 10
+    registration_timeout_s: int = 30
+    scheduler_grace_s: float = 5.0
+    reply_deadline_s: float = 10.0
+    start_deadline_s: float = 30.0
+    stop_grace_s: float = 5.0
+
+    @property
+    def heartbeat_period(self) -> int:
+        """Nanoseconds between two pings."""
+        return self.heartbeat_period_ms * MILLISECOND
+
+    @property
+    def heart_failure(self) -> tuple[int, int]:
+        """The window after the last beat, in nanoseconds, in which a silent engine must be declared dead.
+
+        Source: measured on ipyparallel 9.2.0: between (misses + 1) and (misses + 2) periods.
+        """
+        return (self.allowed_misses + 1) * self.heartbeat_period, (self.allowed_misses + 2) * self.heartbeat_period
+
+    @property
+    def registration_timeout(self) -> int:
+        """Nanoseconds after which a registered engine without a heartbeat is forgotten."""
+        return self.registration_timeout_s * SECOND
+
+    @property
+    def scheduler_grace(self) -> int:
+        """Nanoseconds between an engine's death and the EngineError for the tasks it had."""
+        return round(self.scheduler_grace_s * SECOND)
+
+    @property
+    def reply_deadline(self) -> int:
+        """Nanoseconds to wait for a reply before silence counts as a violation."""
+        return round(self.reply_deadline_s * SECOND)
+
+    @property
+    def start_deadline(self) -> int:
+        """Nanoseconds that the target may take until it is ready."""
+        return round(self.start_deadline_s * SECOND)
+
+    @property
+    def stop_grace(self) -> int:
+        """Nanoseconds that the target may take to end by itself before it is killed."""
+        return round(self.stop_grace_s * SECOND)
+
+
+class Deviation(_Table, frozen=True, kw_only=True):
+    """A violation that is known: it does not fail a run unless it is unreviewed or the run is strict."""
+
+    slug: str
+    evidence: str
+    reason: str
+    case: str = "*"
+    versions: str = ""
+    intermittent: bool = False
+    unreviewed: bool = False
+
+    def covers(self, slug: str, case: str, version: str | None) -> bool:
+        """Whether this is about a violation of `slug`, found by the case with this node id, in this version.
+
+        `case` is a pattern with `*` and `?`; it is also compared with the part of the node id after the last `::`,
+        without parameters. A deviation of certain versions does not cover a target whose version is unknown (None).
+        """
+        if slug != self.slug or not _matches(case, self.case):
+            return False
+        return not self.versions or (version is not None and versions.accepts(self.versions, version))
+
+
+class Target(_Table, frozen=True, kw_only=True):
+    """A descriptor, read and checked. `file` is where it was read from."""
+
+    name: str
+    dialect: Dialect
+    roles: tuple[Role, ...]
+    controller: Controller
+    version: Version | None = None
+    features: tuple[str, ...] = ()
+    timing: Timing = Timing()
+    deviations: tuple[Deviation, ...] = msgspec.field(name="deviation", default=())
+    file: str
+
+    def placeholders(self, directory: Path) -> dict[str, str]:
+        """The value of every placeholder for a target that runs in `directory`."""
+        values = {"python": sys.executable, "here": str(Path(self.file).parent), "dir": str(directory)}
+        values |= {name: _plain(value) for name, value in msgspec.structs.asdict(self.timing).items()}
+        for name in ("client_file", "engine_file"):
+            values[name] = expand(getattr(self.controller, name), values)
+        return values
+
+    def deviation(self, slug: str, case: str, version: str | None) -> Deviation | None:
+        """The first known deviation that covers a violation, or None."""
+        return next((known for known in self.deviations if known.covers(slug, case, version)), None)
+
+
+def known() -> list[str]:
+    """The names of the descriptors that the kit brings along."""
+    return sorted(path.stem for path in data(FOLDER).glob("*.toml"))
+
+
+def load(name_or_path: str | Path) -> Target:
+    """The target of this name, or of the descriptor file at this path (which ends in `.toml` or has a folder).
+
+    Raises DescriptorError, in one sentence.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
+        path = Path(name_or_path)
+    else:
+        if text not in known():
+            choice = ", ".join(known()) or "none"
+            raise DescriptorError(
+                f"there is no target {text!r}{_hint(text, known())}; known targets: {choice}; or give the path of a "
+                "descriptor file"
+            )
+        path = data(FOLDER) / f"{text}.toml"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DescriptorError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse(content, path)
+
+
+def parse(content: bytes, path: Path) -> Target:
+    """The target that these bytes describe; `path` is where they stood. Raises DescriptorError, in one sentence."""
+    try:
+        raw = tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        raise DescriptorError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DescriptorError(f"{path}: is not TOML: {error}") from None
+    _check_names(raw, Target, path, "")
+    try:
+        target = msgspec.convert(raw | {"file": str(path.resolve())}, Target)
+    except msgspec.ValidationError as error:
+        sentence, _, where = str(error).partition(" - at ")
+        where = where.strip("`").removeprefix("$.")
+        raise DescriptorError(f"{path}: {where + ': ' if where else ''}{_lower(sentence)}") from None
+    _check_values(target, path)
+    return target
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """A text with its placeholders filled in. Raises KeyError for an unknown one."""
+    return _PLACEHOLDER.sub(lambda found: values[found[1]] if found[1] is not None else found[0][0], text)
+
+
+def _check_names(raw: Mapping[str, Any], table: type[_Table], path: Path, where: str) -> None:
+    # msgspec finds wrong names too, but not the name that was meant.
+    fields = {field.encode_name: field for field in msgspec.structs.fields(table) if field.name != "file"}
+    for key, value in raw.items():
+        place = f"{where}{key}"
+        if key not in fields:
+            kind = "table" if isinstance(value, dict) else "key"
+            allowed = f"; allowed here: {', '.join(fields)}" if not _hint(key, fields) else ""
+            raise DescriptorError(f"{path}: unknown {kind} {place!r}{_hint(key, fields)}{allowed}")
+        for inner in _inner_types(fields[key].type):
+            if get_origin(inner) is Literal:
+                for word in value if isinstance(value, list) else [value]:
+                    if isinstance(word, str):
+                        _check_word(word, get_args(inner), path, place)
+            elif isinstance(inner, type) and issubclass(inner, _Table):
+                entries = enumerate(value) if isinstance(value, list) else [("", value)]
+                for number, entry in entries:
+                    if isinstance(entry, dict):
+                        _check_names(entry, inner, path, f"{place}[{number}]." if number != "" else f"{place}.")
+
+
+def _inner_types(kind: Any) -> Iterable[Any]:
+    if get_origin(kind) is Literal or not get_args(kind):
+        return (kind,)
+    return [inner for part in get_args(kind) for inner in _inner_types(part)]
+
+
+def _check_values(target: Target, path: Path) -> None:
+    def check_rule(rule: str, where: str) -> None:
+        try:
+            versions.parse(rule)
+        except ValueError as error:
+            raise DescriptorError(f"{path}: {where}: {error}") from None
+
+    for feature in target.features:
+        _check_word(feature, FEATURES, path, "features")
+    for name, number in msgspec.structs.asdict(target.timing).items():
+        if number < 0 or (number == 0 and name != "allowed_misses"):
+            raise DescriptorError(f"{path}: timing.{name}: expected a positive number, found {number}")
+    if not target.roles:
+        raise DescriptorError(f"{path}: roles: names no role; allowed: {', '.join(get_args(Role))}")
+    if target.version is not None:
+        _check_command(target, target.version.command, path, "version.command")
+        check_rule(target.version.accepts, "version.accepts")
+    _check_command(target, target.controller.command, path, "controller.command")
+    for index, deviation in enumerate(target.deviations):
+        _check_word(deviation.slug, requirements.load(), path, f"deviation[{index}].slug")
+        check_rule(deviation.versions, f"deviation[{index}].versions")
+        for name in ("evidence", "reason"):
+            if not getattr(deviation, name).strip() and not (name == "reason" and deviation.unreviewed):
+                raise DescriptorError(f"{path}: deviation[{index}].{name}: is empty")
+
+
+def _check_command(target: Target, command: tuple[str, ...], path: Path, where: str) -> None:
+    if not command or not command[0].strip():
+        raise DescriptorError(f"{path}: {where}: is empty")
+    anywhere = Path("dir")
+    for name in ("client_file", "engine_file"):
+        _check_text(getattr(target.controller, name), ("python", "here", "dir", *_timers()), path, f"controller.{name}")
+    values = target.placeholders(anywhere)
+    for text in command:
+        _check_text(text, values, path, where)
+    for name, text in target.controller.environment.items():
+        _check_text(text, values, path, f"controller.environment.{name}")
+
+
+def _check_text(text: str, names: Iterable[str], path: Path, where: str) -> None:
+    known_names = list(names)
+    for found in _PLACEHOLDER.finditer(text):
+        if found[1] is not None and found[1] not in known_names:
+            raise DescriptorError(
+                f"{path}: {where}: unknown placeholder {found[0]}{_hint(found[1], known_names)}"
+                " (write {{ and }} for braces)"
+            )
+
+
+def _check_word(word: str, words: Iterable[str], path: Path, where: str) -> None:
+    choice = list(words)
+    if word not in choice:
+        few = f"; allowed: {', '.join(choice)}" if len(choice) <= 20 else ""
+        raise DescriptorError(f"{path}: {where}: unknown value {word!r}{_hint(word, choice)}{few}")
+
+
+def _timers() -> list[str]:
+    return [field.name for field in msgspec.structs.fields(Timing)]
+
+
+def _hint(word: str, words: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _matches(case: str, pattern: str) -> bool:
+    short = case.rpartition("::")[2].partition("[")[0]
+    # Brackets are literal: node ids of parametrised cases contain them.
+    glob = pattern.replace("[", "[[]")
+    return fnmatchcase(case, glob) or fnmatchcase(short, glob)

@@ -1,0 +1,398 @@
+"""Starts a target in a private directory, waits until it is ready, and takes everything down again.
+
+    with start(load("ipyparallel")) as running:
+        running.client, running.engine      # its connection files
+
+A target runs under `supervisor.py`, in a temporary directory of mode 0700 that is its working directory, its HOME and
+its TMPDIR, with an environment from which everything personal is removed. It is ready when its connection files can be
+read and its hub sends anything at all to a connection_request: whether the answer is right is for the cases to judge.
+It is stopped, and its directory removed, by `stop`, by a failure to start, at the end of the interpreter, and by the
+supervisor when the kit is killed.
+
+POSIX only.
+"""
+
+import atexit
+import contextlib
+import os
+import re
+import select
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import zmq
+
+from conformance.files import read_connection_file
+from conformance.targets import supervisor, versions
+from conformance.targets.descriptor import Target, expand
+from conformance.targets.errors import TargetUnusable
+from protocol.connection import ClientFile, ConnectionFileError, EngineFile, check_pair
+from protocol.wire import Message
+from protocol.world import SECOND
+
+#: Seconds between two looks at files that are not there yet; the end of the process is noticed at once.
+STEP: Final = 0.005
+#: Seconds that a version command may take.
+VERSION_DEADLINE: Final = 60.0
+#: How much of the output an error carries, in bytes.
+TAIL: Final = 4000
+
+#: What a target sees of the kit's own environment; the rest (configuration, credentials, proxies) is withheld.
+INHERITED: Final = (
+    "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV",
+)  # fmt: skip
+
+_KEY: Final = re.compile(r"""((?:exec_)?key["']?\s*[:=]\s*b?["'])([^"']+)(["'])""")
+
+
+class Process:
+    """A command under the supervisor. Nothing is left of it after `stop`, except its directory."""
+
+    def __init__(self, command: list[str], directory: Path, environment: Mapping[str, str], grace: float) -> None:
+        self.directory = directory
+        self.pid = 0
+        self.status: int | None = None
+        self.killed = 0
+        self.failure = ""
+        self._grace = grace
+        self._owner = os.getpid()
+        self._unread = b""
+        script = [sys.executable, "-I", "-S", supervisor.__file__, str(grace), str(directory), *command]
+        self._supervisor = subprocess.Popen(  # noqa: S603 - the command is what the descriptor says
+            script,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(environment),
+            # A keyboard interrupt must reach the kit only, which then stops everything in order.
+            start_new_session=True,
+        )
+        assert self._supervisor.stdout is not None
+        self._events = self._supervisor.stdout.fileno()
+        os.set_blocking(self._events, False)
+        try:
+            while not self.pid and not self.failure:
+                self.wait(1.0)
+        except BaseException:
+            self.stop()
+            raise
+        if self.failure:
+            self.stop()
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether this is the process that started it, and not a fork of that."""
+        return os.getpid() == self._owner
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its first process is there."""
+        self.wait(0.0)
+        return bool(self.pid) and self.status is None and not self.failure
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the next event of the supervisor, at most so long."""
+        if self._supervisor.stdout is None or self._supervisor.stdout.closed:
+            return
+        if not select.select([self._events], [], [], seconds)[0]:
+            return
+        data = os.read(self._events, 4096)
+        if not data:
+            self._supervisor.stdout.close()
+            if self.status is None:
+                self.failure = self.failure or "its supervisor was killed"
+            return
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            word, _, rest = line.decode(errors="replace").partition(" ")
+            if word == "started":
+                self.pid = int(rest)
+            elif word == "failed":
+                self.failure = rest
+            elif word == "exited":
+                self.status = int(rest)
+            elif word == "stopped":
+                self.killed = int(rest)
+
+    def processes(self) -> list[int]:
+        """The ids of the processes of its session that still live (Linux; empty elsewhere)."""
+        return supervisor.family(self.pid) if self.pid else []
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to all of its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def stop(self) -> None:
+        """End every process, with SIGTERM and then SIGKILL, and wait for that. May be called twice.
+
+        Does nothing in a fork of the process that started it: the pipe is shared, the responsibility is not.
+        """
+        if not self.is_owned:
+            return
+        pipe = self._supervisor.stdin
+        if pipe is not None and not pipe.closed:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write(b"stop\n")
+                pipe.flush()
+        deadline = time.monotonic() + self._grace + supervisor.KILL_WAIT + 5.0
+        try:
+            while self._supervisor.poll() is None and time.monotonic() < deadline:
+                self.wait(STEP)
+                if self._supervisor.stdout is None or self._supervisor.stdout.closed:
+                    self._supervisor.wait(max(0.0, deadline - time.monotonic()))
+            self.wait(0.0)
+        except subprocess.TimeoutExpired:
+            pass
+        if self._supervisor.poll() is None:
+            self._supervisor.kill()
+            self._supervisor.wait()
+        for stream in (pipe, self._supervisor.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def output(self, name: str) -> str:
+        """The end of its `stdout` or `stderr`."""
+        try:
+            with (self.directory / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+class Running:
+    """A target that runs: its connection files, its version, and the way to its end."""
+
+    def __init__(self, target: Target, directory: Path, version: str | None) -> None:
+        self.target = target
+        self.directory = directory
+        self.version = version
+        self.client: ClientFile
+        self.engine: EngineFile
+        #: Seconds from the start of the process until it was ready.
+        self.start_seconds = 0.0
+        self._values = target.placeholders(directory)
+        self._secrets: set[str] = set()
+        controller = target.controller
+        extra = {name: expand(text, self._values) for name, text in controller.environment.items()}
+        command = [expand(text, self._values) for text in controller.command]
+        try:
+            self.process = Process(command, directory, environment(directory) | extra, target.timing.stop_grace_s)
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        atexit.register(self.stop)
+
+    @property
+    def client_path(self) -> Path:
+        """Where the file for clients is."""
+        return Path(self._values["client_file"])
+
+    @property
+    def engine_path(self) -> Path:
+        """Where the file for engines is."""
+        return Path(self._values["engine_file"])
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its first process is there."""
+        return self.process.is_running
+
+    @property
+    def status(self) -> int | None:
+        """The exit status of its first process (negative: a signal), or None while it runs."""
+        self.process.wait(0.0)
+        return self.process.status
+
+    def output(self) -> tuple[str, str]:
+        """The end of its stdout and of its stderr, without any key."""
+        return self._redact(self.process.output("stdout")), self._redact(self.process.output("stderr"))
+
+    def unusable(self, sentence: str) -> TargetUnusable:
+        """The error that says so, with the output so far."""
+        stdout, stderr = self.output()
+        return TargetUnusable(
+            f"target {self.target.name}: {self._redact(sentence)}", status=self.status, stdout=stdout, stderr=stderr
+        )
+
+    def stop(self) -> None:
+        """End its processes and remove its directory. May be called twice."""
+        atexit.unregister(self.stop)
+        if not self.process.is_owned:
+            return
+        self.process.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def wait_until_ready(self) -> None:
+        """Wait for the files and, if the descriptor says so, for an answer. Raises TargetUnusable."""
+        started = time.monotonic()
+        deadline = started + self.target.timing.start_deadline / SECOND
+        problem = self._read_files()
+        while problem:
+            self._expect_alive()
+            if time.monotonic() > deadline:
+                raise self._late(f"its connection files are not usable: {problem}")
+            self.process.wait(STEP)
+            problem = self._read_files()
+        if self.target.controller.ready == "answers":
+            self._wait_for_answer(deadline)
+        self.start_seconds = time.monotonic() - started
+
+    def _read_files(self) -> str:
+        """What is wrong with the files; a file that is just being written is wrong for a moment."""
+        try:
+            client = read_connection_file(self.client_path, ClientFile)
+            engine = read_connection_file(self.engine_path, EngineFile)
+            self._secrets |= {client.key, engine.key} - {""}
+            check_pair(client, engine)
+        except ConnectionFileError as error:
+            return str(error)
+        self.client, self.engine = client, engine
+        return ""
+
+    def _wait_for_answer(self, deadline: float) -> None:
+        if self.client.curve_serverkey:
+            # The kit has no CURVE keys of its own; a file is all that can be waited for.
+            return
+        codec = self.client.codec()
+        request = {
+            "msg_id": f"ready_{os.getpid()}", "msg_type": "connection_request", "session": "ready", "username": "kit",
+            "date": "2000-01-01T00:00:00Z", "version": "5.4",
+        }  # fmt: skip
+        with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+            socket.linger = 0
+            socket.connect(self.client.address("registration"))
+            socket.send_multipart(codec.encode(Message(request)))
+            while not socket.poll(20):
+                self._expect_alive()
+                if time.monotonic() > deadline:
+                    address = self.client.address("registration")
+                    raise self._late(f"nothing at {address} answers a connection_request")
+
+    def _expect_alive(self) -> None:
+        if self.is_running:
+            return
+        if self.process.failure:
+            raise self.unusable(f"could not be started: {self.process.failure}")
+        how = describe_status(self.process.status)
+        last = next((line for line in reversed(self.output()[1].splitlines()) if line.strip()), "it printed nothing")
+        raise self.unusable(f"ended {how} before it was ready: {last.strip()}")
+
+    def _late(self, what: str) -> TargetUnusable:
+        return self.unusable(f"was not ready after {self.target.timing.start_deadline_s:g} s: {what}")
+
+    def _redact(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "<key>")
+        return _KEY.sub(r"\1<key>\3", text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start(target: Target) -> Running:
+    """Start a target and wait until it is ready. Raises TargetUnusable; then nothing is left of it."""
+    if os.name != "posix":
+        raise TargetUnusable(f"target {target.name}: targets can be started on Linux and macOS only")
+    version = detect_version(target)
+    # Resolved, because macOS reaches its temporary directory through a link; short, because ipc addresses are limited.
+    directory = Path(tempfile.mkdtemp(prefix="ippkit-")).resolve()
+    running = Running(target, directory, version)
+    try:
+        running.wait_until_ready()
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """The environment of a target: what `INHERITED` names, and every place for personal files inside its directory."""
+    inside = str(directory)
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    personal = {
+        "HOME": inside,
+        "TMPDIR": inside,
+        "IPYTHONDIR": str(directory / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(directory / "jupyter"),
+        "JUPYTER_DATA_DIR": str(directory / "jupyter-data"),
+        "JUPYTER_RUNTIME_DIR": str(directory / "jupyter-runtime"),
+        "XDG_CONFIG_HOME": str(directory / "config"),
+        "XDG_CACHE_HOME": str(directory / "cache"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    # Packages in the user's site directory are code, not configuration; without this they would vanish with HOME.
+    if site.ENABLE_USER_SITE:
+        personal["PYTHONUSERBASE"] = site.getuserbase()
+    return kept | personal
+
+
+def detect_version(target: Target) -> str | None:
+    """The version that the target prints, None if its descriptor does not ask. Raises TargetUnusable.
+
+    A version outside the descriptor's range is refused: its deviations and timers are about other releases.
+    """
+    rule = target.version
+    if rule is None:
+        return None
+    version = _ask_version(target.name, tuple(expand(text, target.placeholders(Path.cwd())) for text in rule.command))
+    try:
+        is_meant = versions.accepts(rule.accepts, version)
+    except ValueError as error:
+        raise TargetUnusable(f"target {target.name}: its version cannot be compared: {error}") from None
+    if not is_meant:
+        raise TargetUnusable(
+            f"target {target.name}: found version {version}, but its descriptor is about {rule.accepts}"
+        )
+    return version
+
+
+@cache
+def _ask_version(name: str, command: tuple[str, ...]) -> str:
+    with tempfile.TemporaryDirectory(prefix="ippkit-") as directory:
+        try:
+            done = subprocess.run(  # noqa: S603 - the command is what the descriptor says
+                command,
+                cwd=directory,
+                env=environment(Path(directory)),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=VERSION_DEADLINE,
+            )
+        except OSError as error:
+            raise TargetUnusable(f"target {name}: {command[0]}: {error.strerror}") from None
+        except subprocess.TimeoutExpired:
+            raise TargetUnusable(f"target {name}: its version command took over {VERSION_DEADLINE:g} s") from None
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode or not lines:
+        errors = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        why = errors[-1] if errors else "it printed nothing"
+        raise TargetUnusable(
+            f"target {name}: its version is not to be had (is it installed?): {why}",
+            status=done.returncode, stdout=done.stdout[-TAIL:], stderr=done.stderr[-TAIL:],
+        )  # fmt: skip
+    return lines[0]
+
+
+def describe_status(status: int | None) -> str:
+    """An exit status in words."""
+    if status is None:
+        return "without a status"
+    return f"with status {status}" if status >= 0 else f"by signal {-status}"
