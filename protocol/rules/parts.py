@@ -1,0 +1,68 @@
+"""Reading the parts of an observed message without ever failing: what is wrong with a part, another rule says."""
+
+from typing import Any
+
+from protocol.errors import ProtocolError
+from protocol.wire import DELIMITER, UNREADABLE, Frame, Message, Packer
+from protocol.world import Observation
+
+_JSON = Packer("json")
+
+
+def is_reply(message: Message) -> bool:
+    """Whether a message on a request channel is an answer, by its name or by its parent."""
+    return message.msg_type.endswith("_reply") or message.msg_type == "hub_error" or bool(parent_of(message))
+
+
+def signature_of(frames: tuple[Frame, ...]) -> bytes:
+    """The signature frame, or b"" where there is none."""
+    if DELIMITER not in frames:
+        return b""
+    at = frames.index(DELIMITER) + 1
+    return bytes(frames[at]) if at < len(frames) else b""
+
+
+def claimed_id(frames: tuple[Frame, ...]) -> str | None:
+    """The msg_id that frames claim to have, whoever made them; None if they claim none."""
+    at = frames.index(DELIMITER) + 2 if DELIMITER in frames else 0
+    for frame in frames[at : at + 2]:
+        try:
+            header = _JSON.decode(frame)
+        except UNREADABLE:
+            continue
+        if isinstance(header.get("msg_id"), str):
+            return str(header["msg_id"])
+    return None
+
+
+def parent_of(message: Message) -> dict[str, Any]:
+    """The parent header, or {} if it cannot be read."""
+    try:
+        return message.parent_header
+    except ProtocolError:
+        return {}
+
+
+def content_of(message: Message) -> dict[str, Any]:
+    """The content, or {} if it cannot be read: what is wrong with it is judged by another rule."""
+    try:
+        return message.content
+    except ProtocolError:
+        return {}
+
+
+def content_seen(seen: Observation) -> dict[str, Any]:
+    """The content of an observation, or {} if it holds no readable message."""
+    return {} if seen.message is None else content_of(seen.message)
+
+
+def whole(value: object) -> int | None:
+    """A value that is an integer and no boolean, or None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def text_list(value: object) -> list[str]:
+    """The strings of a list; a lone string counts as a list of one, anything else as none."""
+    if isinstance(value, str):
+        return [value]
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
