@@ -14,14 +14,14 @@ Source: IPython commit a2c57acba, docs/source/development/parallel_messages.txt,
 messaging.rst, "The Wire Protocol".
 """
 
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping, Sequence
+from hmac import compare_digest
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from protocol.errors import FrameName, LocalProtocolError, Problem, ProtocolError, RemoteProtocolError
+from protocol.signature import ReplayMemory, signer
 
 DELIMITER: Final = b"<IDS|MSG>"
 
@@ -34,6 +34,10 @@ _UNWRITABLE: Final = (msgspec.MsgspecError, UnicodeEncodeError, RecursionError, 
 
 PARTS: Final[tuple[FrameName, ...]] = ("header", "parent_header", "metadata", "content")
 PARTS_WITHOUT_METADATA: Final[tuple[FrameName, ...]] = ("header", "parent_header", "content")
+
+#: The first byte of an object in each format: a check of one byte tells a dictionary from everything else.
+_JSON_OBJECTS: Final = frozenset(b"{")
+_MSGPACK_OBJECTS: Final = frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
 
 
 class Packer:
@@ -54,6 +58,9 @@ class Packer:
         self.encode: Final[Callable[[object], bytes]] = library.Encoder().encode
         self.decode: Final[Callable[[Frame], Json]] = library.Decoder(dict[str, Any]).decode
         self.decode_any: Final[Callable[[Frame], Any]] = library.Decoder().decode
+        #: An empty dictionary in this format, so that the commonest part of all need not be decoded.
+        self.empty: Final[bytes] = self.encode({})
+        self.object_starts: Final = _MSGPACK_OBJECTS if name == "msgpack" else _JSON_OBJECTS
         self._library: Final = library
 
     def decoder_for(self, kind: Any) -> Callable[[Frame], Any]:
@@ -174,55 +181,6 @@ def _plain(value: object) -> Json:
     return value if isinstance(value, dict) else msgspec.to_builtins(value)
 
 
-def signer(key: bytes, scheme: str) -> Callable[[bytes], bytes]:
-    """A function from the signed bytes to the signature frame, with the key's share of the hash computed once.
-
-    `scheme` is `hmac-<hash>`, as in connection files. An empty key means no authentication: the frame is empty.
-    """
-    kind, _, digest = scheme.partition("-")
-    if kind != "hmac" or digest not in hashlib.algorithms_available or digest.startswith("shake"):
-        raise LocalProtocolError(Problem("signature", "wire.signature-scheme", "'hmac-<hash>'", repr(scheme)))
-    if not key:
-        return lambda _: b""
-    block = hashlib.new(digest).block_size
-    if len(key) > block:
-        key = hashlib.new(digest, key).digest()
-    key = key.ljust(block, b"\0")
-    inner = hashlib.new(digest, bytes(octet ^ 0x36 for octet in key))
-    outer = hashlib.new(digest, bytes(octet ^ 0x5C for octet in key))
-    copy_inner, copy_outer = inner.copy, outer.copy
-
-    def sign(data: bytes) -> bytes:
-        first = copy_inner()
-        first.update(data)
-        second = copy_outer()
-        second.update(first.digest())
-        return second.hexdigest().encode()
-
-    return sign
-
-
-class ReplayMemory:
-    """The signatures already accepted, the oldest forgotten first once `capacity` is reached.
-
-    A receiver that keeps none answers a captured request as often as somebody sends it again.
-    """
-
-    def __init__(self, capacity: int = 65536) -> None:
-        self.capacity = capacity
-        self._seen: dict[bytes, None] = {}
-
-    def admit(self, signature: bytes) -> bool:
-        """Whether this signature is new; it is not new a second time."""
-        seen = self._seen
-        if signature in seen:
-            return False
-        seen[signature] = None
-        if len(seen) > self.capacity:
-            del seen[next(iter(seen))]
-        return True
-
-
 class Codec:
     """Encodes and decodes messages for one key, signature scheme and packer.
 
@@ -245,39 +203,56 @@ class Codec:
         self.parts: tuple[FrameName, ...] = PARTS if metadata else PARTS_WITHOUT_METADATA
         self.replay = replay if key else None
         self.sign = signer(key, scheme)
+        self._count = len(self.parts)
+        self._has_metadata = metadata
 
     def __repr__(self) -> str:
         # Never the key: representations end up in logs and reports.
         return f"<Codec {self.scheme} {self.packer.name} {'signed' if self.key else 'unsigned'}>"
 
     def encode(self, message: Message) -> list[Frame]:
-        """The frames of a message, signed. Raises LocalProtocolError.
+        """The frames of a message, signed. Raises LocalProtocolError for what every peer would refuse.
 
-        Buffers are passed through as they are: no byte of them is copied.
+        Buffers are passed through as they are: no byte of them is copied. The oldest dialect has no place for
+        metadata and leaves it out.
         """
-        encode = self.packer.encode
+        packer = self.packer
+        encode = packer.encode
+        header, identities, buffers = message.header, message.identities, message.buffers
         try:
-            if len(self.parts) == 4:
-                parts = [
-                    encode(message.header),
-                    encode(message._parent if message._parent is not None else message.parent_header),
-                    encode(message._metadata if message._metadata is not None else message.metadata),
-                    encode(message._content if message._content is not None else message.content),
-                ]
+            first = encode(header)
+            parent = encode(message._parent if message._parent is not None else message.parent_header)
+            content = encode(message._content if message._content is not None else message.content)
+            if self._has_metadata:
+                metadata = encode(message._metadata if message._metadata is not None else message.metadata)
+                parts = [first, parent, metadata, content]
             else:
-                parts = [encode(message.header), encode(message.parent_header), encode(message.content)]
+                metadata = content
+                parts = [first, parent, content]
         except _UNWRITABLE:
-            raise LocalProtocolError(*self._unwritable(message)) from None
-        if DELIMITER in message.identities:
-            raise LocalProtocolError(
-                Problem("identities", "wire.delimiter-present", "no identity equal to the delimiter", "the delimiter")
-            )
-        return [*message.identities, DELIMITER, self.sign(b"".join(parts)), *parts, *message.buffers]
+            raise LocalProtocolError(*self._mistakes(message)) from None
+        objects = packer.object_starts
+        if not (
+            isinstance(header, dict)
+            and type(header.get("msg_id")) is str
+            and type(header.get("msg_type")) is str
+            and parent[0] in objects
+            and metadata[0] in objects
+            and content[0] in objects
+            and DELIMITER not in identities
+        ):
+            raise LocalProtocolError(*self._mistakes(message))
+        for buffer in buffers:
+            if type(buffer) is not bytes and not memoryview(buffer).contiguous:
+                raise LocalProtocolError(*self._mistakes(message))
+        return [*identities, DELIMITER, self.sign(b"".join(parts)), *parts, *buffers]
 
     def forward(self, message: Message, identities: Sequence[bytes]) -> list[Frame]:
         """The frames of a received message under other identities, its signed parts byte for byte as they came."""
         if message.parts is None or message.signature is None:
             return self.encode(message.replace(identities=identities))
+        if DELIMITER in identities:
+            raise LocalProtocolError(_DELIMITER_AS_IDENTITY)
         return [*identities, DELIMITER, message.signature, *message.parts, *message.buffers]
 
     def open(self, frames: Sequence[Frame]) -> Message:
@@ -303,15 +278,17 @@ class Codec:
             at = frames.index(DELIMITER)
         except ValueError:
             self.refuse(frames)
-        end = at + 2 + len(self.parts)
-        parts = tuple(frames[at + 2 : end])
-        if len(parts) != len(self.parts):
+        start = at + 2
+        end = start + self._count
+        parts = tuple(frames[start:end])
+        if len(parts) != self._count:
             self.refuse(frames)
         signature = frames[at + 1]
-        if self.key and not hmac.compare_digest(self.sign(b"".join(parts)), signature):
+        packer = self.packer
+        if self.key and not compare_digest(self.sign(b"".join(parts)), signature):
             self.refuse(frames)
         try:
-            header = self.packer.decode(parts[0])
+            header = packer.decode(parts[0])
         except UNREADABLE:
             self.refuse(frames)
         if type(header.get("msg_id")) is not str or type(header.get("msg_type")) is not str:
@@ -320,14 +297,20 @@ class Codec:
             raise RemoteProtocolError(
                 Problem("signature", "wire.replay-refused", "a signature not seen before", "one accepted earlier")
             )
-        message = Message.__new__(Message)
+        message = _new(Message)
         message.header = header
         message._parent = message._metadata = message._content = None
         message.buffers = tuple(frames[end:])
-        message.identities = tuple(frames[:at]) if at else ()  # type: ignore[arg-type]
+        if not at:
+            message.identities = ()
+        elif type(frames[at]) is bytes:
+            message.identities = tuple(frames[:at])  # type: ignore[arg-type]
+        else:
+            # Identities are looked up in tables and sent back later, when the frames of a receiver may be gone.
+            message.identities = tuple(map(bytes, frames[:at]))
         message.signature = signature
         message.parts = parts
-        message._packer = self.packer
+        message._packer = packer
         return message
 
     def refuse(self, frames: Sequence[Frame]) -> NoReturn:
@@ -362,7 +345,7 @@ class Codec:
         if not self.key:
             return []
         right = self.sign(signed)
-        if hmac.compare_digest(right, signature):
+        if compare_digest(right, signature):
             return []
         if not signature:
             what = "an empty frame"
@@ -380,30 +363,50 @@ class Codec:
             value = self.packer.decode(frame)
         except UNREADABLE as error:
             return [unreadable(name, frame, self.packer, error)]
-        if name != "header":
-            return []
-        return [
-            Problem("header", f"wire.header-{key.replace('_', '-')}", "a string", describe(value, key), f"$.{key}")
-            for key in ("msg_id", "msg_type")
-            if type(value.get(key)) is not str
-        ]
+        return _header_problems(value) if name == "header" else []
 
-    def _unwritable(self, message: Message) -> list[Problem]:
-        parts: Mapping[FrameName, object] = {
+    def _mistakes(self, message: Message) -> list[Problem]:
+        """Everything that keeps a message of ours from being sent."""
+        parts: dict[FrameName, object] = {
             "header": message.header,
-            "parent_header": message._parent or {},
-            "metadata": message._metadata or {},
-            "content": message._content or {},
+            "parent_header": {} if message._parent is None else message._parent,
+            "metadata": {} if message._metadata is None else message._metadata,
+            "content": {} if message._content is None else message._content,
         }
-        found = []
-        for name, value in parts.items():
+        found: list[Problem] = []
+        for name in self.parts:
             try:
-                self.packer.encode(value)
+                written = self.packer.encode(parts[name])
             except _UNWRITABLE as error:
-                found.append(
-                    Problem(name, "wire.parts-readable", f"values that {self.packer.name} can hold", str(error))
-                )
+                found.append(Problem(name, "wire.parts-readable", f"values that {self.packer.name} holds", str(error)))
+                continue
+            if written[0] not in self.packer.object_starts:
+                found.append(Problem(name, "wire.parts-are-objects", "a dictionary", _kind(parts[name]), "$"))
+            elif name == "header":
+                found += _header_problems(message.header)
+        if DELIMITER in message.identities:
+            found.append(_DELIMITER_AS_IDENTITY)
+        found += [
+            Problem("buffers", "wire.buffers-are-bytes", "bytes in a row", "memory with gaps", f"[{index}]")
+            for index, buffer in enumerate(message.buffers)
+            if not memoryview(buffer).contiguous
+        ]
         return found
+
+
+_new = object.__new__
+
+_DELIMITER_AS_IDENTITY: Final = Problem(
+    "identities", "wire.delimiter-present", "no identity equal to the delimiter", "the delimiter"
+)
+
+
+def _header_problems(header: Json) -> list[Problem]:
+    return [
+        Problem("header", f"wire.header-{key.replace('_', '-')}", "a string", describe(header, key), f"$.{key}")
+        for key in ("msg_id", "msg_type")
+        if type(header.get(key)) is not str
+    ]
 
 
 def unreadable(name: FrameName, frame: Frame, packer: Packer, error: Exception) -> Problem:
@@ -413,7 +416,8 @@ def unreadable(name: FrameName, frame: Frame, packer: Packer, error: Exception) 
     except UNREADABLE:
         what = f"{len(frame)} bytes that are not ({error})" if len(frame) else "an empty frame"
         return Problem(name, "wire.parts-readable", f"{packer.name}", what)
-    return Problem(name, "wire.parts-are-objects", "an object with string keys", _kind(value), "$")
+    what = "a map with other keys" if isinstance(value, dict) else _kind(value)
+    return Problem(name, "wire.parts-are-objects", "an object with string keys", what, "$")
 
 
 def describe(value: Mapping[str, object], key: str) -> str:

@@ -7,11 +7,18 @@ name when channel or dialect tell them apart (`shutdown_request` to the Hub and 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 
 from protocol.wire import Frame, Message, Packer
+
+#: The three dialects, and the ranges of them in which rows live.
+OLD: Final = "ipython-0.1x"
+DOCUMENTED: Final = "documented"
+NINE: Final = "ipyparallel-9"
+ALL: Final = (OLD, DOCUMENTED, NINE)
+MODERN: Final = (DOCUMENTED, NINE)
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -47,10 +54,16 @@ class KeyedContent(Content, frozen=True, kw_only=True, omit_defaults=True):
     """Base of content whose further keys are data: engine ids, message ids.
 
     The fields of a subclass are the fixed keys. Every other key of the object is read as `entry_type` into `entries`.
+    On the wire the entries stand beside the fixed keys: `plain` gives that form, and what sends a message uses it.
     """
 
     entry_type: ClassVar[Any]
     entries: dict[str, Any] = {}
+
+    def plain(self) -> dict[str, Any]:
+        """The dictionary as it travels, fixed keys first."""
+        fixed: dict[str, Any] = msgspec.to_builtins(self)
+        return {**fixed, **fixed.pop("entries", {})}
 
 
 class Buffers(NamedTuple):
@@ -67,10 +80,17 @@ Parent = Literal["request", "empty", "any"]
 class MessageType(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One row of the registry.
 
-    `content` is one Content type or a tuple of alternatives (ok, error, aborted). `replies` names the types that may
-    answer, none for a one-way message. `errors` says how a refusal looks: in the reply itself (`reply`), as a message
-    of type `hub_error`, or not at all. `names` maps a dialect to the name the type has there, when it differs.
-    `lived` is the range of releases of a withdrawn type, in words.
+    `content` is one Content type or a tuple of alternatives (ok, error, aborted): what names its `status` in a tag is
+    told apart by it, the others are tried in order. `replies` names the types that may answer, none for a one-way
+    message. `errors` says how a refusal looks: in the reply itself (`reply`), as a message of type `hub_error`, or not
+    at all. `names` maps a dialect to the name the type has there, when it differs. `lived` is the range of releases of
+    a type that is not in today's, in words.
+
+    `metadata_in` is the frame in which the fields of `metadata` travel: the oldest dialect has no metadata frame and
+    keeps them in the header. A row with `framing="raw"` is a bare ZeroMQ message without delimiter, signature or
+    dictionaries (heartbeats): its name is ours, it cannot be read as an envelope, and `raw_example` shows its frames.
+
+    The `example` fields are what example messages are made of, deterministic and valid.
     """
 
     name: str
@@ -83,12 +103,32 @@ class MessageType(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     source: str
     dialects: tuple[str, ...]
     metadata: type[Metadata] = Metadata
+    metadata_in: Literal["metadata", "header"] = "metadata"
     buffers: Buffers = Buffers()
     replies: tuple[str, ...] = ()
     errors: tuple[Literal["reply", "hub_error"], ...] = ()
     parent: Parent = "any"
     names: Mapping[str, str] = {}
     lived: str = ""
+    framing: Literal["envelope", "raw"] = "envelope"
+    example: Mapping[str, Any] = {}
+    example_metadata: Mapping[str, Any] = {}
+    example_buffers: tuple[bytes, ...] = ()
+    raw_example: tuple[bytes, ...] = ()
+
+    def name_in(self, dialect: str) -> str:
+        """What the type is called in a dialect."""
+        return self.names.get(dialect, self.name)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether this is a bare ZeroMQ message that has no envelope."""
+        return self.framing == "raw"
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Every name the type has in one of its dialects, the present one first."""
+        return tuple(dict.fromkeys((self.name, *self.names.values())))
 
 
 class Reading(NamedTuple):
@@ -103,6 +143,11 @@ class Reading(NamedTuple):
 Decode = Callable[[Frame], Any]
 
 __all__ = [
+    "ALL",
+    "DOCUMENTED",
+    "MODERN",
+    "NINE",
+    "OLD",
     "AbortedContent",
     "Buffers",
     "Content",

@@ -1,0 +1,271 @@
+"""Checking a message against its type: quickly when it is right, completely when it is not.
+
+The fast path converts the decoded dictionaries straight into the row's types. When that fails, the message is looked
+at again with the JSON Schemas derived from the same types, which find every problem and not only the first, and each
+is reported with its frame and its path. Whatever bytes arrive, nothing but a ProtocolError leaves this module.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from protocol.errors import FrameName, LocalProtocolError, Problem, ProtocolError, RemoteProtocolError
+from protocol.messages.base import Content, KeyedContent, MessageType, Metadata, Reading
+from protocol.messages.registry import DEFAULT_DIALECT, INDEX, check_place, names
+from protocol.wire import DELIMITER, UNREADABLE, Codec, Frame, Json, Message, describe, unreadable
+
+_convert: Final = msgspec.convert
+#: What converting decoded values may raise: a value of a wrong type, or one that cannot even be looked at.
+_UNFIT: Final = (*UNREADABLE, TypeError, KeyError)
+_CONTENT: Final = "wire.content-matches-type"
+_METADATA: Final = "wire.metadata-matches-type"
+
+
+class _Plan:
+    """What the fast path needs to know of a row, worked out once."""
+
+    __slots__ = ("blank", "in_header", "maximum", "metadata", "minimum", "plain", "row", "simple", "tagged")
+
+    def __init__(self, row: MessageType) -> None:
+        self.row = row
+        tags = [(kind, kind.__struct_config__.tag) for kind in row.content]
+        self.tagged: dict[str, type[Content]] = {tag: kind for kind, tag in tags if isinstance(tag, str)}
+        self.plain: tuple[type[Content], ...] = tuple(kind for kind, tag in tags if tag is None)
+        only = self.plain[0] if len(row.content) == 1 and self.plain else None
+        self.simple = None if only is None or issubclass(only, KeyedContent) else only
+        self.metadata = row.metadata
+        self.in_header = row.metadata_in == "header"
+        self.minimum = row.buffers.minimum
+        self.maximum = float("inf") if row.buffers.maximum is None else row.buffers.maximum
+        #: Metadata `{}`, when it may be empty: types are frozen, so one value serves all messages.
+        self.blank: Metadata | None
+        try:
+            self.blank = _convert({}, row.metadata)
+        except msgspec.ValidationError:
+            self.blank = None
+
+    def content_of(self, data: Json) -> Content:
+        """The typed content. Raises one of _UNFIT."""
+        if self.simple is not None:
+            return _convert(data, self.simple)
+        status = data.get("status")
+        kind = self.tagged.get(status) if type(status) is str else None
+        if kind is not None:
+            return _keyed(data, kind) if issubclass(kind, KeyedContent) else _convert(data, kind)
+        for alternative in self.plain[:-1]:
+            try:
+                return _convert(data, alternative)
+            except _UNFIT:
+                continue
+        if not self.plain:
+            raise KeyError("status")
+        last = self.plain[-1]
+        return _keyed(data, last) if issubclass(last, KeyedContent) else _convert(data, last)
+
+
+def _keyed(data: Json, kind: type[KeyedContent]) -> KeyedContent:
+    fixed: Json = {}
+    entries: Json = {}
+    known = _fixed_keys(kind)
+    for key, value in data.items():
+        if key in known:
+            fixed[key] = value
+        else:
+            entries[key] = _convert(value, kind.entry_type)
+    content: KeyedContent = _convert(fixed, kind)
+    return msgspec.structs.replace(content, entries=entries)
+
+
+def _fixed_keys(kind: type[KeyedContent]) -> frozenset[str]:
+    tag = kind.__struct_config__.tag_field
+    return frozenset(name for name in kind.__struct_encode_fields__ if name != "entries") | ({tag} if tag else set())
+
+
+_PLANS: Final[Mapping[tuple[str, str, str], _Plan]] = {
+    key: plan
+    for row, plan in {row: _Plan(row) for row in INDEX.values() if not row.is_raw}.items()
+    for key, same in INDEX.items()
+    if same is row
+}
+
+
+def read(codec: Codec, frames: Sequence[Frame], channel: str, dialect: str = DEFAULT_DIALECT) -> Reading:
+    """The message in these frames, verified, decoded and checked against its type on this channel.
+
+    Buffers beyond those of the type are tolerated, as unknown keys are. Traffic of the Hub's monitor is read with the
+    channel that its prefix names (`in` and `out`: mux, `intask` and `outtask`: task, `iopub`: iopub, ...); only
+    `tracktask` and `heartmonitor` announce types of the channel `monitor`.
+
+    Raises RemoteProtocolError with every problem of the message, each with its frame and JSON path; ValueError for a
+    channel or dialect that does not exist.
+    """
+    try:
+        message = codec.open_header(frames)
+        plan = _PLANS[message.header["msg_type"], channel, dialect]
+        packer = codec.packer
+        parts = message.parts
+        assert parts is not None
+        frame = parts[1]
+        message._parent = {} if frame == packer.empty else packer.decode(frame)
+        if len(parts) == 4 and (frame := parts[2]) != packer.empty:
+            message._metadata = data = packer.decode(frame)
+        else:
+            message._metadata = data = {}
+        if plan.in_header:
+            metadata = _convert(message.header, plan.metadata)
+        elif data or plan.blank is None:
+            metadata = _convert(data, plan.metadata)
+        else:
+            metadata = plan.blank
+        message._content = data = packer.decode(parts[-1])
+        content = plan.content_of(data)
+    except (ProtocolError, *_UNFIT) as error:
+        if isinstance(error, ProtocolError) and "wire.replay-refused" in error.rules:
+            raise
+        check_place(channel, dialect)
+        raise RemoteProtocolError(*problems(codec, frames, channel, dialect, error)) from None
+    if len(message.buffers) < plan.minimum:
+        raise RemoteProtocolError(_buffer_problem(plan.row, len(message.buffers)))
+    return Reading(message, plan.row, content, metadata)
+
+
+def validate(message: Message, channel: str, dialect: str = DEFAULT_DIALECT, *, local: bool = False) -> Reading:
+    """A message checked against its type, without bytes: one that was built here, or opened before.
+
+    `local` says that we made it: then buffers beyond those of its type are a mistake too.
+    Raises LocalProtocolError if `local`, else RemoteProtocolError, with every problem; ValueError for a channel or
+    dialect that does not exist.
+    """
+    check_place(channel, dialect)
+    found: list[Problem] = []
+    header = message.header
+    try:
+        metadata = message.metadata
+        content = message.content
+        found += _header_problems(header)
+        if not found:
+            plan = _PLANS.get((header["msg_type"], channel, dialect))
+            if plan is None:
+                found.append(_unknown(header["msg_type"], channel, dialect))
+            else:
+                row = plan.row
+                try:
+                    reading = Reading(
+                        message,
+                        row,
+                        plan.content_of(content),
+                        _convert(header if plan.in_header else metadata, plan.metadata),
+                    )
+                except _UNFIT as error:
+                    found += _typed_problems(row, header, metadata, content, error)
+                count = len(message.buffers)
+                if count < plan.minimum or (local and count > plan.maximum):
+                    found.append(_buffer_problem(row, count))
+    except ProtocolError as error:
+        found += error.problems
+    if found:
+        raise (LocalProtocolError if local else RemoteProtocolError)(*found)
+    return reading
+
+
+def problems(
+    codec: Codec,
+    frames: Sequence[Frame],
+    channel: str,
+    dialect: str = DEFAULT_DIALECT,
+    cause: Exception | None = None,
+) -> list[Problem]:
+    """Everything wrong with these frames as a message of this channel; an empty list if nothing is.
+
+    `cause` is what the fast path raised; it is reported when nothing else is found.
+    """
+    found = codec.problems(frames)
+    if DELIMITER not in frames:
+        return found
+    rest = frames[frames.index(DELIMITER) + 2 :]
+    parts = dict(zip(codec.parts, rest, strict=False))
+    values: dict[FrameName, Json] = {}
+    for name, frame in parts.items():
+        try:
+            values[name] = codec.packer.decode(frame)
+        except UNREADABLE as error:
+            if name == "content":
+                found.append(unreadable(name, frame, codec.packer, error))
+    header = values.get("header", {})
+    msg_type = header.get("msg_type")
+    if not isinstance(msg_type, str):
+        return found
+    plan = _PLANS.get((msg_type, channel, dialect))
+    if plan is None:
+        return [*found, _unknown(msg_type, channel, dialect)]
+    metadata = values.get("metadata") if "metadata" in codec.parts else {}
+    found += _typed_problems(plan.row, header, metadata, values.get("content"), None if found else cause)
+    count = len(rest) - len(codec.parts)
+    if 0 <= count < plan.minimum:
+        found.append(_buffer_problem(plan.row, count))
+    return found
+
+
+def _typed_problems(
+    row: MessageType, header: Json, metadata: Json | None, content: Json | None, cause: Exception | None
+) -> list[Problem]:
+    """What is wrong with dictionaries that could be decoded; None stands for one that could not."""
+    # Only a message that is wrong pays for the schema library.
+    from protocol import schema
+
+    where: FrameName = "metadata"
+    if row.metadata_in == "header":
+        where, metadata = "header", header
+    found: list[Problem] = []
+    if metadata is not None:
+        found += schema.problems(row.metadata, metadata, where, _METADATA)
+    if content is not None:
+        found += schema.content_problems(row, content, _CONTENT)
+    if not found and isinstance(cause, Exception) and not isinstance(cause, ProtocolError):
+        found.append(_from_cause(row, metadata, content, cause))
+    return found
+
+
+def _from_cause(row: MessageType, metadata: Json | None, content: Json | None, cause: Exception) -> Problem:
+    """The problem that only the fast path sees, such as a whole number written as 1.0 where an integer belongs."""
+    where: FrameName = "content"
+    if metadata is not None and content is not None:
+        try:
+            _convert(metadata, row.metadata)
+        except _UNFIT:
+            where = "header" if row.metadata_in == "header" else "metadata"
+    rule = _CONTENT if where == "content" else _METADATA
+    match = re.fullmatch(r"Expected (?P<want>.*?), got (?P<got>.*?)(?: - at `(?P<path>.*)`)?", str(cause), re.DOTALL)
+    if match is None:
+        return Problem(where, rule, f"the fields of {row.name}", f"{type(cause).__name__}: {cause}", "$")
+    return Problem(where, rule, match["want"].replace("`", ""), match["got"].replace("`", ""), match["path"] or "$")
+
+
+def _header_problems(header: Mapping[str, Any]) -> list[Problem]:
+    return [
+        Problem("header", f"wire.header-{key.replace('_', '-')}", "a string", describe(header, key), f"$.{key}")
+        for key in ("msg_id", "msg_type")
+        if type(header.get(key)) is not str
+    ]
+
+
+def _unknown(msg_type: str, channel: str, dialect: str) -> Problem:
+    from difflib import get_close_matches
+
+    known = names(channel, dialect)
+    near = get_close_matches(msg_type, known, n=3, cutoff=0.8) or known
+    expected = f"a message type of channel {channel} in {dialect}: {', '.join(near)}"
+    return Problem("header", "wire.message-type-known", expected, repr(msg_type[:200]), "$.msg_type")
+
+
+def _buffer_problem(row: MessageType, count: int) -> Problem:
+    least, most = row.buffers.minimum, row.buffers.maximum
+    if most is None:
+        expected = f"at least {least} buffers"
+    elif least == most:
+        expected = f"{least} buffers" if least else "no buffers"
+    else:
+        expected = f"{least} to {most} buffers"
+    return Problem("buffers", "wire.buffer-count", expected, str(count))
