@@ -46,7 +46,7 @@ class ConnectionFileError(RemoteProtocolError):
 
     @classmethod
     def file(
-        cls, name: object, expected: str, found: str, rule: str = "connection.file-complete"
+        cls, name: object, expected: str, found: str, rule: str = "connection.half-written-file-waits"
     ) -> "ConnectionFileError":
         """The error for something that is wrong with the file as a whole."""
         return cls(str(name), Problem("message", rule, expected, found))
@@ -68,6 +68,8 @@ class ConnectionFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     kind: ClassVar[str]
     keys: ClassVar[tuple[str, ...]]
+    #: The requirement that says which keys and types there are.
+    rule: ClassVar[str]
     extra: dict[str, Any] = {}
 
     def codec(self, replay: ReplayMemory | None = None) -> Codec:
@@ -155,6 +157,7 @@ class ClientFile(ClusterFile, frozen=True, kw_only=True):
     broadcast: Port
 
     kind: ClassVar[str] = "client"
+    rule: ClassVar[str] = "connection.client-file-keys"
     keys: ClassVar[tuple[str, ...]] = (
         *("ssh", "interface", "registration", "control", "mux", "task", "task_scheme", "iopub", "notification"),
         *("broadcast", "key", "curve_serverkey", "location", "pack", "unpack", "signature_scheme"),
@@ -170,6 +173,7 @@ class EngineFile(ClusterFile, frozen=True, kw_only=True):
     broadcast: Annotated[list[Port], Meta(min_length=1)]
 
     kind: ClassVar[str] = "engine"
+    rule: ClassVar[str] = "connection.engine-file-keys"
     keys: ClassVar[tuple[str, ...]] = (
         *("ssh", "interface", "registration", "control", "mux", "task", "iopub", "hb_ping", "hb_pong", "broadcast"),
         *("key", "curve_serverkey", "location", "pack", "unpack", "signature_scheme"),
@@ -181,7 +185,12 @@ class EngineFile(ClusterFile, frozen=True, kw_only=True):
         yield from super().problems()
         leaves = len(self.broadcast)
         if leaves & (leaves - 1):
-            yield _problem("broadcast", "a power of two of ports, one per leaf of a binary tree", f"{leaves} ports")
+            yield _problem(
+                "broadcast",
+                "a power of two of ports, one per leaf of a binary tree",
+                f"{leaves} ports",
+                "connection.broadcast-ports-shape",
+            )
 
 
 class HistoricalFile(ConnectionFile, frozen=True, kw_only=True):
@@ -198,6 +207,7 @@ class HistoricalFile(ConnectionFile, frozen=True, kw_only=True):
     unpack: str = "json"
 
     kind: ClassVar[str] = "IPython 0.1x"
+    rule: ClassVar[str] = "connection.historical-file-keys"
     keys: ClassVar[tuple[str, ...]] = ("exec_key", "url", "ssh", "location", "pack", "unpack")
 
     def codec(self, replay: ReplayMemory | None = None) -> Codec:
@@ -209,7 +219,7 @@ class HistoricalFile(ConnectionFile, frozen=True, kw_only=True):
         """The packers and the form of the address."""
         yield from _packer_problems(self.pack, self.unpack)
         if not self.url.startswith(("tcp://", "ipc://")):
-            yield _problem("url", "an address tcp://... or ipc://...", repr(self.url))
+            yield _problem("url", "an address tcp://... or ipc://...", repr(self.url), self.rule)
 
 
 class KernelFile(ConnectionFile, frozen=True, kw_only=True):
@@ -233,6 +243,7 @@ class KernelFile(ConnectionFile, frozen=True, kw_only=True):
     curve_secretkey: CurveKey | UnsetType = UNSET
 
     kind: ClassVar[str] = "kernel"
+    rule: ClassVar[str] = "kernel.connection-file-keys"
     ports: ClassVar[tuple[str, ...]] = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
     keys: ClassVar[tuple[str, ...]] = (
         *ports,
@@ -262,7 +273,7 @@ class KernelFile(ConnectionFile, frozen=True, kw_only=True):
         yield from _port_problems(self, self.ports)
         if (self.curve_publickey is UNSET) != (self.curve_secretkey is UNSET):
             missing = "curve_publickey" if self.curve_publickey is UNSET else "curve_secretkey"
-            yield _problem(missing, "both CURVE keys or neither", "one of them", "connection.keys-present")
+            yield _problem(missing, "both CURVE keys or neither", "one of them", self.rule)
 
 
 F = TypeVar("F", bound=ConnectionFile)
@@ -347,13 +358,14 @@ def _read_fields(values: Mapping[str, Any], kind: type[ConnectionFile]) -> tuple
             continue
         if key not in values:
             if field.required:
-                problems.append(_problem(key, "this key", "nothing", "connection.keys-present"))
+                problems.append(_problem(key, "this key", "nothing", kind.rule))
             continue
         try:
             known[key] = msgspec.convert(values[key], field.type)
         except msgspec.ValidationError as error:
             found = type(values[key]).__name__ if key in SECRET else repr(values[key])[:80]
-            problems.append(_problem(key, _wanted(field.type), found, path=_deeper(key, str(error))))
+            rule = "connection.broadcast-ports-shape" if key == "broadcast" else kind.rule
+            problems.append(_problem(key, _wanted(field.type), found, rule, _deeper(key, str(error))))
     return known, problems
 
 
@@ -376,16 +388,16 @@ def _wanted(kind: Any) -> str:
     return wanted.get(kind, "a string")
 
 
-def _problem(
-    key: str, expected: str, found: str, rule: str = "connection.key-types", *, path: str | None = None
-) -> Problem:
+def _problem(key: str, expected: str, found: str, rule: str, path: str = "") -> Problem:
     return Problem("message", rule, expected, found, path or f"$.{key}")
 
 
 def _interface_problems(interface: str) -> Iterator[Problem]:
     transport, separator, host = interface.partition("://")
     if transport not in ("tcp", "ipc") or not separator or not host:
-        yield _problem("interface", "tcp://<address> or ipc://<path>", repr(interface))
+        yield _problem(
+            "interface", "tcp://<address> or ipc://<path>", repr(interface), "connection.addresses-from-file"
+        )
 
 
 def _packer_problems(pack: str, unpack: str) -> Iterator[Problem]:
@@ -397,7 +409,7 @@ def _packer_problems(pack: str, unpack: str) -> Iterator[Problem]:
             for problem in error.problems:
                 yield _problem(key, problem.expected, problem.found, problem.rule)
     if len(formats) == 2 and formats[0] != formats[1]:
-        yield _problem("unpack", f"the format that pack names ({pack})", repr(unpack))
+        yield _problem("unpack", f"the format that pack names ({pack})", repr(unpack), "wire.pack-unpack-inverse")
 
 
 def _scheme_problems(scheme: str) -> Iterator[Problem]:
@@ -416,5 +428,5 @@ def _port_problems(file: ConnectionFile, keys: Collection[str]) -> Iterator[Prob
             if port is UNSET or port == 0:
                 continue
             if port in owners:
-                yield _problem(key, "a port of its own", f"{port}, which {owners[port]} has too")
+                yield _problem(key, "a port of its own", f"{port}, which {owners[port]} has too", file.rule)
             owners.setdefault(port, key)
