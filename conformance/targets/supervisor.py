@@ -145,7 +145,7 @@ class Supervisor:
         return killed
 
 
-def family(group: int, parent: int = 0) -> list[int]:
+def family(group: int, parent: int = -1) -> list[int]:
     """On Linux, the living processes of a group and the living children of a process; elsewhere nothing."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat") if sys.platform == "linux" else ():

@@ -1,0 +1,283 @@
+"""What a socket really is: read from the ZMTP handshake, over a plain TCP connection and without libzmq.
+
+libzmq tells nobody the type and identity of the socket at the other end. Both are in the READY command that every peer
+sends when a connection opens, so the probe opens one, reads it and leaves; no message ever travels, and whoever is
+probed sees a peer without an identity come and go. The probe waits for the READY of the other side before it sends its
+own, because a peer that finds the types incompatible hangs up without telling its own. Whether it was accepted is known
+from the answer to a PING, which ZMTP 3.1 demands.
+
+Source: rfc.zeromq.org 23/ZMTP (3.0), 37/ZMTP (3.1): greeting, NULL mechanism, "The Socket-Type Property".
+"""
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+#: Which types may talk to each other; everything else must be refused. Of several, `meet` takes the first.
+COMPATIBLE: Final[Mapping[str, tuple[str, ...]]] = {
+    "REQ": ("ROUTER", "REP"),
+    "REP": ("DEALER", "REQ"),
+    "DEALER": ("ROUTER", "DEALER", "REP"),
+    "ROUTER": ("DEALER", "ROUTER", "REQ"),
+    "PUB": ("SUB", "XSUB"),
+    "XPUB": ("SUB", "XSUB"),
+    "SUB": ("PUB", "XPUB"),
+    "XSUB": ("PUB", "XPUB"),
+    "PUSH": ("PULL",),
+    "PULL": ("PUSH",),
+    "PAIR": ("PAIR",),
+}
+
+_GREETING: Final = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
+_COMMAND: Final = 0x04
+_LONG: Final = 0x02
+#: More than any handshake needs; a length beyond it means that the peer speaks something else.
+_MAXIMUM: Final = 1 << 16
+
+
+class ProbeError(Exception):
+    """No handshake could be read: nobody listens, the peer is silent, or it speaks something else."""
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a peer told about itself.
+
+    `socket_type` and `identity` are None where the peer told none: behind another mechanism than NULL, before ZMTP 3,
+    and the identity for types that have none (PUB, SUB, ...). An identity that is not set is `b""`. `is_accepted` says
+    whether it took a peer of type `probed_as`: None if that could not be seen. `refusal` is its reason in words.
+    """
+
+    address: str
+    version: tuple[int, int]
+    mechanism: str = ""
+    is_server: bool = False
+    socket_type: str | None = None
+    identity: bytes | None = None
+    properties: Mapping[str, bytes] = field(default_factory=dict)
+    probed_as: str = ""
+    is_accepted: bool | None = None
+    refusal: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{self.address}: ZMTP {self.version[0]}.{self.version[1]}"]
+        if self.mechanism:
+            parts.append(self.mechanism + (" server" if self.is_server else ""))
+        if self.socket_type:
+            parts.append(self.socket_type)
+        if self.identity:
+            parts.append(f"identity {self.identity!r}")
+        if self.refusal:
+            parts.append(f"refuses {self.probed_as}: {self.refusal}")
+        return ", ".join(parts)
+
+
+class _ClosedError(Exception):
+    """The peer hung up."""
+
+
+class _LateError(Exception):
+    """The deadline has passed."""
+
+
+class _Link:
+    """A stream of bytes with one deadline for everything."""
+
+    def __init__(self, stream: socket.socket, deadline: float) -> None:
+        self.stream = stream
+        self.deadline = deadline
+        self._kept = b""
+
+    def send(self, data: bytes) -> None:
+        try:
+            self.stream.settimeout(self._left(self.deadline))
+            self.stream.sendall(data)
+        except TimeoutError:
+            raise _LateError from None
+        except OSError:
+            raise _ClosedError from None
+
+    def read(self, count: int, deadline: float | None = None) -> bytes:
+        """Exactly so many bytes; what came before a deadline is kept for the next attempt."""
+        while len(self._kept) < count:
+            try:
+                self.stream.settimeout(self._left(deadline or self.deadline))
+                data = self.stream.recv(4096)
+            except TimeoutError:
+                raise _LateError from None
+            except OSError:
+                raise _ClosedError from None
+            if not data:
+                raise _ClosedError
+            self._kept += data
+        taken, self._kept = self._kept[:count], self._kept[count:]
+        return taken
+
+    def peek(self, deadline: float) -> bool:
+        """Whether anything more comes before the deadline."""
+        try:
+            self._kept = self.read(1, deadline) + self._kept
+        except _LateError:
+            return False
+        return True
+
+    def command(self) -> tuple[str, bytes]:
+        """Name and data of the next command; messages before it are passed over."""
+        while True:
+            flags = self.read(1)[0]
+            size: int = struct.unpack(">Q", self.read(8))[0] if flags & _LONG else self.read(1)[0]
+            if flags & ~(_COMMAND | _LONG | 1) or size > _MAXIMUM:
+                raise ProbeError(f"sent a frame that ZMTP does not know (flags {flags:#04x}, {size} bytes)")
+            body = self.read(size)
+            if flags & _COMMAND:
+                if not body or body[0] >= size:
+                    raise ProbeError("sent a command without a name")
+                return body[1 : 1 + body[0]].decode("ascii", "replace"), body[1 + body[0] :]
+
+    @staticmethod
+    def _left(deadline: float) -> float:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _LateError
+        return left
+
+
+def probe(
+    address: str, *, socket_type: str = "DEALER", identity: bytes = b"", deadline_seconds: float = 2.0
+) -> Greeting:
+    """What listens at `tcp://host:port` or `ipc://path`, asked by a peer of this type and identity.
+
+    Raises ProbeError, in one sentence that begins with the address; ValueError for an address of another form.
+    """
+    deadline = time.monotonic() + deadline_seconds
+    with contextlib.closing(_connect(address, deadline_seconds)) as stream:
+        link = _Link(stream, deadline)
+        try:
+            return _shake_hands(address, link, socket_type, identity)
+        except ProbeError as error:
+            raise ProbeError(f"{address}: {error}") from None
+        except _LateError:
+            raise ProbeError(f"{address}: sent no ZMTP handshake within {deadline_seconds:g} s") from None
+        except _ClosedError:
+            raise ProbeError(f"{address}: hung up before it had told what it is") from None
+
+
+def meet(address: str, *, deadline_seconds: float = 2.0) -> Greeting:
+    """As `probe`, by a peer of a type that the socket must accept; it takes a second connection where needed."""
+    first = probe(address, deadline_seconds=deadline_seconds)
+    if first.socket_type is None or first.is_accepted or "DEALER" in COMPATIBLE.get(first.socket_type, ()):
+        return first
+    partner = COMPATIBLE.get(first.socket_type, ("DEALER",))[0]
+    return probe(address, socket_type=partner, deadline_seconds=deadline_seconds)
+
+
+def _connect(address: str, seconds: float) -> socket.socket:
+    transport, _, where = address.partition("://")
+    try:
+        if transport == "ipc" and where:
+            stream = socket.socket(socket.AF_UNIX)
+            try:
+                stream.settimeout(seconds)
+                stream.connect(where)
+            except BaseException:
+                stream.close()
+                raise
+            return stream
+        host, _, port = where.rpartition(":")
+        if transport != "tcp" or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError(f"{address!r} is no address of the form tcp://HOST:PORT or ipc://PATH")
+        return socket.create_connection((host.strip("[]"), int(port)), seconds)
+    except TimeoutError:
+        raise ProbeError(f"{address}: cannot be reached within {seconds:g} s") from None
+    except OSError as error:
+        raise ProbeError(f"{address}: cannot be reached: {error.strerror or error}") from None
+
+
+def _shake_hands(address: str, link: _Link, socket_type: str, identity: bytes) -> Greeting:
+    link.send(_GREETING)
+    signature = link.read(10)
+    if signature[0] != 0xFF or not signature[9] & 1:
+        raise ProbeError(f"does not speak ZMTP: it began with {signature!r}")
+    major = link.read(1)[0]
+    if major < 3:
+        # ZMTP 2.0 (libzmq 3) has neither mechanisms nor properties; the numbers are those of its revisions.
+        return Greeting(address, (2, 0), probed_as=socket_type)
+    rest = link.read(53)
+    mechanism = rest[1:21].rstrip(b"\0").decode("ascii", "replace")
+    seen = Greeting(address, (major, rest[0]), mechanism, bool(rest[21]), probed_as=socket_type)
+    if mechanism != "NULL":
+        return seen
+    ready = _ready(socket_type, identity)
+    # Both sides may send first; one that waits for us gets ours after half of the time.
+    is_sent = not link.peek(time.monotonic() + (link.deadline - time.monotonic()) / 2)
+    if is_sent:
+        link.send(ready)
+    name, data = link.command()
+    if name == "ERROR":
+        return replace(seen, is_accepted=False, refusal=_reason(data))
+    if name != "READY":
+        raise ProbeError(f"began its handshake with the command {name!r}")
+    properties = _properties(data)
+    kind = properties.get("socket-type", b"").decode("ascii", "replace")
+    seen = replace(seen, socket_type=kind or None, identity=properties.get("identity"), properties=properties)
+    accepted, refusal = _ask_acceptance(link, b"" if is_sent else ready, seen.version)
+    return replace(seen, is_accepted=accepted, refusal=refusal)
+
+
+def _ask_acceptance(link: _Link, ready: bytes, version: tuple[int, int]) -> tuple[bool | None, str]:
+    if version < (3, 1):
+        # Without PING there is no question that a peer must answer.
+        return None, ""
+    try:
+        link.send(ready + _frame("PING", b"\0\0"))
+        while True:
+            name, data = link.command()
+            if name == "PONG":
+                return True, ""
+            if name == "ERROR":
+                return False, _reason(data)
+    except _ClosedError:
+        return False, "it hung up"
+    except _LateError:
+        return None, ""
+
+
+def _frame(name: str, data: bytes) -> bytes:
+    body = bytes([len(name)]) + name.encode() + data
+    if len(body) < 256:
+        return bytes([_COMMAND, len(body)]) + body
+    return bytes([_COMMAND | _LONG]) + struct.pack(">Q", len(body)) + body
+
+
+def _ready(socket_type: str, identity: bytes) -> bytes:
+    told = {"Socket-Type": socket_type.encode()}
+    if socket_type in ("REQ", "DEALER", "ROUTER"):
+        told["Identity"] = identity
+    data = b"".join(
+        bytes([len(name)]) + name.encode() + struct.pack(">I", len(value)) + value for name, value in told.items()
+    )
+    return _frame("READY", data)
+
+
+def _properties(data: bytes) -> dict[str, bytes]:
+    """The properties of a READY command; their names are the same in upper and lower case."""
+    found = {}
+    at = 0
+    while at < len(data):
+        name = data[at + 1 : at + 1 + data[at]]
+        at += 1 + len(name)
+        size = int.from_bytes(data[at : at + 4], "big")
+        value = data[at + 4 : at + 4 + size]
+        if len(value) != size:
+            raise ProbeError("sent a READY command that ends within a property")
+        found[name.decode("ascii", "replace").lower()] = value
+        at += 4 + size
+    return found
+
+
+def _reason(data: bytes) -> str:
+    return data[1 : 1 + data[0]].decode("ascii", "replace") if data else "no reason given"
