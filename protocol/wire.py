@@ -204,6 +204,7 @@ class Codec:
         self.replay = replay if key else None
         self.sign = signer(key, scheme)
         self._count = len(self.parts)
+        self._length = 2 + self._count  # with delimiter and signature
         self._has_metadata = metadata
 
     def __repr__(self) -> str:
@@ -274,13 +275,13 @@ class Codec:
 
     def open_header(self, frames: Sequence[Frame]) -> Message:
         """As `open`, but parent header and metadata stay unread until they are asked for."""
+        frames = tuple(frames)  # slices of a tuple are tuples: what the message keeps is cut out only once
         try:
             at = frames.index(DELIMITER)
         except ValueError:
             self.refuse(frames)
-        start = at + 2
-        end = start + self._count
-        parts = tuple(frames[start:end])
+        end = at + self._length
+        parts = frames[at + 2 : end]
         if len(parts) != self._count:
             self.refuse(frames)
         signature = frames[at + 1]
@@ -300,11 +301,9 @@ class Codec:
         message = _new(Message)
         message.header = header
         message._parent = message._metadata = message._content = None
-        message.buffers = tuple(frames[end:])
-        if not at:
-            message.identities = ()
-        elif type(frames[at]) is bytes:
-            message.identities = tuple(frames[:at])  # type: ignore[arg-type]
+        message.buffers = frames[end:]
+        if type(frames[at]) is bytes:
+            message.identities = frames[:at]  # type: ignore[assignment]
         else:
             # Identities are looked up in tables and sent back later, when the frames of a receiver may be gone.
             message.identities = tuple(map(bytes, frames[:at]))
