@@ -10,9 +10,11 @@ Facts that a recorder may note, and that change what may be concluded:
 """
 
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from protocol.rules.parts import content_seen, whole
+from protocol.rules.setting import Setting
 from protocol.world import Fact, Observation
 
 if TYPE_CHECKING:
@@ -20,23 +22,30 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """One registration that was granted: an id for a uuid, and what became of it on each notification socket."""
+    """One engine: an id for a uuid, how it was granted, and what was published of it on each notification socket.
+
+    `exchange` and `reply` are None for an engine that registered where nobody of this recording saw it. `leaving` is
+    what took the engine off the list before its heart could stop: a request, or its own shutdown.
+    """
 
     __slots__ = ("announced", "exchange", "gone", "id", "leaving", "reply", "uuid")
 
-    def __init__(self, uuid: str, id: int, exchange: "Exchange", reply: Observation) -> None:  # noqa: A002 - its name
+    def __init__(self, uuid: str, id: int) -> None:  # noqa: A002 - its name in the protocol
         self.uuid = uuid
         self.id = id
-        self.exchange = exchange
-        self.reply = reply
+        self.exchange: Exchange | None = None
+        self.reply: Observation | None = None
         self.announced: dict[str, Observation] = {}
         self.gone: dict[str, Observation] = {}
         self.leaving: Observation | None = None
 
-    @property
-    def asked_at(self) -> int:
-        """When the registration was sent, in nanoseconds."""
-        return self.exchange.request.now
+    def announced_before(self, seen: Observation) -> Observation | None:
+        """The announcement that somebody had received when `seen` was sent, or None."""
+        return next((each for each in self.announced.values() if each.seq < seen.seq), None)
+
+    def gone_before(self, seen: Observation) -> Observation | None:
+        """The notification of its end that somebody had received when `seen` was sent, or None."""
+        return next((each for each in self.gone.values() if each.seq < seen.seq), None)
 
 
 class Heart:
@@ -60,7 +69,10 @@ class Heart:
 class Engines:
     """See the module."""
 
-    def __init__(self) -> None:
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        #: Whether answers to pings were sent that no uuid could be found for.
+        self.has_strangers = False
         self.granted: list[Engine] = []
         self.of_uuid: defaultdict[str, list[Engine]] = defaultdict(list)
         self.of_id: defaultdict[int, list[Engine]] = defaultdict(list)
@@ -127,15 +139,33 @@ class Engines:
         return next(iter(uuids)) if len(uuids) == 1 else None
 
     def engine(self, uuid: object, id: object) -> Engine | None:  # noqa: A002 - its name in the protocol
-        """The granted registration of this uuid under this id."""
-        for engine in self.of_uuid.get(uuid, ()) if isinstance(uuid, str) else ():
+        """The latest engine known by this uuid and this id."""
+        for engine in reversed(self.of_uuid.get(uuid, ()) if isinstance(uuid, str) else ()):
             if engine.id == id:
                 return engine
         return None
 
-    def is_owned(self, uuid: object) -> bool:
-        """Whether a party of this recording tried to register this uuid, so that all about it was seen."""
-        return isinstance(uuid, str) and uuid in self.asking
+    def all(self) -> "list[Engine]":
+        """Every engine that was granted or announced."""
+        return [engine for engines in self.of_uuid.values() for engine in engines]
+
+    def is_surely_alive(self, engine: Engine, at: int) -> bool:
+        """Whether an announced engine must still be registered at a time (nanoseconds).
+
+        It did not leave, and its heart answered so lately that nobody may have given it up.
+        """
+        if engine.leaving is not None or engine.gone or self.closing is not None:
+            return False
+        heart = self.hearts.get(engine.uuid)
+        if heart is None:
+            return False
+        if heart.is_unseen:
+            return heart.stopped is None
+        return heart.fresh is not None and at - heart.fresh.now < self._setting.soonest_death_ns
+
+    def is_surely_mute(self, uuid: str) -> bool:
+        """Whether nobody ever answered a ping for a uuid that a party of this recording registered."""
+        return uuid in self.asking and uuid not in self.hearts and not self.has_strangers
 
     def _request(self, seen: Observation) -> None:
         assert seen.message is not None
@@ -162,21 +192,30 @@ class Engines:
             return
         if number is None or not isinstance(uuid, str) or len(exchange.replies) > 1:
             return
-        engine = Engine(uuid, number, exchange, seen)
+        # The announcement may have overtaken the reply, on another socket.
+        engine = self.engine(uuid, number)
+        if engine is None or engine.exchange is not None:
+            engine = self._add(uuid, number)
+        engine.exchange, engine.reply = exchange, seen
         self.granted.append(engine)
+
+    def _add(self, uuid: str, number: int) -> Engine:
+        engine = Engine(uuid, number)
         self.of_uuid[uuid].append(engine)
         self.of_id[number].append(engine)
+        return engine
 
-    def _leave(self, engines: "list[Engine] | tuple[()]", seen: Observation) -> None:
+    def _leave(self, engines: Iterable[Engine], seen: Observation) -> None:
         for engine in engines:
             engine.leaving = engine.leaving or seen
 
     def _announce(self, seen: Observation) -> None:
         assert seen.message is not None
         content = content_seen(seen)
-        engine = self.engine(content.get("uuid"), content.get("id"))
-        if engine is None:
+        uuid, number = content.get("uuid"), whole(content.get("id"))
+        if not isinstance(uuid, str) or number is None:
             return
+        engine = self.engine(uuid, number) or self._add(uuid, number)
         if seen.message.msg_type == "registration_notification":
             engine.announced.setdefault(seen.socket, seen)
         elif seen.message.msg_type == "unregistration_notification":
@@ -184,7 +223,10 @@ class Engines:
 
     def _beat(self, seen: Observation) -> None:
         uuid = self.uuid_of(seen.observer)
-        if uuid is None or not seen.frames:
+        if uuid is None:
+            self.has_strangers = True
+            return
+        if not seen.frames:
             return
         pings, answer = self._pings[seen.observer], bytes(seen.frames[-1])
         if len(seen.frames) > 1 or (pings and answer not in pings):

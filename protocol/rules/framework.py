@@ -66,6 +66,10 @@ class Rule:
         self.setting = setting
         self.ledger = ledger
         self.is_exercised = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Set up what the rule remembers of its stream."""
 
     @classmethod
     def name(cls) -> str:

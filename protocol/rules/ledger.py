@@ -8,8 +8,8 @@ its signature is valid and was not seen before on that channel; nobody has to an
 from collections import defaultdict
 
 from protocol.errors import ProtocolError
-from protocol.messages.registry import lookup
 from protocol.messages.base import MessageType
+from protocol.messages.registry import lookup
 from protocol.rules.engines import Engines
 from protocol.rules.parts import claimed_id, is_reply, parent_of, signature_of
 from protocol.rules.setting import Setting
@@ -68,7 +68,7 @@ class Ledger:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.engines = Engines()
+        self.engines = Engines(setting)
         self.exchanges: list[Exchange] = []
         self.orphan: Orphan | None = None
         self.refused: dict[tuple[str, str], Observation] = {}

@@ -2,9 +2,14 @@
 
 from typing import Any
 
-from protocol.errors import ProtocolError
+from protocol.errors import Problem, ProtocolError
+from protocol.messages.reading import validate
+from protocol.messages.registry import CHANNELS
 from protocol.wire import DELIMITER, UNREADABLE, Frame, Message, Packer
 from protocol.world import Observation
+
+#: Channels whose frames are no messages.
+RAW = frozenset({"heartbeat-ping", "heartbeat-pong", "heartbeat-engine-monitor", "kernel-heartbeat"})
 
 _JSON = Packer("json")
 
@@ -66,3 +71,27 @@ def text_list(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def part_problems(seen: Observation) -> tuple[Problem, ...]:
+    """What keeps an observation from being a message, the content included."""
+    if seen.error is not None:
+        return seen.error.problems
+    if seen.message is None:
+        return ()
+    try:
+        _ = seen.message.content
+    except ProtocolError as error:
+        return error.problems
+    return ()
+
+
+def type_problems(seen: Observation, dialect: str) -> tuple[Problem, ...] | None:
+    """How a readable message differs from its type; None where the table of messages says nothing of its channel."""
+    if seen.message is None or seen.channel not in CHANNELS or seen.channel == "monitor":
+        return None
+    try:
+        validate(seen.message, seen.channel, dialect)
+    except ProtocolError as error:
+        return error.problems
+    return ()

@@ -1,0 +1,201 @@
+"""Requests and what may answer them: the part of the wire format that concerns two messages."""
+
+from collections.abc import Iterable
+
+from protocol.rules.framework import AnswerRule, Rule, Violation
+from protocol.rules.ledger import Exchange
+from protocol.rules.parts import content_of, parent_of
+from protocol.world import Observation
+
+STATUSES = ("ok", "error", "aborted")
+_QUERY = frozenset({"query"})
+
+
+class ReplyParent(AnswerRule):
+    """The parent header of a reply is the whole header of its request; a registration reply may have none."""
+
+    slug = "wire.reply-parent"
+
+    def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
+        assert seen.message is not None
+        parent = parent_of(seen.message)
+        if not parent and seen.message.msg_type == "registration_reply":
+            return ()
+        header = exchange.message.header
+        wrong = sorted(key for key in parent.keys() | header.keys() if parent.get(key) != header.get(key))
+        found = f"a parent header that differs in {', '.join(wrong)}"
+        return self.judge(parent == header, seen, found, "the header of the request", evidence=[exchange.request])
+
+
+class ReplyType(AnswerRule):
+    """The reply to a request has the type that belongs to it, or says `hub_error`."""
+
+    slug = "wire.reply-type"
+
+    def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
+        assert seen.message is not None
+        if exchange.row is None or exchange.is_one_way:
+            return ()
+        allowed = (*exchange.row.replies, "hub_error")
+        found = f"{seen.message.msg_type} for {exchange.message.msg_type}"
+        return self.judge(seen.message.msg_type in allowed, seen, found, *allowed, evidence=[exchange.request])
+
+
+class ReplyStatus(AnswerRule):
+    """The content of a reply has `status`: ok, error or aborted."""
+
+    slug = "wire.reply-status"
+
+    def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
+        assert seen.message is not None
+        status = content_of(seen.message).get("status")
+        return self.judge(status in STATUSES, seen, f"the status {status!r}", *STATUSES, evidence=[exchange.request])
+
+
+class ErrorShape(AnswerRule):
+    """A reply with status `error` has `ename`, `evalue` and `traceback`."""
+
+    slug = "wire.error-shape"
+
+    def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
+        assert seen.message is not None
+        content = content_of(seen.message)
+        if content.get("status") != "error":
+            return ()
+        wrong = [key for key in ("ename", "evalue") if not isinstance(content.get(key), str)]
+        lines = content.get("traceback")
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            wrong.append("traceback")
+        found = f"an error without a good {' and '.join(wrong)}"
+        return self.judge(not wrong, seen, found, "ename, evalue: str; traceback: [str]", evidence=[exchange.request])
+
+
+class IdentitiesEchoed(AnswerRule):
+    """The identities before the delimiter of a request come back before the delimiter of the reply."""
+
+    slug = "wire.reply-identities-echoed"
+
+    def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
+        assert seen.message is not None
+        sent, got = exchange.message.identities, seen.message.identities
+        found = f"{len(got)} identities {list(got)[:4]!r}"
+        return self.judge(got == sent, seen, found, f"{list(sent)[:4]!r}", evidence=[exchange.request])
+
+
+class AtMostOneReply(AnswerRule):
+    """A request never gets more than one terminal reply."""
+
+    slug = "wire.at-most-one-reply"
+
+    def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
+        if exchange.replays:
+            return ()
+        found = f"reply {len(exchange.replies)} to one {exchange.message.msg_type}"
+        return self.judge(
+            len(exchange.replies) == 1, seen, found, "one reply", evidence=[exchange.request, *exchange.replies]
+        )
+
+
+class EveryRequestAnswered(AnswerRule):
+    """Every accepted request of a type that has a reply gets a reply or an error in bounded time."""
+
+    slug = "wire.every-request-answered"
+
+    def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
+        return self.judge(True, seen, "", evidence=[exchange.request])
+
+    def finish(self, now: int) -> Iterable[Violation]:
+        closing = self.ledger.engines.closing
+        for exchange in self.ledger.exchanges:
+            asked = exchange.request
+            if exchange.replies or exchange.is_one_way or exchange.is_closed:
+                continue
+            if closing is not None and asked.seq > closing.seq:
+                continue
+            if now - asked.now >= self.setting.reply_deadline_ns:
+                waited = (now - asked.now) / 1e9
+                allowed = exchange.row.replies if exchange.row else ()
+                found = f"no reply to {exchange.message.msg_type} in {waited:.1f} s"
+                yield self.accuse(asked, found, *allowed, "hub_error", now=now)
+
+
+class OrphanRule(Rule):
+    """Base of rules about replies to nothing that was accepted; `kinds` of orphans are accused."""
+
+    channels = _QUERY
+    kinds: frozenset[str] = frozenset()
+
+    def observe(self, seen: Observation) -> Iterable[Violation]:
+        """Accuse an orphan of these kinds; an answer after a message that had to be dropped exercises the rule."""
+        if seen.direction != "received" or seen.message is None:
+            return
+        orphan = self.ledger.orphan
+        if orphan is not None:
+            if self.kind_of(orphan.kind, orphan.cause) in self.kinds:
+                evidence = [orphan.cause] if orphan.cause is not None else []
+                yield self.accuse(seen, f"{seen.message.msg_type} {self.what}", "no answer", evidence=evidence)
+        elif not self.is_exercised and self.is_tempted(seen):
+            yield from self.judge(True, seen, "")
+
+    what = ""
+
+    def kind_of(self, kind: str, cause: Observation | None) -> str:
+        """The kind of an orphan, replays told from forgeries."""
+        return "replayed" if kind == "refused" and cause is not None and cause.message is not None else kind
+
+    def is_tempted(self, seen: Observation) -> bool:
+        """Whether this answers something sent later than a message that had to stay unanswered: a barrier."""
+        exchange = self.ledger.answered(seen)
+        return exchange is not None and any(
+            socket == seen.socket and cause.seq < exchange.request.seq and self.kind_of("refused", cause) in self.kinds
+            for (socket, _), cause in self.ledger.refused.items()
+        )
+
+
+class UnauthenticatedUnanswered(OrphanRule):
+    """A message that fails authentication gets no reply of any kind."""
+
+    slug = "wire.unauthenticated-unanswered"
+    kinds = frozenset({"refused"})
+    what = "for a message that is not authentic"
+
+
+class ReplayRefused(OrphanRule):
+    """A message whose signature was accepted before is not processed again."""
+
+    slug = "wire.replay-refused"
+    kinds = frozenset({"replayed"})
+    what = "for a replay on another socket"
+
+    def observe(self, seen: Observation) -> Iterable[Violation]:
+        exchange = self.ledger.answered(seen)
+        if exchange is not None and exchange.replays and len(exchange.replies) > 1:
+            evidence = [exchange.request, *exchange.replays, *exchange.replies]
+            yield self.accuse(seen, "a reply to a replay", "one reply to the first copy", evidence=evidence)
+            return
+        yield from super().observe(seen)
+
+
+class AskersKeptApart(OrphanRule):
+    """Each asker gets the answers to its own requests and nobody else's."""
+
+    slug = "query.two-askers-kept-apart"
+    kinds = frozenset({"elsewhere", "unasked"})
+    what = "that answers no request of this socket"
+
+    def is_tempted(self, seen: Observation) -> bool:
+        return any(exchange.request.socket != seen.socket for exchange in self.ledger.exchanges)
+
+
+RULES: tuple[type[Rule], ...] = (
+    ReplyParent,
+    ReplyType,
+    ReplyStatus,
+    ErrorShape,
+    IdentitiesEchoed,
+    AtMostOneReply,
+    EveryRequestAnswered,
+    UnauthenticatedUnanswered,
+    ReplayRefused,
+    AskersKeptApart,
+)

@@ -1,0 +1,276 @@
+"""What every message that a peer sends must be: its frames, its header, its type."""
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+from protocol.errors import Problem
+from protocol.rules.framework import MessageRule, Rule, Violation
+from protocol.rules.parts import RAW, part_problems, signature_of, type_problems
+from protocol.wire import DELIMITER
+from protocol.world import Observation
+
+#: Channels on which everything received was written by one process.
+ONE_AUTHOR = frozenset({"query", "notification"})
+HEADER_KEYS = ("msg_id", "msg_type", "username", "session", "date", "version")
+_HEX = re.compile(rb"[0-9a-f]+")
+
+
+class FrameRule(Rule):
+    """Base of rules about the frames of whatever arrives as a message."""
+
+    def observe(self, seen: Observation) -> Iterable[Violation]:
+        """Call `check` for each multipart received on a channel of messages."""
+        return self.check(seen) if seen.direction == "received" and seen.channel not in RAW else ()
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        """Judge one multipart."""
+        raise NotImplementedError
+
+
+class DelimiterPresent(FrameRule):
+    """One delimiter frame separates the identities from the message."""
+
+    slug = "wire.delimiter-present"
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        return self.judge(DELIMITER in seen.frames, seen, f"{len(seen.frames)} frames without delimiter", "a delimiter")
+
+
+class AllPartsPresent(FrameRule):
+    """Signature, header, parent header, metadata and content follow the delimiter, each in its own frame."""
+
+    slug = "wire.all-parts-present"
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        if DELIMITER not in seen.frames:
+            return ()
+        count = len(seen.frames) - seen.frames.index(DELIMITER) - 1
+        return self.judge(count >= 5, seen, f"{count} frames after the delimiter", "a signature and four dictionaries")
+
+
+class SignatureSent(FrameRule):
+    """Every message carries the HMAC of its dictionaries under the key of the connection file."""
+
+    slug = "wire.signature-sent"
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        problems = [problem for problem in part_problems(seen) if problem.rule == "wire.signature-verified"]
+        if not problems and not signature_of(seen.frames):
+            return ()
+        found = problems[0].found if problems else ""
+        return self.judge(not problems, seen, f"a signature that is {found}", "the HMAC of the dictionaries as sent")
+
+
+class SignatureLowercase(FrameRule):
+    """The signature is written in lowercase hexadecimal digits."""
+
+    slug = "wire.signature-lowercase-hex"
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        signature = signature_of(seen.frames)
+        if not signature:
+            return ()
+        return self.judge(_HEX.fullmatch(signature), seen, f"the signature {signature!r}", "lowercase hex digits")
+
+
+class ProblemRule(FrameRule):
+    """Base of rules that the decoder of the wire format knows about: it names the requirement of each problem."""
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        return self.judge_problems(seen, part_problems(seen))
+
+    def judge_problems(self, seen: Observation, problems: Iterable[Problem]) -> Iterable[Violation]:
+        """Accuse the sender if one of the problems is about this rule's requirement."""
+        mine = [problem for problem in problems if problem.rule == self.slug]
+        if not mine:
+            return self.judge(True, seen, "")
+        found = "; ".join(f"{f'{each.frame} {each.path}'.strip()}: {each.found}" for each in mine)
+        return self.judge(False, seen, found, *dict.fromkeys(each.expected for each in mine))
+
+
+class PartsReadable(ProblemRule):
+    """Each dictionary frame is readable in the packer's format."""
+
+    slug = "wire.parts-readable"
+
+
+class PartsAreObjects(ProblemRule):
+    """Header, parent header, metadata and content are objects with string keys."""
+
+    slug = "wire.parts-are-objects"
+
+
+class HeaderMsgId(ProblemRule):
+    """A header has `msg_id`, a string."""
+
+    slug = "wire.header-msg-id"
+
+
+class HeaderMsgType(ProblemRule):
+    """A header has `msg_type`, a string."""
+
+    slug = "wire.header-msg-type"
+
+
+class NumbersFinite(FrameRule):
+    """What is sent as JSON is standard JSON: no NaN, no Infinity."""
+
+    slug = "wire.numbers-finite"
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        constants: list[str] = []
+        if any(problem.rule == "wire.parts-readable" for problem in part_problems(seen)):
+            at = seen.frames.index(DELIMITER) + 2
+            for frame in seen.frames[at : at + 4]:
+                try:
+                    json.loads(bytes(frame), parse_constant=constants.append)
+                except (ValueError, RecursionError):
+                    continue
+        return self.judge(not constants, seen, f"the numbers {', '.join(constants)}", "numbers that JSON has")
+
+
+class HeaderComplete(MessageRule):
+    """A sender fills in all six keys of the header."""
+
+    slug = "wire.header-complete"
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        assert seen.message is not None
+        header = seen.message.header
+        missing = [key for key in HEADER_KEYS if not isinstance(header.get(key), str)]
+        return self.judge(not missing, seen, f"a header without {', '.join(missing)}", "all six keys, each a string")
+
+
+class DateWithZone(MessageRule):
+    """`date` is an ISO 8601 time with its zone."""
+
+    slug = "wire.date-utc"
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        assert seen.message is not None
+        date = seen.message.header.get("date")
+        if not isinstance(date, str):
+            return ()
+        try:
+            holds = datetime.fromisoformat(date).tzinfo is not None
+        except ValueError:
+            holds = False
+        return self.judge(holds, seen, f"the date {date!r}", "an ISO 8601 time with a zone")
+
+
+class MsgIdUnique(MessageRule):
+    """A sender never uses a `msg_id` twice.
+
+    The same message may arrive on several sockets; what the kit sent itself comes back through relays.
+    """
+
+    slug = "wire.msg-id-unique"
+
+    def begin(self) -> None:
+        self._seen: dict[tuple[object, str], tuple[bytes, Observation]] = {}
+        self._own: set[str] = set()
+
+    def observe(self, seen: Observation) -> Iterable[Violation]:
+        if seen.direction == "sent":
+            if seen.message is not None:
+                self._own.add(seen.message.msg_id)
+            return ()
+        return super().observe(seen)
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        assert seen.message is not None
+        msg_id = seen.message.msg_id
+        if msg_id in self._own or DELIMITER not in seen.frames:
+            return ()
+        at = seen.frames.index(DELIMITER) + 2
+        said = b"".join(seen.frames[at : at + 4])
+        first = self._seen.setdefault((seen.message.header.get("session"), msg_id), (said, seen))
+        return self.judge(
+            first[0] == said or first[1] is seen,
+            seen,
+            f"the msg_id {msg_id!r} for a second message",
+            "a msg_id of its own for each message",
+            evidence=[first[1]],
+        )
+
+
+class SessionConstant(MessageRule):
+    """The `session` of what a process sends is the same for the life of that process."""
+
+    slug = "wire.session-constant"
+    channels = ONE_AUTHOR
+
+    def begin(self) -> None:
+        self._first: dict[str, Observation] = {}
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        assert seen.message is not None
+        session = seen.message.header.get("session")
+        first = self._first.setdefault(seen.socket, seen)
+        assert first.message is not None
+        before = first.message.header.get("session")
+        if first is seen or session is None or before is None:
+            return ()
+        return self.judge(
+            session == before, seen, f"the session {session!r}", f"the session {before!r}", evidence=[first]
+        )
+
+
+class TypeRule(MessageRule):
+    """Base of rules that compare a message with the table of message types."""
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        problems = type_problems(seen, self.setting.dialect)
+        if problems is None:
+            return ()
+        mine = [problem for problem in problems if problem.rule == self.slug]
+        found = "; ".join(f"{each.path or each.frame}: {each.found}" for each in mine)
+        expected = dict.fromkeys(f"{each.path or each.frame}: {each.expected}" for each in mine)
+        return self.judge(not mine, seen, f"{seen.message.msg_type if seen.message else ''} {found}", *expected)
+
+
+class MessageTypeKnown(TypeRule):
+    """A peer sends on each channel only message types that exist there."""
+
+    slug = "wire.message-type-known"
+
+
+class ContentMatchesType(TypeRule):
+    """The content of a message has the keys and value types of its message type."""
+
+    slug = "wire.content-matches-type"
+
+
+class MetadataMatchesType(TypeRule):
+    """The metadata of a message has the value types of its message type."""
+
+    slug = "wire.metadata-matches-type"
+
+
+class BufferCount(TypeRule):
+    """A message has as many buffers as its type allows."""
+
+    slug = "wire.buffer-count"
+
+
+RULES: tuple[type[Rule], ...] = (
+    DelimiterPresent,
+    AllPartsPresent,
+    SignatureSent,
+    SignatureLowercase,
+    PartsReadable,
+    PartsAreObjects,
+    HeaderMsgId,
+    HeaderMsgType,
+    NumbersFinite,
+    HeaderComplete,
+    DateWithZone,
+    MsgIdUnique,
+    SessionConstant,
+    MessageTypeKnown,
+    ContentMatchesType,
+    MetadataMatchesType,
+    BufferCount,
+)
