@@ -1,0 +1,32 @@
+"""`ippkit test`: the suite from anywhere, without knowing where it is installed."""
+
+import click
+import pytest
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("-t", "--target", "targets", multiple=True, metavar="NAME|FILE", help="What to judge (repeatable).")
+@click.option("--strict", is_flag=True, help="Known deviations count as violations.")
+@click.option("--requirement", "requirements", multiple=True, metavar="GLOB", help="Only cases of these requirements.")
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def test(
+    context: click.Context,
+    targets: tuple[str, ...],
+    strict: bool,
+    requirements: tuple[str, ...],
+    pytest_args: tuple[str, ...],
+) -> None:
+    """Judge an implementation; further arguments go to pytest (`-k NAME`, `-x`, `-n auto`).
+
+    Exit status: 0 conforms (or only known deviations), 1 violations, 3 the target or the kit is not usable, 4 wrong
+    usage, 5 nothing selected, 6 something demanded stayed undecided or blocked.
+    """
+    arguments = ["--pyargs", "conformance", "-p", "no:cacheprovider"]
+    for name in targets:
+        arguments += ["--target", name]
+    for glob in requirements:
+        arguments += ["--requirement", glob]
+    if strict:
+        arguments.append("--strict")
+    context.exit(pytest.main([*arguments, *pytest_args]))

@@ -1,0 +1,514 @@
+"""The scripted parties of a case: clients, engines with their hearts, and the listener for notifications.
+
+They do exactly what a case says, right or wrong. Nothing here decides what is legal: an expectation compares, and the
+rules watch. All waiting pumps the world, in which scripted hearts beat.
+"""
+
+from __future__ import annotations
+
+import operator
+import pickle
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from conformance.harness.expect import Pattern, expect_one_of, ok
+from conformance.harness.verdict import Blocked, Finding, Violated
+from protocol.messages import header, lookup
+from protocol.wire import DELIMITER, Frame, Json, Message
+from protocol.world import SECOND, Observation, Socket
+
+if TYPE_CHECKING:
+    from conformance.harness.controller import Controller
+
+
+#: The buffers of `operator.add(1, 2)`, pickled by reference (function, info, two arguments), and of its result. Nobody
+#: in the kit loads them: pickle is only ever read by an engine that must run it.
+APPLY_BUFFERS: tuple[bytes, ...] = (
+    pickle.dumps(operator.add, 2),
+    pickle.dumps({"nargs": 2, "narg_bufs": 2, "kw_keys": []}, 2),
+    pickle.dumps(1, 2),
+    pickle.dumps(2, 2),
+)
+RESULT_BUFFERS: tuple[bytes, ...] = (pickle.dumps(3, 2),)
+
+
+class Reply:
+    """One message that arrived, with the request that it answers."""
+
+    def __init__(self, observation: Observation, request: Message | None = None) -> None:
+        self.observation = observation
+        self.request = request
+
+    @property
+    def message(self) -> Message:
+        """The message; a reply that cannot be read violates the wire format."""
+        if self.observation.message is None:
+            problems = self.observation.error.problems if self.observation.error else ()
+            rule = problems[0].rule if problems else None
+            raise Violated(Finding("an unreadable message", evidence=(self.observation.seq,), problems=problems), rule)
+        return self.observation.message
+
+    @property
+    def msg_type(self) -> str:
+        """The type in its header."""
+        return self.message.msg_type
+
+    @property
+    def content(self) -> Json:
+        """Its content."""
+        return self.message.content
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it reports an error, in either shape."""
+        return self.content.get("status") == "error"
+
+    def expect(self, *patterns: Pattern, requirement: str | None = None) -> Self:
+        """Raise Violated unless it fits one of the patterns; `requirement` is accused instead of the case's own."""
+        expect_one_of(self.observation, patterns, requirement)
+        return self
+
+
+class Party:
+    """Somebody who holds sockets of their own for the length of one case."""
+
+    def __init__(self, controller: Controller, name: str) -> None:
+        self.controller = controller
+        self.world = controller.world
+        self.name = name
+        self.session = f"{controller.token}-{name}"
+        self._sockets: list[Socket] = []
+        self._sent = 0
+
+    def open(self, channel: str, *, identity: bytes = b"", end: str = "") -> Socket:
+        """One more socket of this party."""
+        socket = self.world.open(channel, party=self.name, identity=identity, end=end)
+        self._sockets.append(socket)
+        return socket
+
+    def make(
+        self,
+        msg_type: str,
+        content: object = None,
+        *,
+        metadata: object = None,
+        buffers: Sequence[Frame] = (),
+        parent: Json | None = None,
+        identities: Sequence[bytes] = (),
+        **header_fields: object,
+    ) -> Message:
+        """A message of this party with a fresh id; `header_fields` are added to its header or replace what is there."""
+        self._sent += 1
+        head = header(
+            f"{self.session}_{self._sent}", msg_type, session=self.session, username="kit", date=self.controller.date()
+        )
+        return Message(
+            head | header_fields,
+            parent_header=parent,
+            metadata=metadata,
+            content=content,
+            buffers=buffers,
+            identities=identities,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still holds a socket."""
+        return bool(self._sockets)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for socket in self._sockets:
+            socket.close()
+        self._sockets.clear()
+
+
+class Client(Party):
+    """A raw client on the query channel."""
+
+    #: Which end of the channel this party is.
+    end = "client"
+
+    def __init__(self, controller: Controller, name: str, *, identity: bytes = b"") -> None:
+        super().__init__(controller, name)
+        self.query = self.open("query", identity=identity, end=self.end)
+        self._queues: dict[str, Socket] = {}
+
+    def send(self, msg_type: str, content: object = None, **fields: Any) -> Message:
+        """Send a valid message; see `make`."""
+        message = self.make(msg_type, content, **fields)
+        self.query.send(message)
+        return message
+
+    def send_unchecked(self, why: str, msg_type: str, content: object = None, **fields: Any) -> Message:
+        """Send a well-signed message whose content need not fit its type; `why` says which mistake it makes."""
+        message = self.make(msg_type, content, **fields)
+        self.query.send_raw(self.controller.codec.encode(message), why)
+        return message
+
+    def send_signed(
+        self, why: str, *, head: bytes, parent: bytes = b"{}", metadata: bytes = b"{}", content: bytes = b"{}"
+    ) -> None:
+        """Send dictionaries given as bytes, whatever they hold, under a valid signature."""
+        parts = [head, parent, metadata, content]
+        self.query.send_raw([DELIMITER, self.controller.codec.sign(b"".join(parts)), *parts], why)
+
+    def send_raw(self, why: str, frames: Sequence[Frame]) -> None:
+        """Send frames exactly as given."""
+        self.query.send_raw(frames, why)
+
+    def receive(self, within: int | None = None) -> Reply | None:
+        """The next message, or None when nothing came within this many nanoseconds."""
+        observation = self.query.recv(self.world.now + (within or self.controller.timing.reply_deadline))
+        return Reply(observation) if observation else None
+
+    def ask(self, msg_type: str, content: object = None, **fields: Any) -> Reply:
+        """Send a request and wait for its reply; silence is a violation."""
+        return self.answer_to(self.send(msg_type, content, **fields))
+
+    def ask_unchecked(self, why: str, msg_type: str, content: object = None, **fields: Any) -> Reply:
+        """As `ask`, with content that need not fit."""
+        return self.answer_to(self.send_unchecked(why, msg_type, content, **fields))
+
+    def answer_to(self, request: Message, *, requirement: str | None = None) -> Reply:
+        """Wait for the message whose parent is this request."""
+        started = self.world.now
+        deadline = started + self.controller.timing.reply_deadline
+        while (observation := self.query.recv(deadline)) is not None:
+            message = observation.message
+            if message is not None and message.parent_header.get("msg_id") == request.msg_id:
+                return Reply(observation, request)
+            if message is None:
+                return Reply(observation, request)
+        self.controller.accuse_of_silence(request, started, self.allowed_replies(request), requirement)
+
+    def allowed_replies(self, request: Message) -> tuple[str, ...]:
+        """The types that may answer this request, for error texts."""
+        row = lookup(request.msg_type, "query", self.controller.dialect)
+        if row is None:
+            return ("hub_error",)
+        return (*row.replies, *("hub_error" for shape in row.errors if shape == "hub_error"))
+
+    def expect_silence(self, what: str, *, requirement: str | None = None) -> None:
+        """Prove that the Hub sent nothing: the answer to a later request must be the next thing that arrives."""
+        marker = self.send("connection_request", {})
+        reply = self.answer_to_marker(marker)
+        message = reply.observation.message
+        if message is None or message.parent_header.get("msg_id") != marker.msg_id:
+            shown = "an unreadable message" if message is None else f"{message.msg_type} {message.content!r:.200}"
+            raise Violated(
+                Finding(f"{shown} came for {what}", ("nothing",), evidence=(reply.observation.seq,)), requirement
+            )
+
+    def answer_to_marker(self, marker: Message) -> Reply:
+        """Whatever arrives first after a marker was sent."""
+        started = self.world.now
+        observation = self.query.recv(started + self.controller.timing.reply_deadline)
+        if observation is None:
+            self.controller.accuse_of_silence(marker, started, ("connection_reply",), None)
+        return Reply(observation, marker)
+
+    def submit(
+        self,
+        engine: Engine | None,
+        *,
+        channel: str = "mux",
+        msg_type: str = "apply_request",
+        content: object = None,
+        metadata: object = None,
+        buffers: Sequence[Frame] = APPLY_BUFFERS,
+    ) -> Message:
+        """Send work: through `mux` to one engine, or through `task` to whichever the scheduler picks."""
+        socket = self._queues.get(channel)
+        if socket is None:
+            socket = self._queues[channel] = self.open(channel, end="client")
+        to = (engine.uuid.encode(),) if engine is not None and channel == "mux" else ()
+        message = self.make(msg_type, content, metadata=metadata, buffers=buffers, identities=to)
+        socket.send(message)
+        return message
+
+    def result(self, request: Message, *, channel: str = "mux") -> Observation:
+        """Wait for the reply to submitted work."""
+        started = self.world.now
+        deadline = started + self.controller.timing.reply_deadline
+        while (observation := self._queues[channel].recv(deadline)) is not None:
+            message = observation.message
+            if message is not None and message.parent_header.get("msg_id") == request.msg_id:
+                return observation
+        self.controller.expect_steady(started, self.controller.timing.reply_deadline)
+        raise Blocked(f"{channel}.reply-delivered", f"the reply to {request.msg_type} never reached its client")
+
+    def run_on(self, engine: Engine, *, channel: str = "mux", **fields: Any) -> Message:
+        """Submit work, let the scripted engine answer it, and wait until both client and Hub know the result."""
+        request = self.submit(engine, channel=channel, **fields)
+        engine.answer(engine.take(channel))
+        self.result(request, channel=channel)
+        self.await_completed(request)
+        return request
+
+    def await_completed(self, request: Message) -> None:
+        """Poll the Hub until it lists a request as completed: its view follows the queues with a delay."""
+        self._await_status(request, "completed")
+
+    def await_pending(self, request: Message) -> None:
+        """Poll the Hub until it lists a request as pending."""
+        self._await_status(request, "pending")
+
+    def _await_status(self, request: Message, place: str) -> None:
+        started = self.world.now
+        limit = self.controller.timing.reply_deadline
+        while self.world.now < started + limit:
+            reply = self.ask("result_request", {"msg_ids": [request.msg_id], "status_only": True})
+            if request.msg_id in (reply.content.get(place) or ()):
+                return
+        self.controller.expect_steady(started, limit)
+        raise Blocked(f"query.result-{place}", f"the Hub never listed the {request.msg_type} as {place}")
+
+    def engines(self) -> dict[str, str]:
+        """The engines that the Hub names to a client: id as text to uuid."""
+        reply = self.ask("connection_request", {}).expect(ok("connection_reply"))
+        return dict(reply.content.get("engines", {}))
+
+
+Answer = Callable[[Sequence[Frame]], Sequence[Frame] | None]
+
+
+class Heart(Party):
+    """A scripted heart: echoes each ping behind its identity, or does whatever `answer` makes of it.
+
+    `delay` holds every answer back by so many nanoseconds. An `answer` that returns None misses the beat.
+    """
+
+    def __init__(
+        self, controller: Controller, name: str, uuid: str, *, answer: Answer | None = None, delay: int = 0
+    ) -> None:
+        super().__init__(controller, name)
+        self.answer: Answer = answer or (lambda frames: frames)
+        self.delay = delay
+        self.pings: list[Observation] = []
+        self.answered: list[int] = []
+        self.pong = self.open("heartbeat-pong", identity=uuid.encode(), end="heart")
+        self.ping = self.open("heartbeat-ping", end="heart")
+        self.world.listen(self.ping, self._beat)
+        self.world.note(name, "heart-started", party=name, uuid=uuid)
+
+    def _beat(self, observation: Observation) -> None:
+        self.pings.append(observation)
+        frames = self.answer(observation.frames)
+        if frames is None:
+            return
+        if not self.delay:
+            self._send(frames)
+            return
+
+        def later() -> None:
+            stop()
+            self._send(frames)
+
+        stop = self.world.every(self.delay, later)
+
+    def _send(self, frames: Sequence[Frame]) -> None:
+        if self._sockets:
+            self.answered.append(self.world.now)
+            self.pong.send_raw(frames, "raw by design: a heart's answer")
+
+    def close(self) -> None:
+        """Fall silent."""
+        if self._sockets:
+            self.world.note(self.name, "heart-stopped", party=self.name)
+        super().close()
+
+    def expect_ping(self, requirement: str | None = None) -> Observation:
+        """Wait for one more ping; none within the deadline is a violation."""
+        seen = len(self.pings)
+        started = self.world.now
+        within = max(self.controller.timing.reply_deadline, 5 * self.controller.timing.heartbeat_period)
+        if not self.world.run_until(lambda: len(self.pings) > seen, started + within):
+            self.controller.expect_steady(started, within)
+            raise Violated(Finding(f"no ping within {within / SECOND:.1f} s", ("a ping every period",)), requirement)
+        return self.pings[seen]
+
+
+class Engine(Client):
+    """A raw engine: its registration socket, and a heart that a case starts and stops."""
+
+    end = "engine"
+
+    def __init__(self, controller: Controller, name: str, uuid: str, *, is_namesake: bool = False) -> None:
+        super().__init__(controller, name, identity=b"" if is_namesake else uuid.encode())
+        self.uuid = uuid
+        self.id: int | None = None
+        self.heart: Heart | None = None
+        self.is_announced = False
+
+    def send_registration(self, **content: object) -> Message:
+        """Ask to be registered, under this engine's uuid; `content` adds keys or replaces them."""
+        return self.send("registration_request", {"uuid": self.uuid} | content)
+
+    def expect(self, *patterns: Pattern, requirement: str | None = None) -> Reply:
+        """The next message on the registration socket, which must fit one of the patterns."""
+        started = self.world.now
+        observation = self.query.recv(started + self.controller.timing.reply_deadline)
+        if observation is None:
+            self.controller.accuse_of_silence(None, started, tuple(map(str, patterns)), requirement)
+        return Reply(observation).expect(*patterns, requirement=requirement)
+
+    def register(self, **content: object) -> Reply:
+        """Register and keep the id that the Hub gives; the engine is pending until its heart is heard."""
+        self.send_registration(**content)
+        reply = self.expect(ok("registration_reply"))
+        self.id = reply.content["id"]
+        return reply
+
+    def start_heart(self, *, answer: Answer | None = None, delay: int = 0) -> Heart:
+        """Begin to answer pings."""
+        self.stop_heart()
+        self.heart = Heart(self.controller, f"{self.name}-heart", self.uuid, answer=answer, delay=delay)
+        return self.heart
+
+    def stop_heart(self) -> None:
+        """Fall silent, with the heart's connections closed."""
+        if self.heart is not None:
+            self.heart.close()
+            self.heart = None
+
+    def registered(self, **content: object) -> Self:
+        """Register with a beating heart and wait until the Hub announces it; the usual start of a case."""
+        try:
+            self.register(**content)
+        except Violated as violated:
+            raise Blocked("registration.request-answered", violated.finding.found) from violated
+        self.start_heart()
+        if self.controller.notifications.wait("registration_notification", uuid=self.uuid) is None:
+            raise Blocked("notification.registration-published", f"{self.name} was never announced")
+        self.is_announced = True
+        return self
+
+    def with_shell(self, *channels: str) -> Self:
+        """Connect to these queues. Call it before `registered`: an engine that is not connected is not routable."""
+        for channel in channels or ("mux",):
+            self._queues[channel] = self.open(channel, identity=self.uuid.encode(), end="engine")
+        return self
+
+    def take(self, channel: str = "mux") -> Observation:
+        """The next request that a queue delivers to this engine."""
+        started = self.world.now
+        limit = self.controller.timing.reply_deadline
+        observation = self._queues[channel].recv(started + limit)
+        if observation is None:
+            self.controller.expect_steady(started, limit)
+            raise Blocked(f"{channel}.request-delivered", f"{self.name} was never given the request")
+        return observation
+
+    def answer(
+        self,
+        request: Observation,
+        *,
+        channel: str = "mux",
+        content: object = None,
+        metadata: dict[str, object] | None = None,
+        buffers: Sequence[Frame] = RESULT_BUFFERS,
+        **header_fields: object,
+    ) -> Message:
+        """Answer a request as an engine does, by default with success."""
+        asked = request.message
+        assert asked is not None
+        content = {"status": "ok"} if content is None else content
+        status = content.get("status", "ok") if isinstance(content, dict) else "ok"
+        own = {
+            "started": self.controller.date(), "dependencies_met": True, "engine": self.uuid, "is_broadcast": False,
+            "is_coalescing": False, "original_msg_id": "", "label": None, "status": status,
+        }  # fmt: skip
+        reply = self.make(
+            asked.msg_type.replace("_request", "_reply"),
+            content,
+            metadata=own | (metadata or {}),
+            parent=asked.header,
+            buffers=buffers if status == "ok" else (),
+            identities=asked.identities,
+            **header_fields,
+        )
+        self._queues[channel].send(reply)
+        return reply
+
+    def unregister(self) -> Message:
+        """Tell the Hub that this engine leaves. There is no reply."""
+        assert self.id is not None
+        return self.send("unregistration_request", {"id": self.id})
+
+    def expect_alive(self) -> None:
+        """The Hub must still name this engine to clients."""
+        engines = self.controller.client().engines()
+        if engines.get(str(self.id)) != self.uuid:
+            raise Violated(Finding(f"engine {self.id} is not among {engines!r}", (f"{self.id}: {self.uuid}",)))
+
+    def leave(self) -> None:
+        """Unregister if needed, and wait until the Hub has taken note; used when a case ends."""
+        if self.id is not None and self._sockets:
+            self.unregister()
+            marker = self.send("connection_request", {})
+            deadline = self.world.now + self.controller.timing.reply_deadline
+            while (seen := self.query.recv(deadline)) is not None:
+                if seen.message is not None and seen.message.parent_header.get("msg_id") == marker.msg_id:
+                    break
+        self.stop_heart()
+
+    def close(self) -> None:
+        """Close every socket, the heart's too."""
+        self.stop_heart()
+        super().close()
+
+
+class Notifications(Party):
+    """One long-lived subscriber to the Hub's notifications, shared by all cases of a controller.
+
+    It exists before the cases do, and a pilot registration has shown that it hears: a subscriber that joins late
+    misses what was published before.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(controller, "subscriber")
+        self.heard: list[Observation] = []
+        self._start = 0
+        self._socket = self.open("notification", end="client")
+        self.world.listen(self._socket, self.heard.append)
+
+    def prove(self) -> None:
+        """Tell the rules that from now on nothing is missed."""
+        self.world.note(self.name, "subscribed", socket=self._socket.name)
+
+    def begin(self) -> None:
+        """Forget what earlier cases caused."""
+        self._start = len(self.heard)
+
+    def of(self, msg_type: str, **content: object) -> list[Observation]:
+        """The notifications of this case, in order, that fit."""
+        pattern = Pattern(msg_type, content)
+        return [seen for seen in self.heard[self._start :] if seen.message and not pattern.differences(seen)]
+
+    def wait(self, msg_type: str, *, within: int | None = None, **content: object) -> Observation | None:
+        """Wait for a notification of this case, or None."""
+        limit = within or self.controller.timing.announcement
+        self.world.run_until(lambda: bool(self.of(msg_type, **content)), self.world.now + limit)
+        found = self.of(msg_type, **content)
+        return found[0] if found else None
+
+    def expect(
+        self, msg_type: str, *, within: int | None = None, requirement: str | None = None, **content: object
+    ) -> Observation:
+        """Wait for a notification; a missing one is a violation."""
+        started = self.world.now
+        found = self.wait(msg_type, within=within, **content)
+        if found is not None:
+            return found
+        limit = within or self.controller.timing.announcement
+        self.controller.expect_steady(started, limit)
+        heard = [seen.message.msg_type for seen in self.heard[self._start :] if seen.message]
+        raise Violated(
+            Finding(f"no {msg_type} within {limit / SECOND:.2f} s (heard: {heard or 'nothing'})",
+                    (str(Pattern(msg_type, content)),)), requirement
+        )  # fmt: skip
+
+    def barrier(self) -> None:
+        """Return when everything published before now has been heard: a pilot's announcement travels behind it."""
+        self.controller.engine(kind="pilot").registered()

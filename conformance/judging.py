@@ -1,0 +1,100 @@
+"""From the end of one case to its results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.harness.explain import diagram, explain
+from conformance.harness.verdict import Blocked, Finding, NotApplicable, Result, Undecided, Verdict, Violated
+from conformance.results import accuse
+from conformance.targets.process import TargetUnusable
+from protocol.requirements import get
+from protocol.rules import Violation
+
+if TYPE_CHECKING:
+    from conformance.harness.controller import Controller
+
+
+def results_of(
+    item: pytest.Item, call: pytest.CallInfo[None], slugs: tuple[str, ...], controller: Controller | None
+) -> list[Result]:
+    """One result per requirement that the case names; a requirement accused besides gets one of its own."""
+    error = call.excinfo.value if call.excinfo else None
+    case = case_name(item.nodeid)
+    target = target_name(item)
+    if error is None:
+        return [Result(slug, case, target, "passed") for slug in slugs]
+    if isinstance(error, Violated):
+        accused = error.requirement or slugs[0]
+        text = explain(get(accused), error.finding, controller.observations if controller else (), replay(item))
+        main = Result(accused, case, target, accuse(accused), error.finding.found, text)
+        # What the case had not shown yet when it ended is not judged.
+        rest = [slug for slug in slugs if slug != accused]
+        return [main, *(Result(slug, case, target, "blocked", f"blocked by {accused}") for slug in rest)]
+    verdict, summary = _without_accusation(error)
+    details = ""
+    if verdict == "kit error":
+        traffic = "\n".join(diagram(controller.observations)) if controller and controller.observations else "(none)"
+        trace = "" if isinstance(error, TargetUnusable) else f"\n{call.excinfo.getrepr(style='short')}"  # type: ignore[union-attr]
+        details = f"kit error in {case}: {summary}{trace}"
+        if not isinstance(error, TargetUnusable):
+            details += f"\ntraffic so far:\n{traffic}"
+    return [Result(slug, case, target, verdict, summary, details) for slug in slugs]
+
+
+def _without_accusation(error: BaseException) -> tuple[Verdict, str]:
+    if isinstance(error, Undecided):
+        return "undecided", str(error)
+    if isinstance(error, NotApplicable):
+        return "not applicable", str(error)
+    if isinstance(error, Blocked):
+        return "blocked", f"blocked by {error}"
+    if isinstance(error, TargetUnusable):
+        return "kit error", str(error)
+    if isinstance(error, pytest.skip.Exception):
+        return "not applicable", str(error)
+    return "kit error", f"{type(error).__name__}: {error}"
+
+
+def by_rule(nodeid: str, controller: Controller, violation: Violation) -> Result:
+    """The result of a rule that fired while a case about something else ran."""
+    case = case_name(nodeid)
+    slug = violation.requirement
+    finding = Finding(violation.found, violation.allowed, violation.guilty, violation.evidence)
+    text = explain(
+        get(slug), finding, controller.observations, f"ippkit test -t {controller.name} -k {_function(case)}"
+    )
+    return Result(slug, case, controller.name, accuse(slug), violation.found, text, by_rule=True)
+
+
+def passed_by_rule(controller: Controller) -> list[Result]:
+    """The results of rules that saw something to judge for the first time; see `results.merge`."""
+    new = controller.judge.exercised - controller.reported
+    controller.reported |= new
+    return [Result(slug, "rules", controller.name, "passed", by_rule=True) for slug in sorted(new)]
+
+
+def case_name(nodeid: str) -> str:
+    """`test_module.py::test_function`, however the case was collected and for whatever target."""
+    path, _, function = nodeid.partition("::")
+    return f"{path.rpartition('/')[2]}::{function.partition('[')[0]}"
+
+
+def _function(case: str) -> str:
+    return case.rpartition("::")[2]
+
+
+def target_name(item: pytest.Item) -> str:
+    """The name of the target that a case was collected for."""
+    callspec: Any = getattr(item, "callspec", None)
+    return str(callspec.params.get("target", "")) if callspec else ""
+
+
+def replay(item: pytest.Item) -> str:
+    """The command that runs this one case again."""
+    return f"ippkit test -t {target_name(item)} -k {_function(case_name(item.nodeid))}"
+
+
+__all__: list[str] = ["by_rule", "case_name", "passed_by_rule", "replay", "results_of"]

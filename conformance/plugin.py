@@ -1,0 +1,305 @@
+"""The pytest plugin (entry point `pytest11`): options, fixtures and verdicts.
+
+It acts only on the cases of this package; in any other test run it is silent. The verdict of a case travels on its
+report as plain data, so that it survives the way from a worker of pytest-xdist to the session that prints.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conformance.harness.controller import Controller
+    from conformance.harness.deployment import Deployment
+    from conformance.harness.verdict import Result
+    from conformance.targets.descriptor import Target
+
+DEFAULT_TARGETS = ("ipyparallel",)
+
+_SUITE = Path(__file__).parent
+_RESULTS = pytest.StashKey["list[Result]"]()
+_BY_RULE = pytest.StashKey["list[Result]"]()
+_AT_THE_END = pytest.StashKey["list[Result]"]()
+_CONTROLLER = pytest.StashKey["Controller"]()
+_LOADED = pytest.StashKey["dict[str, Target]"]()
+_SELECTED = pytest.StashKey[bool]()
+#: The attribute under which results travel on a report.
+_DETAIL = "ippkit"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the suite."""
+    group = parser.getgroup("ippkit", "conformance of IPython Parallel implementations")
+    group.addoption("--target", action="append", metavar="NAME|FILE", default=[],
+                    help="judge this implementation: the name of a shipped descriptor or a descriptor file (repeatable; "
+                         f"default: {', '.join(DEFAULT_TARGETS)}). With --strict, known deviations count as violations.")  # fmt: skip
+    group.addoption("--requirement", action="append", metavar="GLOB", default=[],
+                    help="run only the cases of requirements whose slug matches (repeatable)")  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and refuse a wrong target before anything starts."""
+    config.addinivalue_line("markers", "requirement(slug, ...): the requirements that a conformance case tests")
+    config.addinivalue_line("markers", "needs(feature, ...): features that the target must declare for this case")
+    config.stash[_RESULTS] = []
+    config.stash[_LOADED] = {}
+    if config.getoption("target"):
+        _targets(config)
+
+
+def _targets(config: pytest.Config) -> dict[str, Target]:
+    loaded = config.stash[_LOADED]
+    if not loaded:
+        from conformance.targets.descriptor import DescriptorError, load
+
+        for name in config.getoption("target") or DEFAULT_TARGETS:
+            try:
+                loaded[name] = load(name)
+            except DescriptorError as error:
+                raise pytest.UsageError(str(error)) from None
+    return loaded
+
+
+def _is_strict(config: pytest.Config) -> bool:
+    # pytest owns the option --strict; before version 9 it set an attribute, since then it overrides an ini value.
+    return bool(config.getoption("strict", False)) or "strict=true" in (config.getoption("override_ini") or ())
+
+
+def _is_case(item: pytest.Item) -> bool:
+    return item.path.parent == _SUITE
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One run of each case per target."""
+    if "target" in metafunc.fixturenames and metafunc.definition.path.parent == _SUITE:
+        names = list(_targets(metafunc.config))
+        metafunc.parametrize("target", names, ids=[Path(name).stem for name in names], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check that each case names requirements that exist, and select by `--requirement`."""
+    from protocol.requirements import load
+
+    cases = [item for item in items if _is_case(item)]
+    config.stash[_SELECTED] = bool(cases)
+    if not cases:
+        return
+    slugs = load()
+    for item in cases:
+        named = _slugs(item)
+        unknown = [slug for slug in named if slug not in slugs]
+        if unknown or not named:
+            raise pytest.UsageError(f"{item.nodeid} names {unknown or 'no requirement'}; see protocol/requirements")
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(120))
+    globs = config.getoption("requirement")
+    for glob in globs:
+        if not fnmatch.filter(slugs, glob):
+            close = difflib.get_close_matches(glob, slugs, n=3)
+            hint = f"; did you mean {', '.join(close)}?" if close else "; `ippkit requirements` lists them all"
+            raise pytest.UsageError(f"no requirement matches {glob!r}{hint}")
+    if globs:
+        keep = [
+            item
+            for item in items
+            if _is_case(item) and any(fnmatch.fnmatchcase(slug, glob) for slug in _slugs(item) for glob in globs)
+        ]
+        config.hook.pytest_deselected(items=[item for item in items if item not in keep])
+        items[:] = keep
+
+
+def _slugs(item: pytest.Item) -> tuple[str, ...]:
+    marker = item.get_closest_marker("requirement")
+    return tuple(marker.args) if marker else ()
+
+
+# -- fixtures --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> Target:
+    """The descriptor of the implementation under test."""
+    return _targets(request.config)[request.param]
+
+
+@pytest.fixture(scope="session")
+def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """What starts controllers of the target, and stops them all at the end."""
+    from conformance.harness.deployment import Deployment
+    from conformance.judging import by_rule
+
+    running = Deployment(target)
+    yield running
+    if running.current is not None:
+        found = running.current.judge_rest()
+        request.session.stash[_AT_THE_END] = [by_rule("the end of the run", running.current, each) for each in found]
+    running.close()
+
+
+def _run_case(controller: Controller, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Controller]:
+    from conformance.judging import by_rule, passed_by_rule
+
+    node = request.node
+    controller.begin_case()
+    node.stash[_CONTROLLER] = controller
+    marker = node.get_closest_marker("needs")
+    for feature in marker.args if marker else ():
+        controller.need(feature)
+    yield controller
+    controller.end_case()
+    found = controller.judge_rest() if is_last else controller.judge_new()
+    # What the case itself accuses is not reported a second time.
+    node.stash[_BY_RULE] = [
+        by_rule(node.nodeid, controller, each) for each in found if each.requirement not in _slugs(node)
+    ] + passed_by_rule(controller)
+
+
+@pytest.fixture
+def controller(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """The controller that all cases of this worker share."""
+    yield from _run_case(deployment.shared(), request)
+
+
+@pytest.fixture
+def fresh_controller(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """A controller of this case's own, for what would disturb others: shutdown, purge of everything, history."""
+    with deployment.fresh() as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+# -- verdicts --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Turn what happened in a case into results on its report."""
+    report: pytest.TestReport = yield
+    if not _is_case(item):
+        return report
+    from conformance import results as book
+    from conformance.judging import results_of
+
+    found: list[Result] = []
+    if call.when == "call" or call.excinfo is not None:
+        found = results_of(item, call, _slugs(item), item.stash.get(_CONTROLLER, None))
+    if call.when == "teardown":
+        found += item.stash.get(_BY_RULE, []) + item.session.stash.get(_AT_THE_END, [])
+        item.session.stash[_AT_THE_END] = []
+    if not _is_strict(item.config):
+        found = [_excuse(item, result) for result in found]
+    if call.excinfo is not None and any(result.verdict == "kit error" for result in found):
+        from conformance.targets.process import TargetUnusable
+
+        if isinstance(call.excinfo.value, TargetUnusable):
+            item.session.shouldstop = "the target is not usable"
+    setattr(report, _DETAIL, [book.to_dict(result) for result in found])
+    _settle(report, found)
+    return report
+
+
+def _excuse(item: pytest.Item, result: Result) -> Result:
+    from conformance.results import excuse
+
+    target = getattr(item, "funcargs", {}).get("target")
+    return excuse(result, target, _version(target)) if target else result
+
+
+def _version(target: Target) -> str | None:
+    from conformance.targets import TargetUnusable
+    from conformance.targets.process import detect_version
+
+    try:
+        return detect_version(target)
+    except TargetUnusable:
+        return None
+
+
+def _settle(report: pytest.TestReport, found: list[Result]) -> None:
+    """Give pytest the outcome that fits the verdicts, and the kit's text instead of a traceback."""
+    verdicts = {result.verdict for result in found}
+    if verdicts & {"failed", "kit error"}:
+        report.outcome = "failed"
+        report.longrepr = "\n\n".join(
+            result.details or result.summary for result in found if result.verdict in ("failed", "kit error")
+        )
+    elif verdicts & {"not applicable", "blocked", "undecided"}:
+        summary = next(result.summary for result in found if result.verdict != "passed")
+        report.outcome = "skipped"
+        report.longrepr = (str(report.location[0]), report.location[1] or 0, summary)
+    elif found:
+        report.outcome = "passed"
+        report.longrepr = None
+
+
+_LETTERS = {
+    "failed": "F", "kit error": "E", "warned": "w", "known": "k", "observed": "o", "not applicable": "n",
+    "blocked": "b", "undecided": "u",
+}  # fmt: skip
+
+
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    """Name the verdict where pytest would say passed or skipped."""
+    found = getattr(report, _DETAIL, None)
+    if not found:
+        return None
+    verdicts = {entry["verdict"] for entry in found}
+    for verdict, letter in _LETTERS.items():
+        if verdict in verdicts:
+            return ("error" if verdict == "kit error" else verdict), letter, verdict.upper()
+    return None if getattr(report, "when", "call") == "call" else ("", "", "")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collect the results; under pytest-xdist this runs in the session that prints."""
+    found = getattr(report, _DETAIL, None)
+    if found and _session_config is not None:
+        from conformance.results import from_dict
+
+        _session_config.stash[_RESULTS].extend(from_dict(entry) for entry in found)
+
+
+_session_config: pytest.Config | None = None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember the configuration for the hooks that are not given one."""
+    global _session_config  # noqa: PLW0603 - pytest_runtest_logreport is given no configuration
+    _session_config = session.config
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which targets are judged."""
+    names = [f"{target.name} ({target.dialect})" for target in config.stash[_LOADED].values()]
+    return [f"ippkit: target {', '.join(names)}"] if names else []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Set the exit status that the verdicts call for."""
+    from conformance.results import exit_status, merge, stale
+
+    config = session.config
+    results = config.stash[_RESULTS] = merge(config.stash[_RESULTS])
+    if hasattr(config, "workerinput") or not results or exitstatus not in (0, 1, 2):
+        return
+    targets = config.stash[_LOADED].values()
+    stale_fails = _is_strict(config) and any(stale(results, target, _version(target)) for target in targets)
+    if exitstatus == 2 and not any(result.verdict == "kit error" for result in results):
+        return  # interrupted from the keyboard
+    session.exitstatus = exit_status(results, session.testsfailed if exitstatus == 1 else 0, stale_fails=stale_fails)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The last word: what was judged, and what was not."""
+    if config.stash.get(_SELECTED, False) and config.stash[_RESULTS]:
+        from conformance.report.console import summary
+
+        targets = list(config.stash[_LOADED].values())
+        for line in summary(config.stash[_RESULTS], targets, _version, width=terminalreporter._tw.fullwidth):
+            terminalreporter.write_line(line)

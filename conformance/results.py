@@ -1,0 +1,93 @@
+"""From what happened in a run to verdicts, known deviations, counts and the exit status."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from conformance.catalogue import FAMILIES, untested
+from conformance.harness.verdict import NOT_YET_TESTED, VERDICTS, Result, Verdict
+from conformance.targets.descriptor import Deviation, Target
+from protocol.requirements import get
+
+CONFORMS, VIOLATIONS, UNUSABLE, USAGE, NOTHING_SELECTED, UNDECIDED = 0, 1, 3, 4, 5, 6
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """A result as plain data, to travel between processes."""
+    return asdict(result)
+
+
+def from_dict(data: dict[str, Any]) -> Result:
+    """The reverse of `to_dict`."""
+    return Result(**data)
+
+
+def merge(results: Iterable[Result]) -> list[Result]:
+    """The results without what several workers said twice, and without a rule's praise where the rule also accused."""
+    found = list(results)
+    accused = {(each.target, each.requirement) for each in found if each.by_rule and each.verdict != "passed"}
+    kept: dict[tuple[str, str, str, Verdict, str], Result] = {}
+    for each in found:
+        if each.by_rule and each.verdict == "passed" and (each.target, each.requirement) in accused:
+            continue
+        kept.setdefault((each.target, each.requirement, each.case, each.verdict, each.summary), each)
+    return list(kept.values())
+
+
+def accuse(slug: str) -> Verdict:
+    """The verdict for a broken requirement: a SHOULD warns, a MAY is only observed."""
+    verdicts: dict[str, Verdict] = {"MUST": "failed", "SHOULD": "warned", "MAY": "observed"}
+    return verdicts[get(slug).level]
+
+
+def excuse(result: Result, target: Target, version: str | None) -> Result:
+    """The result, turned into `known` if the target's descriptor lists it with a reason given by a person."""
+    if result.verdict not in ("failed", "warned"):
+        return result
+    known = target.deviation(result.requirement, result.case, version)
+    if known is None or known.unreviewed:
+        return result
+    return replace(result, verdict="known", reason=known.reason)
+
+
+def stale(results: Sequence[Result], target: Target, version: str | None) -> list[Deviation]:
+    """The listed deviations whose cases ran and passed: either the target was mended or the list is wrong."""
+    found = []
+    for deviation in target.deviations:
+        judged = [
+            result
+            for result in results
+            if result.target == target.name and deviation.covers(result.requirement, result.case, version)
+        ]
+        wrong = any(result.verdict in ("known", "failed", "warned") for result in judged)
+        passed = any(result.verdict == "passed" and not result.by_rule for result in judged)
+        if passed and not wrong and not deviation.intermittent:
+            found.append(deviation)
+    return found
+
+
+def exit_status(results: Sequence[Result], failed: int, *, stale_fails: bool = False) -> int:
+    """The exit status of a run in which pytest counted `failed` failures."""
+    verdicts = {result.verdict for result in results}
+    if "kit error" in verdicts:
+        return UNUSABLE
+    if failed or "failed" in verdicts or stale_fails:
+        return VIOLATIONS
+    for result in results:
+        if result.verdict in ("blocked", "undecided") and get(result.requirement).level == "MUST":
+            return UNDECIDED
+    return CONFORMS
+
+
+def by_family(results: Iterable[Result]) -> dict[str, Counter[str]]:
+    """Family -> how many results of each verdict, and how many requirements nothing tests yet."""
+    counts: dict[str, Counter[str]] = {family: Counter() for family in FAMILIES}
+    for result in results:
+        counts[get(result.requirement).family][result.verdict] += 1
+    for requirement in untested():
+        counts[requirement.family][NOT_YET_TESTED] += 1
+    return counts
+
+
+COLUMNS = (*(verdict for verdict in VERDICTS if verdict != "observed"), NOT_YET_TESTED)
