@@ -9,8 +9,8 @@ from protocol.requirements import Requirement, load
 
 #: Families in the order in which reports show them.
 FAMILIES = (
-    "wire", "connection", "registration", "heartbeat", "heart-device", "notification", "query", "storage", "mux", "task",
-    "dependency", "control", "apply", "iopub", "broadcast", "kernel", "stdin",
+    "wire", "connection", "registration", "heartbeat", "heart-device", "notification", "query", "storage", "mux",
+    "task", "dependency", "control", "apply", "iopub", "broadcast", "kernel", "stdin",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from conformance.harness.explain import diagram, explain
 from conformance.harness.verdict import Blocked, Finding, NotApplicable, Result, Undecided, Verdict, Violated
 from conformance.results import accuse
-from conformance.targets.process import TargetUnusable
+from conformance.targets import TargetUnusable
 from protocol.requirements import get
 from protocol.rules import Violation
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 DEFAULT_TARGETS = ("ipyparallel",)
 
 _SUITE = Path(__file__).parent
-_RESULTS = pytest.StashKey["list[Result]"]()
-_BY_RULE = pytest.StashKey["list[Result]"]()
-_AT_THE_END = pytest.StashKey["list[Result]"]()
+_RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
+_BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
+_AT_THE_END: pytest.StashKey[list[Result]] = pytest.StashKey()
 _CONTROLLER = pytest.StashKey["Controller"]()
 _LOADED = pytest.StashKey["dict[str, Target]"]()
 _SELECTED = pytest.StashKey[bool]()
@@ -36,11 +36,21 @@ _DETAIL = "ippkit"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the suite."""
     group = parser.getgroup("ippkit", "conformance of IPython Parallel implementations")
-    group.addoption("--target", action="append", metavar="NAME|FILE", default=[],
-                    help="judge this implementation: the name of a shipped descriptor or a descriptor file (repeatable; "
-                         f"default: {', '.join(DEFAULT_TARGETS)}). With --strict, known deviations count as violations.")  # fmt: skip
-    group.addoption("--requirement", action="append", metavar="GLOB", default=[],
-                    help="run only the cases of requirements whose slug matches (repeatable)")  # fmt: skip
+    group.addoption(
+        "--target",
+        action="append",
+        metavar="NAME|FILE",
+        default=[],
+        help="judge this implementation: the name of a shipped descriptor or a descriptor file (repeatable; default: "
+        f"{', '.join(DEFAULT_TARGETS)}). With --strict, known deviations count as violations.",
+    )
+    group.addoption(
+        "--requirement",
+        action="append",
+        metavar="GLOB",
+        default=[],
+        help="run only the cases of requirements whose slug matches (repeatable)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _targets(config: pytest.Config) -> dict[str, Target]:
     loaded = config.stash[_LOADED]
     if not loaded:
-        from conformance.targets.descriptor import DescriptorError, load
+        from conformance.targets import DescriptorError, load
 
         for name in config.getoption("target") or DEFAULT_TARGETS:
             try:
@@ -119,7 +129,7 @@ def _slugs(item: pytest.Item) -> tuple[str, ...]:
     return tuple(marker.args) if marker else ()
 
 
-# -- fixtures --------------------------------------------------------------------------------------------------------------
+# -- fixtures ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +183,7 @@ def fresh_controller(deployment: Deployment, request: pytest.FixtureRequest) -> 
         yield from _run_case(own, request, is_last=True)
 
 
-# -- verdicts --------------------------------------------------------------------------------------------------------------
+# -- verdicts ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)
@@ -194,7 +204,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if not _is_strict(item.config):
         found = [_excuse(item, result) for result in found]
     if call.excinfo is not None and any(result.verdict == "kit error" for result in found):
-        from conformance.targets.process import TargetUnusable
+        from conformance.targets import TargetUnusable
 
         if isinstance(call.excinfo.value, TargetUnusable):
             item.session.shouldstop = "the target is not usable"
@@ -269,7 +279,7 @@ _session_config: pytest.Config | None = None
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Remember the configuration for the hooks that are not given one."""
-    global _session_config  # noqa: PLW0603 - pytest_runtest_logreport is given no configuration
+    global _session_config  # pytest_runtest_logreport is given no configuration
     _session_config = session.config
 
 
@@ -285,7 +295,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     from conformance.results import exit_status, merge, stale
 
     config = session.config
-    results = config.stash[_RESULTS] = merge(config.stash[_RESULTS])
+    results = merge(config.stash[_RESULTS])
+    config.stash[_RESULTS] = results
     if hasattr(config, "workerinput") or not results or exitstatus not in (0, 1, 2):
         return
     targets = config.stash[_LOADED].values()

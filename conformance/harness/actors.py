@@ -180,7 +180,7 @@ class Client(Party):
                 return Reply(observation, request)
             if message is None:
                 return Reply(observation, request)
-        self.controller.accuse_of_silence(request, started, self.allowed_replies(request), requirement)
+        raise self.controller.silence(request, started, self.allowed_replies(request), requirement)
 
     def allowed_replies(self, request: Message) -> tuple[str, ...]:
         """The types that may answer this request, for error texts."""
@@ -205,7 +205,7 @@ class Client(Party):
         started = self.world.now
         observation = self.query.recv(started + self.controller.timing.reply_deadline)
         if observation is None:
-            self.controller.accuse_of_silence(marker, started, ("connection_reply",), None)
+            raise self.controller.silence(marker, started, ("connection_reply",), None)
         return Reply(observation, marker)
 
     def submit(
@@ -350,7 +350,7 @@ class Engine(Client):
         started = self.world.now
         observation = self.query.recv(started + self.controller.timing.reply_deadline)
         if observation is None:
-            self.controller.accuse_of_silence(None, started, tuple(map(str, patterns)), requirement)
+            raise self.controller.silence(None, started, tuple(map(str, patterns)), requirement)
         return Reply(observation).expect(*patterns, requirement=requirement)
 
     def register(self, **content: object) -> Reply:

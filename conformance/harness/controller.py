@@ -7,12 +7,12 @@ sessions are unique per case, and what a case left registered is unregistered.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from typing import Protocol
 
+import protocol.rules
 from conformance.harness.actors import Client, Engine, Notifications, Party
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import Timing
-import protocol.rules
 from protocol.connection import ClientFile, EngineFile
 from protocol.rules import Judge, Setting, Violation
 from protocol.wire import Codec, Message
@@ -223,10 +223,10 @@ class Controller:
                 f"the harness itself stalled for {stall / SECOND:.2f} s of a deadline of {limit / SECOND:.2f} s"
             )
 
-    def accuse_of_silence(
+    def silence(
         self, request: Message | None, since: int, allowed: tuple[str, ...], requirement: str | None
-    ) -> NoReturn:
-        """End the case: an answer that must come did not come."""
+    ) -> Violated:
+        """The accusation that an answer did not come; raises Undecided if the harness itself was too slow to tell."""
         limit = self.timing.reply_deadline
         self.expect_steady(since, limit)
         what = f"no answer to {request.msg_type} within {limit / SECOND:.1f} s" if request else (
@@ -234,7 +234,7 @@ class Controller:
         )  # fmt: skip
         if not self.is_running:
             what += "; the target's process has ended"
-        raise Violated(Finding(what, allowed or ("an answer",)), requirement)
+        return Violated(Finding(what, allowed or ("an answer",)), requirement)
 
     def expect_running(self, requirement: str | None = None) -> None:
         """The target must still be alive and answer a fresh client."""

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from conformance.harness.expect import shorten
 from conformance.harness.verdict import Finding
+from protocol.errors import ProtocolError
 from protocol.requirements import Requirement
+from protocol.wire import Message
 from protocol.world import SECOND, Observation
 
 #: Heartbeats fill a diagram with what is seldom the point; only so many of them are drawn.
@@ -60,17 +62,17 @@ def _what(seen: Observation) -> str:
         message = seen.message
         try:
             content = shorten(message.content, 200)
-        except Exception as error:  # noqa: BLE001 - a damaged message of ours must still be shown
+        except ProtocolError as error:  # a damaged message must still be shown
             content = f"<{type(error).__name__}>"
         parent = message.parent_header.get("msg_id") if _has_parent(message) else None
         text = f"{message.msg_type} {content}" + (f" ↩ {parent}" if parent else "")
     return f"{text}   ({seen.why})" if seen.why else text
 
 
-def _has_parent(message: object) -> bool:
+def _has_parent(message: Message) -> bool:
     try:
-        return bool(message.parent_header)  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001 - as above
+        return bool(message.parent_header)
+    except ProtocolError:
         return False
 
 
