@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "schema": Entry("conformance.cli.schema:schema", "Print the JSON Schema of a message type."),
     "vectors": Entry("conformance.cli.vectors:vectors", "Write or check the language-neutral test vectors."),
     "coverage": Entry("conformance.cli.coverage:coverage", "Show what became of each sentence of the documents."),
+    "probe": Entry("conformance.cli.probe:probe", "Show what kind of socket listens at an address."),
     "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for frames that the decoder does not handle."),
 }
 
