@@ -29,19 +29,29 @@ def results_of(
     if isinstance(error, Violated):
         accused = error.requirement or slugs[0]
         text = explain(get(accused), error.finding, controller.observations if controller else (), replay(item))
+        if controller is not None and not controller.is_running:
+            text += "\n\n" + last_words(controller)
         main = Result(accused, case, target, accuse(accused), error.finding.found, text)
         # What the case had not shown yet when it ended is not judged.
         rest = [slug for slug in slugs if slug != accused]
         return [main, *(Result(slug, case, target, "blocked", f"blocked by {accused}") for slug in rest)]
     verdict, summary = _without_accusation(error)
     details = ""
-    if verdict == "kit error":
+    if isinstance(error, TargetUnusable):
+        details = f"kit error: {error.details()}"
+    elif verdict == "kit error":
         traffic = "\n".join(diagram(controller.observations)) if controller and controller.observations else "(none)"
-        trace = "" if isinstance(error, TargetUnusable) else f"\n{call.excinfo.getrepr(style='short')}"  # type: ignore[union-attr]
-        details = f"kit error in {case}: {summary}{trace}"
-        if not isinstance(error, TargetUnusable):
-            details += f"\ntraffic so far:\n{traffic}"
+        assert call.excinfo is not None
+        trace = call.excinfo.getrepr(style="short")
+        details = f"kit error in {case}: {summary}\n{trace}\ntraffic so far:\n{traffic}"
     return [Result(slug, case, target, verdict, summary, details) for slug in slugs]
+
+
+def last_words(controller: Controller) -> str:
+    """What a target that ended had printed."""
+    stdout, stderr = controller.instance.output()
+    printed = (stdout + stderr).strip() or "(nothing)"
+    return f"the target has ended (status {controller.instance.status}); it printed:\n{printed}"
 
 
 def _without_accusation(error: BaseException) -> tuple[Verdict, str]:

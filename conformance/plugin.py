@@ -295,8 +295,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     from conformance.results import exit_status, merge, stale
 
     config = session.config
-    results = merge(config.stash[_RESULTS])
-    config.stash[_RESULTS] = results
+    collected: list[Result] = config.stash[_RESULTS]
+    results = config.stash[_RESULTS] = merge(collected)
     if hasattr(config, "workerinput") or not results or exitstatus not in (0, 1, 2):
         return
     targets = config.stash[_LOADED].values()
@@ -311,6 +311,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.stash.get(_SELECTED, False) and config.stash[_RESULTS]:
         from conformance.report.console import summary
 
+        results: list[Result] = config.stash[_RESULTS]
         targets = list(config.stash[_LOADED].values())
-        for line in summary(config.stash[_RESULTS], targets, _version, width=terminalreporter._tw.fullwidth):
+        for line in summary(results, targets, _version, width=terminalreporter._tw.fullwidth):
             terminalreporter.write_line(line)

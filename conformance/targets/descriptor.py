@@ -108,6 +108,7 @@ class Timing(_Table, frozen=True, kw_only=True):
     registration_timeout_s: int = 30
     scheduler_grace_s: float = 5.0
     reply_deadline_s: float = 10.0
+    margin_s: float = 1.0
     start_deadline_s: float = 30.0
     stop_grace_s: float = 5.0
 
@@ -138,6 +139,16 @@ class Timing(_Table, frozen=True, kw_only=True):
     def reply_deadline(self) -> int:
         """Nanoseconds to wait for a reply before silence counts as a violation."""
         return round(self.reply_deadline_s * SECOND)
+
+    @property
+    def margin(self) -> int:
+        """Nanoseconds that a busy machine may add to any of the target's own times."""
+        return round(self.margin_s * SECOND)
+
+    @property
+    def announcement(self) -> int:
+        """Nanoseconds until an engine whose heart beats must be announced: heard at a beat, noticed at the next."""
+        return 3 * self.heartbeat_period + self.reply_deadline
 
     @property
     def start_deadline(self) -> int:
@@ -338,8 +349,9 @@ def _timers() -> list[str]:
 
 
 def _hint(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
+    by_lower = {each.lower(): each for each in words}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f", did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def _plain(value: object) -> str:

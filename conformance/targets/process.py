@@ -218,6 +218,10 @@ class Running:
         """The end of its stdout and of its stderr, without any key."""
         return self._redact(self.process.output("stdout")), self._redact(self.process.output("stderr"))
 
+    def processes(self) -> list[int]:
+        """The ids of its processes that still live (Linux; empty elsewhere)."""
+        return self.process.processes()
+
     def unusable(self, sentence: str) -> TargetUnusable:
         """The error that says so, with the output so far."""
         stdout, stderr = self.output()

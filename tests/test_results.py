@@ -1,0 +1,108 @@
+"""Verdicts, known deviations and exit statuses, as plain data."""
+
+from pathlib import Path
+
+import pytest
+
+from conformance import results as book
+from conformance.harness.verdict import Result, Verdict
+from conformance.targets.descriptor import Deviation, Target, parse
+
+MUST = "registration.duplicate-uuid-refused"
+SHOULD = "registration.unregistration-unanswered"
+MAY = "registration.reply-parent"
+
+
+def result(verdict: Verdict, slug: str = MUST, *, case: str = "test_a.py::test_x", by_rule: bool = False) -> Result:
+    return Result(slug, case, "demo", verdict, summary=verdict, by_rule=by_rule)
+
+
+def target(**deviation: object) -> Target:
+    listed = "\n".join(f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}"
+                       for key, value in deviation.items())  # fmt: skip
+    text = f"""
+name = "demo"
+dialect = "ipyparallel-9"
+roles = ["controller"]
+[controller]
+command = ["{{python}}", "-c", "pass"]
+client_file = "{{dir}}/c.json"
+engine_file = "{{dir}}/e.json"
+[[deviation]]
+slug = "{MUST}"
+evidence = "sent and received"
+{listed}
+"""
+    return parse(text.encode(), Path("demo.toml"))
+
+
+def test_levels_decide_how_a_broken_requirement_is_called() -> None:
+    assert [book.accuse(slug) for slug in (MUST, SHOULD, MAY)] == ["failed", "warned", "observed"]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "failed", "status"),
+    [
+        (["passed"], 0, 0),
+        (["passed", "known", "warned", "observed", "not applicable"], 0, 0),
+        (["passed", "failed"], 1, 1),
+        (["failed", "kit error"], 2, 3),
+        (["passed", "undecided"], 0, 6),
+        (["passed", "blocked"], 0, 6),
+        (["failed", "blocked"], 1, 1),
+        (["passed"], 1, 1),
+    ],
+)
+def test_exit_status(verdicts: list[Verdict], failed: int, status: int) -> None:
+    assert book.exit_status([result(verdict) for verdict in verdicts], failed) == status
+
+
+def test_what_nobody_demands_may_stay_undecided() -> None:
+    assert book.exit_status([result("undecided", SHOULD)], 0) == 0
+
+
+def test_a_listed_deviation_is_known_and_keeps_its_reason() -> None:
+    demo = target(reason="argued", case="test_x")
+    assert book.excuse(result("failed"), demo, None).verdict == "known"
+    assert book.excuse(result("failed"), demo, None).reason == "argued"
+    assert book.excuse(result("failed", case="test_a.py::test_y"), demo, None).verdict == "failed"
+    assert book.excuse(result("failed", SHOULD), demo, None).verdict == "failed"
+    assert book.excuse(result("kit error"), demo, None).verdict == "kit error"
+
+
+def test_an_unreviewed_deviation_excuses_nothing() -> None:
+    assert book.excuse(result("failed"), target(reason="", unreviewed=True), None).verdict == "failed"
+
+
+def test_a_deviation_of_other_versions_excuses_nothing() -> None:
+    demo = target(reason="argued", versions="<=9.2.0")
+    assert book.excuse(result("failed"), demo, "9.2.0").verdict == "known"
+    assert book.excuse(result("failed"), demo, "9.3.0").verdict == "failed"
+
+
+def test_a_deviation_whose_case_passes_is_stale() -> None:
+    demo = target(reason="argued")
+    listed: list[Deviation] = list(demo.deviations)
+    assert book.stale([result("passed")], demo, None) == listed
+    assert book.stale([result("known")], demo, None) == []
+    assert book.stale([result("passed"), result("known")], demo, None) == []
+    assert book.stale([result("passed", SHOULD)], demo, None) == []
+    assert book.stale([result("passed")], target(reason="argued", intermittent=True), None) == []
+
+
+def test_a_rule_that_accuses_is_not_also_said_to_have_passed() -> None:
+    accused = result("failed", case="test_a.py::test_x", by_rule=True)
+    praised = result("passed", case="rules", by_rule=True)
+    assert book.merge([praised, praised]) == [praised]
+    assert book.merge([praised, accused]) == [accused]
+
+
+def test_results_travel_as_plain_data() -> None:
+    original = result("known")
+    assert book.from_dict(book.to_dict(original)) == original
+
+
+def test_every_requirement_is_counted_in_its_family() -> None:
+    counts = book.by_family([result("passed"), result("failed", "wire.signature-verified")])
+    assert counts["registration"]["passed"] == 1
+    assert counts["wire"]["failed"] == 1
