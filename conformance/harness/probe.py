@@ -2,8 +2,8 @@
 
 libzmq tells nobody the type and identity of the socket at the other end. Both are in the READY command that every peer
 sends when a connection opens, so the probe opens one, reads it and leaves; no message ever travels, and whoever is
-probed sees a peer without an identity come and go. The probe waits for the READY of the other side before it sends its
-own, because a peer that finds the types incompatible hangs up without telling its own. Whether it was accepted is known
+probed sees a peer without an identity come and go. At each step the probe lets the other side go first, because a peer
+that dislikes our mechanism or type hangs up at once, with its own words unsaid. Whether it was accepted is known
 from the answer to a PING, which ZMTP 3.1 demands.
 
 Source: rfc.zeromq.org 23/ZMTP (3.0), 37/ZMTP (3.1): greeting, NULL mechanism, "The Socket-Type Property".
@@ -35,6 +35,8 @@ COMPATIBLE: Final[Mapping[str, tuple[str, ...]]] = {
 _GREETING: Final = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
 _COMMAND: Final = 0x04
 _LONG: Final = 0x02
+#: Signature and major version: enough for the peer to tell all of its greeting.
+_OPENING: Final = 11
 #: More than any handshake needs; a length beyond it means that the peer speaks something else.
 _MAXIMUM: Final = 1 << 16
 
@@ -117,10 +119,10 @@ class _Link:
         taken, self._kept = self._kept[:count], self._kept[count:]
         return taken
 
-    def peek(self, deadline: float) -> bool:
-        """Whether anything more comes before the deadline."""
+    def has(self, count: int) -> bool:
+        """Whether so many bytes come within a third of the time left; one that waits for us then gets our part."""
         try:
-            self._kept = self.read(1, deadline) + self._kept
+            self._kept = self.read(count, time.monotonic() + (self.deadline - time.monotonic()) / 3) + self._kept
         except _LateError:
             return False
         return True
@@ -198,7 +200,7 @@ def _connect(address: str, seconds: float) -> socket.socket:
 
 
 def _shake_hands(address: str, link: _Link, socket_type: str, identity: bytes) -> Greeting:
-    link.send(_GREETING)
+    link.send(_GREETING[:_OPENING])
     signature = link.read(10)
     if signature[0] != 0xFF or not signature[9] & 1:
         raise ProbeError(f"does not speak ZMTP: it began with {signature!r}")
@@ -206,14 +208,18 @@ def _shake_hands(address: str, link: _Link, socket_type: str, identity: bytes) -
     if major < 3:
         # ZMTP 2.0 (libzmq 3) has neither mechanisms nor properties; the numbers are those of its revisions.
         return Greeting(address, (2, 0), probed_as=socket_type)
+    is_told = link.has(53)
+    if not is_told:
+        link.send(_GREETING[_OPENING:])
     rest = link.read(53)
     mechanism = rest[1:21].rstrip(b"\0").decode("ascii", "replace")
     seen = Greeting(address, (major, rest[0]), mechanism, bool(rest[21]), probed_as=socket_type)
     if mechanism != "NULL":
         return seen
+    if is_told:
+        link.send(_GREETING[_OPENING:])
     ready = _ready(socket_type, identity)
-    # Both sides may send first; one that waits for us gets ours after half of the time.
-    is_sent = not link.peek(time.monotonic() + (link.deadline - time.monotonic()) / 2)
+    is_sent = not link.has(1)
     if is_sent:
         link.send(ready)
     name, data = link.command()

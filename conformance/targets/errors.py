@@ -15,7 +15,7 @@ class DescriptorError(TargetError):
     exit_status = 4
 
 
-class TargetUnusable(TargetError):  # noqa: N818 - it says what is so, as the verdicts do
+class TargetUnusable(TargetError):
     """The target could not be started, is not what its descriptor says, never became ready, or died.
 
     `status` is the exit status of its first process (negative: the signal that ended it), None if it still ran or never

@@ -116,32 +116,35 @@ class Supervisor:
             return False  # on macOS, a group of which only zombies are left
         return False
 
-    def _signal(self, number: int) -> int:
-        """Signal the group and adopted processes; how many there were."""
-        found = family(self.main, os.getpid())
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.main, number)
-        for pid in found:
+    def _signal(self, number: int, told: set[int]) -> None:
+        """Signal the processes that were not told yet; what was orphaned by the first round is found by the next."""
+        if not told:
+            # Once for the whole group, which on systems without /proc is all that can be found.
+            told |= {self.main, *family(self.main)}
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.main, number)
+        for pid in set(family(self.main, os.getpid())) - told:
+            told.add(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-        return len(found)
 
     def _end(self) -> int:
         killed = 0
         for number, seconds in ((signal.SIGTERM, self.grace), (signal.SIGKILL, KILL_WAIT)):
             if self._is_alone():
                 break
-            count = self._signal(number)
-            killed = count if number == signal.SIGKILL else 0
-            # A stopped process notices nothing until it is continued.
-            self._signal(signal.SIGCONT)
+            if number == signal.SIGKILL:
+                killed = len(family(self.main, os.getpid()))
+            told: set[int] = set()
             deadline = time.monotonic() + seconds
             while not self._is_alone() and time.monotonic() < deadline:
+                self._signal(number, told)
+                # A stopped process notices nothing until it is continued.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.main, signal.SIGCONT)
                 select.select([self.wakeup], [], [], STEP)
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wakeup, 4096)
-                if number == signal.SIGKILL:
-                    self._signal(number)  # what was orphaned by the first round
         return killed
 
 
