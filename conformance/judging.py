@@ -34,7 +34,10 @@ def results_of(
         main = Result(accused, case, target, accuse(accused), error.finding.found, text)
         # What the case had not shown yet when it ended is not judged.
         rest = [slug for slug in slugs if slug != accused]
-        return [main, *(Result(slug, case, target, "blocked", f"blocked by {accused}") for slug in rest)]
+        return [
+            main,
+            *(Result(slug, case, target, "blocked", f"blocked by {accused}", blocked_by=accused) for slug in rest),
+        ]
     verdict, summary = _without_accusation(error)
     details = ""
     if isinstance(error, TargetUnusable):
@@ -44,7 +47,8 @@ def results_of(
         assert call.excinfo is not None
         trace = call.excinfo.getrepr(style="short")
         details = f"kit error in {case}: {summary}\n{trace}\ntraffic so far:\n{traffic}"
-    return [Result(slug, case, target, verdict, summary, details) for slug in slugs]
+    blocked_by = error.prerequisite if isinstance(error, Blocked) else ""
+    return [Result(slug, case, target, verdict, summary, details, blocked_by=blocked_by) for slug in slugs]
 
 
 def last_words(controller: Controller) -> str:

@@ -42,7 +42,12 @@ def accuse(slug: str) -> Verdict:
 
 
 def excuse(result: Result, target: Target, version: str | None) -> Result:
-    """The result, turned into `known` if the target's descriptor lists it with a reason given by a person."""
+    """The result, turned into `known` if the target's descriptor lists it with a reason given by a person.
+
+    What a known deviation blocks is given that reason: it was not judged, and everybody knows why.
+    """
+    if result.verdict == "blocked" and any(known.slug == result.blocked_by for known in target.deviations):
+        return replace(result, reason=f"{result.blocked_by} is a known deviation")
     if result.verdict not in ("failed", "warned"):
         return result
     known = target.deviation(result.requirement, result.case, version)
@@ -75,7 +80,7 @@ def exit_status(results: Sequence[Result], failed: int, *, stale_fails: bool = F
     if failed or "failed" in verdicts or stale_fails:
         return VIOLATIONS
     for result in results:
-        if result.verdict in ("blocked", "undecided") and get(result.requirement).level == "MUST":
+        if result.verdict in ("blocked", "undecided") and not result.reason and get(result.requirement).level == "MUST":
             return UNDECIDED
     return CONFORMS
 

@@ -80,6 +80,13 @@ def test_a_deviation_of_other_versions_excuses_nothing() -> None:
     assert book.excuse(result("failed"), demo, "9.3.0").verdict == "failed"
 
 
+def test_what_a_known_deviation_blocks_needs_no_decision() -> None:
+    demo = target(reason="argued")
+    blocked = Result("registration.refusal-in-reply", "test_a.py::test_x", "demo", "blocked", blocked_by=MUST)
+    assert book.exit_status([blocked], 0) == 6
+    assert book.exit_status([book.excuse(blocked, demo, None)], 0) == 0
+
+
 def test_a_deviation_whose_case_passes_is_stale() -> None:
     demo = target(reason="argued")
     listed: list[Deviation] = list(demo.deviations)

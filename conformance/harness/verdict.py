@@ -81,4 +81,5 @@ class Result:
     details: str = ""
     reason: str = ""
     by_rule: bool = False
+    blocked_by: str = ""
     notes: list[str] = field(default_factory=list)
