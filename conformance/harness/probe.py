@@ -37,6 +37,8 @@ _COMMAND: Final = 0x04
 _LONG: Final = 0x02
 #: Signature and major version: enough for the peer to tell all of its greeting.
 _OPENING: Final = 11
+#: Seconds between two attempts to reach somebody who does not listen yet.
+_STEP: Final = 0.01
 #: More than any handshake needs; a length beyond it means that the peer speaks something else.
 _MAXIMUM: Final = 1 << 16
 
@@ -149,14 +151,21 @@ class _Link:
 
 
 def probe(
-    address: str, *, socket_type: str = "DEALER", identity: bytes = b"", deadline_seconds: float = 2.0
+    address: str,
+    *,
+    socket_type: str = "DEALER",
+    identity: bytes = b"",
+    deadline_seconds: float = 2.0,
+    is_patient: bool = False,
 ) -> Greeting:
     """What listens at `tcp://host:port` or `ipc://path`, asked by a peer of this type and identity.
 
-    Raises ProbeError, in one sentence that begins with the address; ValueError for an address of another form.
+    `is_patient` waits, within the deadline, for somebody to listen: the sockets of a target that has just become ready
+    need not all be bound. Raises ProbeError, in one sentence that begins with the address, and ValueError for an
+    address of another form.
     """
     deadline = time.monotonic() + deadline_seconds
-    with contextlib.closing(_connect(address, deadline_seconds)) as stream:
+    with contextlib.closing(_connect(address, deadline_seconds, deadline if is_patient else 0)) as stream:
         link = _Link(stream, deadline)
         try:
             return _shake_hands(address, link, socket_type, identity)
@@ -168,35 +177,46 @@ def probe(
             raise ProbeError(f"{address}: hung up before it had told what it is") from None
 
 
-def meet(address: str, *, deadline_seconds: float = 2.0) -> Greeting:
+def meet(address: str, *, deadline_seconds: float = 2.0, is_patient: bool = False) -> Greeting:
     """As `probe`, by a peer of a type that the socket must accept; it takes a second connection where needed."""
-    first = probe(address, deadline_seconds=deadline_seconds)
+    first = probe(address, deadline_seconds=deadline_seconds, is_patient=is_patient)
     if first.socket_type is None or first.is_accepted or "DEALER" in COMPATIBLE.get(first.socket_type, ()):
         return first
     partner = COMPATIBLE.get(first.socket_type, ("DEALER",))[0]
     return probe(address, socket_type=partner, deadline_seconds=deadline_seconds)
 
 
-def _connect(address: str, seconds: float) -> socket.socket:
+def _connect(address: str, seconds: float, retry_until: float) -> socket.socket:
     transport, _, where = address.partition("://")
+    host, _, port = where.rpartition(":")
+    if not (transport == "ipc" and where) and not (
+        transport == "tcp" and host and port.isdecimal() and 0 < int(port) < 65536
+    ):
+        raise ValueError(f"{address!r} is no address of the form tcp://HOST:PORT or ipc://PATH")
+    while True:
+        try:
+            if transport == "ipc":
+                return _connect_path(where, seconds)
+            return socket.create_connection((host.strip("[]"), int(port)), seconds)
+        except TimeoutError:
+            raise ProbeError(f"{address}: cannot be reached within {seconds:g} s") from None
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            if time.monotonic() >= retry_until:
+                raise ProbeError(f"{address}: cannot be reached: {error.strerror}") from None
+            time.sleep(_STEP)
+        except OSError as error:
+            raise ProbeError(f"{address}: cannot be reached: {error.strerror or error}") from None
+
+
+def _connect_path(path: str, seconds: float) -> socket.socket:
+    stream = socket.socket(socket.AF_UNIX)
     try:
-        if transport == "ipc" and where:
-            stream = socket.socket(socket.AF_UNIX)
-            try:
-                stream.settimeout(seconds)
-                stream.connect(where)
-            except BaseException:
-                stream.close()
-                raise
-            return stream
-        host, _, port = where.rpartition(":")
-        if transport != "tcp" or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ValueError(f"{address!r} is no address of the form tcp://HOST:PORT or ipc://PATH")
-        return socket.create_connection((host.strip("[]"), int(port)), seconds)
-    except TimeoutError:
-        raise ProbeError(f"{address}: cannot be reached within {seconds:g} s") from None
-    except OSError as error:
-        raise ProbeError(f"{address}: cannot be reached: {error.strerror or error}") from None
+        stream.settimeout(seconds)
+        stream.connect(path)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def _shake_hands(address: str, link: _Link, socket_type: str, identity: bytes) -> Greeting:
