@@ -64,7 +64,7 @@ def _make(row: MessageType, dialect: str | None, content: object, buffers: tuple
         date=head["date"],
         version=head.get("version"),
         parent=parent,
-        metadata=None if in_header else row.example_metadata,
+        metadata=None if when == OLD else row.example_metadata,
         extra_header=row.example_metadata if in_header else None,
         buffers=buffers,
     )

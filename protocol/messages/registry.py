@@ -11,10 +11,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from protocol.messages import (
+    apply,
+    broadcast,
+    control,
     heartbeat,
+    iopub,
+    kernel_control,
+    kernel_old,
+    kernel_shell,
     notification,
     query,
     registration,
+    stdin,
+    task,
 )
 from protocol.messages.base import ALL, MessageType
 
@@ -30,6 +39,15 @@ REGISTRY: Final[tuple[MessageType, ...]] = (
     *heartbeat.ROWS,
     *notification.ROWS,
     *query.ROWS,
+    *task.ROWS,
+    *apply.ROWS,
+    *control.ROWS,
+    *iopub.ROWS,
+    *broadcast.ROWS,
+    *kernel_shell.ROWS,
+    *kernel_control.ROWS,
+    *kernel_old.ROWS,
+    *stdin.ROWS,
 )
 
 #: (name, channel, dialect) -> row.
