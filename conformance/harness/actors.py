@@ -200,6 +200,24 @@ class Client(Party):
                 Finding(f"{shown} came for {what}", ("nothing",), evidence=(reply.observation.seq,)), requirement
             )
 
+    def expect_recovery(self, what: str) -> None:
+        """After a message that may be answered with an error or dropped: the next good request is answered normally."""
+        marker = self.send("connection_request", {})
+        started = self.world.now
+        deadline = started + self.controller.timing.reply_deadline
+        while (observation := self.query.recv(deadline)) is not None:
+            reply = Reply(observation, marker)
+            if observation.message is None or reply.message.parent_header.get("msg_id") == marker.msg_id:
+                reply.expect(ok("connection_reply"))
+                return
+            # What answers the damaged message itself may only be an error.
+            if not reply.is_error:
+                raise Violated(
+                    Finding(f"{reply.msg_type} {reply.content!r:.200} came for {what}", ("an error", "nothing"),
+                            evidence=(observation.seq,))
+                )  # fmt: skip
+        raise self.controller.silence(marker, started, ("connection_reply",), None)
+
     def answer_to_marker(self, marker: Message) -> Reply:
         """Whatever arrives first after a marker was sent."""
         started = self.world.now
@@ -240,8 +258,14 @@ class Client(Party):
 
     def run_on(self, engine: Engine, *, channel: str = "mux", **fields: Any) -> Message:
         """Submit work, let the scripted engine answer it, and wait until both client and Hub know the result."""
-        request = self.submit(engine, channel=channel, **fields)
-        engine.answer(engine.take(channel))
+        return self.finish(self.submit(engine, channel=channel, **fields), engine, channel=channel)
+
+    def finish(self, request: Message, engine: Engine, *, channel: str = "mux", **answer: Any) -> Message:
+        """Let the scripted engine answer work that was submitted, and wait until both client and Hub know the result.
+
+        `answer` goes into the reply; see `Engine.answer`.
+        """
+        engine.answer(engine.take(channel), channel=channel, **answer)
         self.result(request, channel=channel)
         self.await_completed(request)
         return request
@@ -263,6 +287,16 @@ class Client(Party):
                 return
         self.controller.expect_steady(started, limit)
         raise Blocked(f"query.result-{place}", f"the Hub never listed the {request.msg_type} as {place}")
+
+    def ask_until(self, fits: Callable[[Reply], bool], msg_type: str, content: object = None) -> Reply:
+        """Ask again and again until a reply fits, for the Hub's view follows the queues; the last one if none does."""
+        started = self.world.now
+        limit = self.controller.timing.reply_deadline
+        while not fits(reply := self.ask(msg_type, content)) and self.world.now < started + limit:
+            self.controller.let_pass(self.controller.timing.heartbeat_period // 10)
+        if not fits(reply):
+            self.controller.expect_steady(started, limit)
+        return reply
 
     def engines(self) -> dict[str, str]:
         """The engines that the Hub names to a client: id as text to uuid."""
