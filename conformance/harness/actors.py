@@ -293,7 +293,7 @@ class Client(Party):
         started = self.world.now
         limit = self.controller.timing.reply_deadline
         while not fits(reply := self.ask(msg_type, content)) and self.world.now < started + limit:
-            self.controller.let_pass(self.controller.timing.heartbeat_period // 10)
+            self.controller.let_pass(SECOND // 100)
         if not fits(reply):
             self.controller.expect_steady(started, limit)
         return reply
