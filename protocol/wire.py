@@ -77,6 +77,9 @@ class Message:
 
     A message made by `Codec.open` also keeps the frames it came in (`signature` and `parts`), so that a relay can pass
     them on unchanged. Messages are values: nothing changes one after it was made; `replace` makes another.
+
+    Raises LocalProtocolError for identities and buffers that no socket could send: an identity equal to the
+    delimiter, a buffer with gaps in its memory.
     """
 
     __slots__ = ("_content", "_metadata", "_packer", "_parent", "buffers", "header", "identities", "parts", "signature")
@@ -97,6 +100,11 @@ class Message:
         self._content: object = {} if content is None else content
         self.buffers: tuple[Frame, ...] = tuple(buffers)
         self.identities: tuple[bytes, ...] = tuple(identities)
+        if DELIMITER in self.identities:
+            raise LocalProtocolError(_DELIMITER_AS_IDENTITY)
+        for buffer in self.buffers:
+            if type(buffer) is not bytes and not memoryview(buffer).contiguous:
+                raise LocalProtocolError(*_buffer_mistakes(self.buffers))
         self.signature: Frame | None = None
         self.parts: tuple[Frame, ...] | None = None
         self._packer: Packer | None = None
@@ -219,7 +227,7 @@ class Codec:
         """
         packer = self.packer
         encode = packer.encode
-        header, identities, buffers = message.header, message.identities, message.buffers
+        header = message.header
         try:
             first = encode(header)
             parent = encode(message._parent if message._parent is not None else message.parent_header)
@@ -240,13 +248,9 @@ class Codec:
             and parent[0] in objects
             and metadata[0] in objects
             and content[0] in objects
-            and DELIMITER not in identities
         ):
             raise LocalProtocolError(*self._mistakes(message))
-        for buffer in buffers:
-            if type(buffer) is not bytes and not memoryview(buffer).contiguous:
-                raise LocalProtocolError(*self._mistakes(message))
-        return [*identities, DELIMITER, self.sign(b"".join(parts)), *parts, *buffers]
+        return [*message.identities, DELIMITER, self.sign(b"".join(parts)), *parts, *message.buffers]
 
     def forward(self, message: Message, identities: Sequence[bytes]) -> list[Frame]:
         """The frames of a received message under other identities, its signed parts byte for byte as they came."""
@@ -383,13 +387,6 @@ class Codec:
                 found.append(Problem(name, "wire.parts-are-objects", "a dictionary", _kind(parts[name]), "$"))
             elif name == "header":
                 found += _header_problems(message.header)
-        if DELIMITER in message.identities:
-            found.append(_DELIMITER_AS_IDENTITY)
-        found += [
-            Problem("buffers", "wire.buffers-are-bytes", "bytes in a row", "memory with gaps", f"[{index}]")
-            for index, buffer in enumerate(message.buffers)
-            if not memoryview(buffer).contiguous
-        ]
         return found
 
 
@@ -398,6 +395,14 @@ _new = object.__new__
 _DELIMITER_AS_IDENTITY: Final = Problem(
     "identities", "wire.delimiter-present", "no identity equal to the delimiter", "the delimiter"
 )
+
+
+def _buffer_mistakes(buffers: Sequence[Frame]) -> list[Problem]:
+    return [
+        Problem("buffers", "wire.buffers-are-bytes", "bytes in a row", "memory with gaps", f"[{index}]")
+        for index, buffer in enumerate(buffers)
+        if not memoryview(buffer).contiguous
+    ]
 
 
 def _header_problems(header: Json) -> list[Problem]:

@@ -139,7 +139,7 @@ def test_memoryview_frames_decode_like_bytes(packer: str) -> None:
 
 def test_a_buffer_in_pieces_is_the_callers_mistake() -> None:
     with pytest.raises(LocalProtocolError) as caught:
-        Codec(KEY).encode(request(buffers=[b"fine", memoryview(b"abcdef")[::2]]))
+        request(buffers=[b"fine", memoryview(b"abcdef")[::2], memoryview(b"fine")[1:]])
     assert caught.value.frames == ("buffers",)
     assert caught.value.problems[0].path == "[1]"
 
@@ -581,13 +581,14 @@ def test_a_part_that_is_not_a_dictionary_is_not_sent(packer: str, part: str) -> 
 
 def test_all_mistakes_of_the_caller_are_listed_at_once() -> None:
     with pytest.raises(LocalProtocolError) as caught:
-        Codec(KEY).encode(request(content={"x": Unknown()}, metadata=[1], identities=[DELIMITER]))
-    assert caught.value.frames == ("metadata", "content", "identities")
+        Codec(KEY).encode(Message({"msg_id": 1}, content={"x": Unknown()}, metadata=[1]))
+    assert caught.value.frames == ("header", "metadata", "content")
+    assert len(caught.value.problems) == 4
 
 
 def test_an_identity_equal_to_the_delimiter_is_the_callers_mistake() -> None:
     with pytest.raises(LocalProtocolError) as caught:
-        Codec(KEY).encode(request(identities=[b"a", DELIMITER]))
+        request(identities=[b"a", DELIMITER])
     assert caught.value.rules == ("wire.delimiter-present",)
     with pytest.raises(LocalProtocolError):
         Codec(KEY).forward(request(), [DELIMITER])
