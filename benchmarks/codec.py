@@ -23,10 +23,10 @@ from hmac import compare_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import jupyter_client.session
 import msgspec
-from jupyter_client.session import Session
+from jupyter_client import session as jupyter
 from rich.console import Console
 from rich.table import Table
 
@@ -43,6 +43,7 @@ BUDGETS = {("encode", "session"): 6.0, ("encode", "bare"): 0.7, ("decode", "sess
 
 
 def header(number: int) -> dict[str, Any]:
+    """The header of the request with this number, as ipyparallel writes it."""
     session = "5f0c2b1e-9d3a7c6b5e4f3a2b1c0d9e8f"
     return {
         "msg_id": f"{session}_4711_{number}",
@@ -107,20 +108,20 @@ def bare_codec() -> Bare:
 
 def contenders() -> dict[tuple[str, str], Work]:
     """One round of work for everyone: the same messages, all of them different."""
-    dictionaries = [
+    dictionaries: list[dict[str, Any]] = [
         {"header": header(n), "parent_header": {}, "metadata": METADATA, "content": {}, "buffers": BUFFERS}
         for n in range(BATCH)
     ]
     messages = [Message(header(n), metadata=METADATA, buffers=BUFFERS, identities=IDENTITIES) for n in range(BATCH)]
     codec = Codec(KEY, scheme=SCHEME)
-    frames = [codec.encode(message) for message in messages]
-    session = Session(key=KEY, packer="json", signature_scheme=SCHEME, digest_history_size=0)
+    frames: list[Any] = [codec.encode(message) for message in messages]
+    session = jupyter.Session(key=KEY, packer="json", signature_scheme=SCHEME, digest_history_size=0)
     bare_encode, bare_decode = bare_codec()
     for message, ours in zip(dictionaries, frames, strict=True):
         assert bare_encode(message) == ours
         assert bare_decode(ours)["header"] == message["header"]
         assert session.deserialize(session.serialize(message, IDENTITIES)[2:])["metadata"] == METADATA
-    assert read(codec, frames[0], "mux").message == messages[0]
+    assert read(codec, frames[0], "task").message == messages[0]
 
     def session_encode() -> None:
         for message in dictionaries:
@@ -139,7 +140,7 @@ def contenders() -> dict[tuple[str, str], Work]:
 
     def our_decode() -> None:
         for received in frames:
-            read(codec, received, "mux")
+            read(codec, received, "task")
 
     def plain_encode() -> None:
         for message in dictionaries:
@@ -162,8 +163,7 @@ def contenders() -> dict[tuple[str, str], Work]:
 def measure(rounds: int) -> dict[tuple[str, str], float]:
     """The median nanoseconds per message of every contender."""
     # Session turns dates into objects while it reads, which is half of its time and no part of the comparison.
-    dates, jupyter_client.session.extract_dates = jupyter_client.session.extract_dates, lambda value: value
-    try:
+    with mock.patch.object(jupyter, "extract_dates", lambda value: value):
         works = contenders()
         times: dict[tuple[str, str], list[int]] = {name: [] for name in works}
         for number in range(rounds + 3):
@@ -173,33 +173,32 @@ def measure(rounds: int) -> dict[tuple[str, str], float]:
                 elapsed = time.perf_counter_ns() - started
                 if number >= 3:  # the first rounds warm caches
                     times[name].append(elapsed)
-    finally:
-        jupyter_client.session.extract_dates = dates
     return {name: statistics.median(values) / BATCH for name, values in times.items()}
 
 
-def big_buffer_copies() -> float:
+def big_buffer_copies() -> int:
     """How many times 64 MiB of buffer are copied on the way out and in again: the memory taken, in buffers."""
     codec = Codec(KEY)
     memory = bytearray(BIG)
-    message = Message(header(0), metadata=METADATA, buffers=[memoryview(memory)])
+    message = Message(header(0), metadata=METADATA, buffers=[b"", b"", memoryview(memory)])
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        received = read(codec, codec.encode(message), "mux").message
+        received = read(codec, codec.encode(message), "task").message
         forwarded = codec.forward(received, [b"engine"])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     memory[-1] = 7  # the last buffer of the chain shows what the first memory holds
-    shared = received.buffers[0][-1] == 7 and forwarded[-1] is received.buffers[0]
+    shared = received.buffers[-1][-1] == 7 and forwarded[-1] is received.buffers[-1]
     taken = peak - before
     assert shared or taken >= BIG
     return 0 if shared and taken < BIG // 64 else max(1, round(taken / BIG))
 
 
-def report(medians: dict[tuple[str, str], float], copies: float) -> dict[str, Any]:
+def report(medians: dict[tuple[str, str], float], copies: int) -> dict[str, Any]:
+    """The figures as they are written to a file: `{"work", "versions", "median_ns", "ratios", "copies_of_64_mib"}`."""
     return {
         "work": "apply_request, 3 buffers of 1 KiB, " + SCHEME,
         "versions": {
@@ -222,6 +221,7 @@ def report(medians: dict[tuple[str, str], float], copies: float) -> dict[str, An
 
 
 def show(result: dict[str, Any]) -> None:
+    """Print the report as a table."""
     names = {"encode": "encode and sign", "decode": "verify, decode and validate"}
     peers = {"session": 'Session(packer="json"), dates off', "bare": "bare msgspec + HMAC"}
     table = Table(title=result["work"])
@@ -241,6 +241,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    """The command line."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     arguments.add_argument("--rounds", type=int, default=60, help=f"rounds of {BATCH} messages per contender")
     arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
