@@ -180,8 +180,15 @@ class RealWorld:
             callback(socket.inbox.popleft())
 
     def send(self, socket: RealSocket, frames: Sequence[Frame], message: Message | None, why: str | None) -> None:
-        """Write down and send frames; sockets use this."""
-        self._observe(socket, "sent", tuple(frames), message=message, why=why)
+        """Write down and send frames; sockets use this.
+
+        What was damaged on purpose is written down as its receiver may read it: as a message, or with the reason why
+        it is none.
+        """
+        error = None
+        if message is None:
+            message, error = self._read(socket, frames)
+        self._observe(socket, "sent", tuple(frames), message=message, error=error, why=why)
         socket.zsocket.send_multipart(frames, zmq.NOBLOCK)
 
     def forget(self, socket: RealSocket) -> None:
@@ -295,17 +302,20 @@ class RealWorld:
                 frames = tuple(socket.zsocket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return
-            message, error = None, None
-            if not socket.is_raw:
-                try:
-                    message = self.codec.open(frames)
-                except ProtocolError as refused:
-                    error = refused
+            message, error = self._read(socket, frames)
             seen = self._observe(socket, "received", frames, message=message, error=error)
             if socket.listener is not None:
                 socket.listener(seen)
             else:
                 socket.inbox.append(seen)
+
+    def _read(self, socket: RealSocket, frames: Sequence[Frame]) -> tuple[Message | None, ProtocolError | None]:
+        if socket.is_raw:
+            return None, None
+        try:
+            return self.codec.open(frames), None
+        except ProtocolError as refused:
+            return None, refused
 
     def _observe(
         self,
