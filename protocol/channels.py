@@ -42,6 +42,7 @@ from protocol.patterns import (
     match,
     socket_type,
 )
+from protocol.wire import Frame
 
 _ALL: Final = ("SUBSCRIBE", b"")
 _BARE: Final[tuple[Envelope, ...]] = ((),)
@@ -470,13 +471,13 @@ def channel(name: str) -> Channel:
         raise KeyError(f"unknown channel {name!r}; there are: {', '.join(_BY_NAME)}") from None
 
 
-def prefix(name: bytes) -> Prefix:
+def prefix(name: Frame) -> Prefix:
     """The monitor prefix of this name. Raises KeyError, naming all there are."""
     try:
-        return _BY_PREFIX[name]
+        return _BY_PREFIX[bytes(name)]
     except KeyError:
         known = ", ".join(row.name.decode() for row in PREFIXES)
-        raise KeyError(f"unknown monitor prefix {name!r}; there are: {known}") from None
+        raise KeyError(f"unknown monitor prefix {bytes(name)!r}; there are: {known}") from None
 
 
 def socket_for(name: str, role: str, dialect: str = DEFAULT_DIALECT, *, side: str = "", variant: str = "") -> End:

@@ -194,7 +194,9 @@ def socket_type(name: str) -> SocketType:
     raise KeyError(f"unknown socket type {name!r}; there are: {', '.join([*known, *ALIASES])}")
 
 
-def fill(envelope: Envelope, values: Mapping[str, bytes | Sequence[bytes]]) -> tuple[bytes, ...]:
+def fill(
+    envelope: Envelope, values: Mapping[str, bytes | Sequence[bytes]] | Mapping[Slot, bytes | Sequence[bytes]]
+) -> tuple[bytes, ...]:
     """The frames of an envelope to send. A `*` slot takes a sequence and may be left out; `empty` needs no value.
 
     Raises KeyError if a value is missing.

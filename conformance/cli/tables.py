@@ -1,20 +1,17 @@
 """Tables on the terminal, and the same rows as JSON."""
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 
 import click
 
-#: Without a terminal there is no width to fit into; so wide that no cell of ours is broken into many lines.
-_PLAIN_WIDTH = 160
-
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under a title, fitted to the terminal. None is shown as a dash."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from conformance.console import plain_or_rich
 
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for index, column in enumerate(columns):
@@ -23,7 +20,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for row in rows:
         # Text, not str: square brackets in a cell are no markup.
         table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    plain_or_rich().print(table)
 
 
 def print_json(value: object) -> None:
