@@ -150,7 +150,7 @@ def read(lines: Iterable[str]) -> Recording:
     head: Mapping[str, Any] | None = None
     items: list[Observation | Fact] = []
     end: int | None = None
-    last = 0
+    last = -1
     for number, text in enumerate(lines, 1):
         line = _Line(number, text)
         if head is None:

@@ -175,17 +175,27 @@ class Judge:
         vantages: Iterable[Vantage] = ("peer",),
     ) -> None:
         self.setting = setting or Setting()
-        self.ledger = Ledger(self.setting)
         self.violations: list[Violation] = []
         offered, kinds = frozenset(vantages), tuple(rules)
-        self.rules = tuple(kind(self.setting, self.ledger) for kind in kinds if kind.vantage in offered)
-        judged = {rule.slug for rule in self.rules}
-        self.judged = frozenset(judged)
+        self._kinds = tuple(kind for kind in kinds if kind.vantage in offered)
+        self.judged = frozenset(kind.slug for kind in self._kinds)
         self.unobservable = frozenset(kind.slug for kind in kinds) - self.judged
+        self._exercised: set[str] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.ledger = Ledger(self.setting)
+        self.rules = tuple(kind(self.setting, self.ledger) for kind in self._kinds)
         self._by_channel: dict[str, tuple[Rule, ...]] = {}
 
     def observe(self, item: Item) -> list[Violation]:
-        """Judge the next item of the stream; the violations that it completes, which are also kept."""
+        """Judge the next item of the stream; the violations that it completes, which are also kept.
+
+        The fact `controller-started` begins a new epoch: what the controller before it knew and owed is forgotten.
+        """
+        if isinstance(item, Fact) and item.name == "controller-started":
+            self._exercised |= self.exercised_rules
+            self._begin()
         self.ledger.update(item)
         found: list[Violation] = []
         if isinstance(item, Fact):
@@ -213,12 +223,13 @@ class Judge:
     @property
     def exercised(self) -> frozenset[str]:
         """The requirements for which at least one rule saw something to judge."""
-        return frozenset(rule.slug for rule in self.rules if rule.is_exercised)
+        names = self.exercised_rules
+        return frozenset(kind.slug for kind in self._kinds if kind.name() in names)
 
     @property
     def exercised_rules(self) -> frozenset[str]:
         """The names of the rules that saw something to judge."""
-        return frozenset(rule.name() for rule in self.rules if rule.is_exercised)
+        return frozenset(self._exercised | {rule.name() for rule in self.rules if rule.is_exercised})
 
     @property
     def silent(self) -> frozenset[str]:

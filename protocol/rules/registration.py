@@ -250,6 +250,8 @@ class EnginesListed(ConnectionRule):
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
         engines = content_seen(seen).get("engines")
+        if is_error(seen) or exchange.message.msg_type != "connection_request":
+            return ()
         holds = isinstance(engines, dict) and all(
             key.isdecimal() and isinstance(value, str) for key, value in engines.items()
         )

@@ -1,0 +1,142 @@
+"""Each rule against its recorded logs, and all rules against all logs that keep the protocol."""
+
+import make_logs
+import pytest
+
+from protocol import recording, requirements
+from protocol.recording import Recording
+from protocol.rules import RULES, Judge, Rule, Setting, rules_for
+from protocol.world import Fact, Observation
+
+SCENARIOS = make_logs.load()
+NAMES = [rule.name() for rule in RULES]
+EVERYTHING = ("peer", "relay", "monitor", "state")
+
+
+def stored(name: str, *, broken: bool) -> Recording:
+    return recording.read(make_logs.path_of(name, broken=broken).read_text(encoding="utf-8").splitlines())
+
+
+def judged(log: Recording, rules: tuple[type[Rule], ...] = RULES) -> Judge:
+    judge = Judge(rules, log.setting, EVERYTHING)
+    judge.feed(log.items, log.end)
+    return judge
+
+
+def test_every_rule_has_a_name_of_its_own_and_a_registered_requirement() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    for rule in RULES:
+        assert requirements.get(rule.slug).vantage == rule.vantage, rule
+        assert rule.__doc__, rule
+
+
+def test_every_rule_has_a_pair_of_logs_and_every_log_a_rule() -> None:
+    wanted = {make_logs.path_of(name, broken=broken).name for name in NAMES for broken in (False, True)}
+    assert {path.name for path in make_logs.LOGS.glob("*.jsonl")} == wanted
+    assert set(SCENARIOS) == set(NAMES)
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["accepted", "refused"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stored_log_is_what_its_scenario_makes(name: str, broken: bool) -> None:
+    assert make_logs.path_of(name, broken=broken).read_text(encoding="utf-8") == make_logs.render(name, broken=broken)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_accepted_log_exercises_its_rule_and_accuses_nobody(name: str) -> None:
+    judge = judged(stored(name, broken=False))
+    assert [str(violation) for violation in judge.violations] == []
+    assert name in judge.exercised_rules
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_refused_log_accuses_the_guilty_of_exactly_what_it_names(name: str) -> None:
+    log = stored(name, broken=True)
+    judge = judged(log)
+    assert log.violations is not None
+    told = {each.rule: each for each in log.violations}
+    assert name in told
+    assert {violation.rule for violation in judge.violations} == set(told), list(map(str, judge.violations))
+    seqs = {item.seq for item in log.items if isinstance(item, Observation)}
+    for violation in judge.violations:
+        assert violation.requirement == told[violation.rule].requirement
+        assert violation.guilty == told[violation.rule].guilty
+        assert set(violation.evidence) <= seqs
+        assert violation.allowed
+        assert violation.found.strip()
+    mine = [violation for violation in judge.violations if violation.rule == name]
+    assert any(set(told[name].evidence) <= set(violation.evidence) for violation in mine)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_alone_sees_what_it_sees_among_all(name: str) -> None:
+    (rule,) = (rule for rule in RULES if rule.name() == name)
+    log = stored(name, broken=True)
+    alone = judged(log, (rule,)).violations
+    assert alone == [violation for violation in judged(log).violations if violation.rule == name]
+    assert alone
+
+
+def test_what_was_not_seen_is_not_exercised() -> None:
+    judge = Judge(RULES)
+    judge.finish(0)
+    assert judge.exercised == frozenset()
+    assert judge.silent == judge.judged
+    assert judge.violations == []
+
+
+def test_a_rule_whose_vantage_is_not_offered_is_unobservable_and_never_exercised() -> None:
+    name = "heartbeat.hearts-reported"
+    log = stored(name, broken=True)
+    judge = Judge(RULES, log.setting)
+    judge.feed(log.items, log.end)
+    assert judge.unobservable == {name}
+    assert name not in judge.exercised | judge.judged
+    assert judge.violations == []
+
+
+def test_a_dialect_has_only_the_rules_of_its_requirements() -> None:
+    assert {rule.slug for rule in rules_for("ipyparallel-9")} == {rule.slug for rule in RULES}
+    old = {rule.slug for rule in rules_for("ipython-0.1x")}
+    assert "wire.all-parts-present" not in old
+    assert "wire.reply-parent" in old
+
+
+def test_a_new_controller_starts_a_new_epoch_in_which_ids_begin_again() -> None:
+    log = stored("registration.id-unique", broken=True)
+    cut = next(index for index, item in enumerate(log.items) if index and item.seq == 3)
+    fact = Fact(seq=log.items[cut].seq, now=log.items[cut].now, observer="kit", name="controller-started")
+    judge = Judge(RULES, log.setting)
+    judge.feed([*log.items[:cut], fact, *log.items[cut:]], log.end)
+    assert judge.violations == []
+    assert "registration.reply-id" in judge.exercised
+
+
+def test_a_request_on_a_closed_socket_is_owed_nothing() -> None:
+    log = stored("wire.every-request-answered", broken=True)
+    closed = Fact(seq=2, now=log.items[-1].now, observer="kit", name="socket-closed", data={"socket": "client-1/query"})
+    judge = Judge(RULES, log.setting)
+    judge.feed([*log.items, closed], log.end)
+    assert judge.violations == []
+
+
+def test_before_its_deadline_a_request_is_not_yet_unanswered() -> None:
+    log = stored("wire.every-request-answered", broken=True)
+    judge = Judge(RULES, log.setting)
+    judge.feed(log.items, log.items[-1].now + log.setting.reply_deadline_ns - 1)
+    assert judge.violations == []
+
+
+def test_what_the_kit_sends_is_never_accused() -> None:
+    story = make_logs.Story()
+    story.see("client-1", "query", "sent", [b"no", b"message"], why="damage")
+    story.see("a-heart", "heartbeat-pong", "sent", [b"<IDS|MSG>"], why="damage")
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert judge.violations == []
+    assert judge.exercised == frozenset()
+
+
+def test_times_of_a_death_follow_from_period_and_misses() -> None:
+    setting = Setting(period_ns=10, allowed_misses=3)
+    assert (setting.soonest_death_ns, setting.latest_death_ns) == (40, 50)
