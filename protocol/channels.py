@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Final
 
 from protocol.devices import DEVICES, Device, Port, device
+from protocol.kernel_channels import KERNEL_CHANNELS
 from protocol.patterns import (
     DEFAULT_DIALECT,
     DIALECTS,
@@ -66,10 +67,6 @@ def _client(key: str) -> Address:
 
 def _engine(key: str) -> Address:
     return Address("engine file", key)
-
-
-def _kernel(key: str) -> Address:
-    return Address("kernel file", key)
 
 
 #: Keys of the replies that told addresses in the oldest dialect, where they are not those of the files.
@@ -369,79 +366,10 @@ STARTER_DOWN = _channel(
     ),
 )  # fmt: skip
 
-_ASKING: Final[tuple[Envelope, ...]] = (("frontend",),)
-_HANDOVER: Final = (("ROUTER_HANDOVER", 1), ("LINGER", 1000))
-
-
-def _asked(channel: str, dialects: tuple[Dialect, ...] = DIALECTS) -> tuple[End, ...]:
-    """A ROUTER of the kernel, and the frontend's DEALER with the identity that all its sockets share."""
-    address, note = _kernel(f"{channel}_port"), "one identity for shell, stdin and control"
-    return (
-        End("kernel", "ROUTER", "bind", NO_IDENTITY, address, _ASKING, _ASKING, options=_HANDOVER, dialects=dialects),
-        End("frontend", "DEALER", "connect", SESSION, address, _BARE, _BARE, dialects=dialects, note=note),
-    )
-
-
-KERNEL_SHELL = _channel(
-    "kernel-shell",
-    "Execution, inspection, completion: requests of frontends and the kernel's replies.",
-    "messaging.rst, Messages on the shell (ROUTER/DEALER) channel",
-    _asked("shell"),
-)
-KERNEL_CONTROL = _channel(
-    "kernel-control",
-    "As shell, for requests that must not wait behind execution. Since IPython 1.0.",
-    "messaging.rst, Messages on the control (ROUTER/DEALER) channel",
-    _asked("control", NEW),
-)
-KERNEL_STDIN = _channel(
-    "kernel-stdin",
-    "The kernel asks the frontend whose request it runs for a line of input: the direction of shell, turned round.",
-    "messaging.rst, Messages on the stdin (ROUTER/DEALER) channel",
-    _asked("stdin"),
-)
-KERNEL_STDIN_REQ = _channel(
-    "kernel-stdin-req",
-    "How IPython 0.11 asked for input: a REQ of the kernel, and one frontend that holds the matching REP.",
-    "messaging.txt (IPython 0.11), General messaging architecture; IPython commit 7bde2f380 (2011), kernelmanager.py",
-    (
-        End("kernel", "REQ", "bind", NO_IDENTITY, _kernel("stdin_port"), _BARE, _BARE, also=("DEALER",), dialects=OLD,
-            note="the code has a DEALER at both ends"),
-        End("frontend", "REP", "connect", SESSION, _kernel("stdin_port"), _BARE, _BARE, also=("DEALER",),
-            dialects=OLD),
-    ),
-)  # fmt: skip
-KERNEL_IOPUB = _channel(
-    "kernel-iopub",
-    "Side effects of execution, to every frontend. The oldest releases send most messages without a topic.",
-    "messaging.rst, Messages on the IOPub (PUB/SUB) channel",
-    (
-        End("kernel", "XPUB", "bind", NO_IDENTITY, _kernel("iopub_port"), (("topic",),), also=("PUB",), dialects=NINE),
-        End("kernel", "PUB", "bind", NO_IDENTITY, _kernel("iopub_port"), (("topic",),), also=("XPUB",),
-            dialects=("documented",)),
-        End("kernel", "PUB", "bind", NO_IDENTITY, _kernel("iopub_port"), _TOPIC, dialects=OLD),
-        End("frontend", "SUB", "connect", NO_IDENTITY, _kernel("iopub_port"), (), _TOPIC, options=(_ALL,)),
-    ),
-)  # fmt: skip
-KERNEL_HEARTBEAT = _channel(
-    "kernel-heartbeat",
-    "Any bytes, echoed by a thread that needs no interpreter.",
-    "messaging.rst, Heartbeat for kernels; measured on ipykernel 7.4.0",
-    (
-        End("kernel", "ROUTER", "bind", NO_IDENTITY, _kernel("hb_port"), (("frontend", "ping*"),),
-            (("frontend", "ping*"),), also=("REP",), dialects=NINE, note="a REQ's empty delimiter is among the ping*"),
-        End("kernel", "REP", "bind", NO_IDENTITY, _kernel("hb_port"), (("ping*",),), (("ping*",),), also=("ROUTER",),
-            dialects=UNTIL_DOCUMENTED),
-        End("frontend", "REQ", "connect", NO_IDENTITY, _kernel("hb_port"), (("ping*",),), (("ping*",),),
-            also=("DEALER",)),
-    ),
-    framing="raw",
-)  # fmt: skip
-
 CHANNELS: Final[tuple[Channel, ...]] = (
     QUERY, NOTIFICATION, HEARTBEAT_PING, HEARTBEAT_PONG, HEARTBEAT_ENGINE_MONITOR, MUX, TASK, CONTROL, IOPUB,
     BROADCAST, BROADCAST_TREE, MONITOR, RESUBMISSION, WARDEN_LINK, STARTER_UP, STARTER_DOWN,
-    KERNEL_SHELL, KERNEL_CONTROL, KERNEL_STDIN, KERNEL_STDIN_REQ, KERNEL_IOPUB, KERNEL_HEARTBEAT,
+    *KERNEL_CHANNELS,
 )  # fmt: skip
 
 #: What stands in front of messages on the monitor channel: the shape of each kind of traffic, and who emits it.
