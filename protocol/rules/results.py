@@ -276,7 +276,7 @@ class PurgeForgets(OkRule):
         if exchange is None or seen.message is None or not is_ok(seen):
             return
         kind, content = seen.message.msg_type, content_seen(seen)
-        if kind == "purge_reply":
+        if kind == "purge_reply" and not exchange.is_damaged:
             for msg_id in text_list(content_seen(exchange.request).get("msg_ids")):
                 self._purged.setdefault(msg_id, seen)
         elif kind in ("result_reply", "history_reply") and self._purged:
