@@ -1,0 +1,128 @@
+"""`ippkit explain`: one requirement with everything the kit knows about it."""
+
+from collections.abc import Iterable
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from conformance.catalogue import cases
+from conformance.console import plain_or_rich, style_of
+from conformance.exchanges import Exchange, Picture, envelope_text, exchanges
+from conformance.judges import logs_of, rules_of, sentence
+from protocol.channels import End, channel
+from protocol.requirements import Requirement, get
+
+_MARGIN = (0, 0, 0, 2)
+
+
+@click.command()
+@click.argument("slug")
+def explain(slug: str) -> None:
+    """Show one requirement: its text and source, an example exchange, and what judges it.
+
+    `ippkit requirements` lists the slugs. Exit status: 0, or 4 for an unknown slug.
+    """
+    try:
+        requirement = get(slug)
+    except KeyError as error:
+        raise click.UsageError(str(error.args[0])) from None
+    console = plain_or_rich()
+    _head(console, requirement)
+    for name in requirement.channels:
+        _channel(console, name, requirement)
+    shown = exchanges(requirement)
+    _title(console, "example exchange" if len(shown) == 1 else "example exchanges")
+    for each in shown:
+        _exchange(console, each)
+    _judges(console, requirement)
+
+
+def _head(console: Console, requirement: Requirement) -> None:
+    console.print(
+        Text.assemble(
+            (requirement.slug, "bold"), "  ", (requirement.level, style_of(requirement.level)), f"  {requirement.basis}"
+        )
+    )
+    console.print(Padding(Text(requirement.text), _MARGIN))
+    console.print()
+    rows = [
+        ("kept by", ", ".join(requirement.roles)),
+        ("dialects", ", ".join(requirement.dialects)),
+        *_labelled("source", requirement.source),
+        ("observed", f"{requirement.observed} (vantage: {requirement.vantage})")
+        if requirement.observed is not None
+        else ("not observable", str(requirement.unobservable)),
+        ("messages", ", ".join(requirement.messages) or "all"),
+        ("channels", ", ".join(requirement.channels) or "all on which such messages travel"),
+    ]
+    _grid(console, rows)
+
+
+def _labelled(name: str, values: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name if not number else "", value) for number, value in enumerate(values)]
+
+
+def _title(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, "bold"))
+
+
+def _grid(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    with console.capture() as captured:
+        console.print(Padding(table, _MARGIN))
+    # Cells are filled up with blanks, which nobody wants in a file.
+    console.print(Text.from_ansi("\n".join(line.rstrip() for line in captured.get().splitlines())), soft_wrap=True)
+
+
+def _channel(console: Console, name: str, requirement: Requirement) -> None:
+    row = channel(name)
+    _title(console, f"channel {name}")
+    console.print(Padding(Text(row.doc), _MARGIN))
+    dialect = next((each for each in reversed(row.dialects) if each in requirement.dialects), row.dialects[-1])
+    ends = [end for end in row.ends if dialect in end.dialects]
+    _grid(console, [(_who(end), _how(end)) for end in ends])
+
+
+def _who(end: End) -> str:
+    detail = ", ".join(filter(None, (f"{end.side} side" if end.side else "", end.variant)))
+    return f"{end.role} ({detail})" if detail else end.role
+
+
+def _how(end: End) -> str:
+    parts = [f"{end.socket} {end.attach}s", f"identity: {end.identity}"]
+    parts += [
+        f"{verb} " + " or ".join(envelope_text(each) if each else "no identities" for each in envelopes)
+        for verb, envelopes in (("sends", end.sends), ("receives", end.receives))
+        if envelopes
+    ]
+    return "; ".join(parts)
+
+
+def _exchange(console: Console, each: Exchange) -> None:
+    for number, picture in enumerate(each.pictures):
+        _picture(console, picture, "" if number < 2 else "or: ")
+
+
+def _picture(console: Console, picture: Picture, lead: str) -> None:
+    console.print(Padding(Text.assemble(lead, (picture.title, "underline")), _MARGIN))
+    _grid(console, [(part.name, part.text) for part in picture.parts])
+
+
+def _judges(console: Console, requirement: Requirement) -> None:
+    _title(console, "judged by")
+    rows: list[tuple[str, str]] = []
+    for rule in rules_of(requirement.slug):
+        rows.append(("rule", f"{rule.name()}: {sentence(rule)}"))
+        rows += [("log", log) for log in logs_of(rule)]
+    rows += [("case", f"conformance/{case}") for case in cases().get(requirement.slug, ())]
+    _grid(console, rows or [("nothing yet", "neither a rule nor a case")])
+    if cases().get(requirement.slug):
+        console.print(Padding(Text(f"ippkit test -t TARGET --requirement {requirement.slug}", "dim"), _MARGIN))

@@ -1,0 +1,62 @@
+"""`ippkit requirements`: the registry as a table, and what judges each row."""
+
+import click
+from rich.table import Table
+
+from conformance.catalogue import cases
+from conformance.cli.group import ExitStatus
+from conformance.console import plain_or_rich, style_of
+from conformance.judges import ruled
+from protocol.requirements import FAMILIES, Requirement, load
+
+LEVELS = ("MUST", "SHOULD", "MAY")
+
+
+@click.command()
+@click.option("--family", "-f", type=click.Choice(FAMILIES), help="Only this family.")
+@click.option("--level", "-l", type=click.Choice(LEVELS, case_sensitive=False), help="Only this level.")
+@click.option("--untested", is_flag=True, help="Only what neither a case nor a rule judges yet.")
+def requirements(family: str | None, level: str | None, untested: bool) -> int:
+    """List the requirements of the protocol, with what judges them.
+
+    Exit status: 0, or 5 if none is selected.
+    """
+    tested, ruling = cases(), ruled()
+    chosen = [
+        requirement
+        for requirement in load().values()
+        if (family is None or requirement.family == family)
+        and (level is None or requirement.level == level)
+        and not (untested and (requirement.slug in tested or requirement.slug in ruling))
+    ]
+    if not chosen:
+        click.echo("ippkit: no requirement is selected", err=True)
+        return ExitStatus.NOTHING_SELECTED
+    console = plain_or_rich()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("requirement", no_wrap=True)
+    table.add_column("level", no_wrap=True)
+    table.add_column("basis", no_wrap=True)
+    table.add_column("judged by", no_wrap=True)
+    table.add_column("text")
+    for requirement in chosen:
+        table.add_row(
+            requirement.slug,
+            f"[{style_of(requirement.level)}]{requirement.level}[/]",
+            requirement.basis,
+            _judged(requirement, len(tested.get(requirement.slug, ())), requirement.slug in ruling),
+            requirement.text.replace("[", "\\["),
+        )
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    counts = ", ".join(f"{sum(each.level == name for each in chosen)} {name}" for name in LEVELS)
+    click.echo(f"\n{len(chosen)} of {len(load())} requirements ({counts})", err=not console.is_terminal)
+    return ExitStatus.CONFORMS
+
+
+def _judged(requirement: Requirement, count: int, is_ruled: bool) -> str:
+    if requirement.unobservable is not None:
+        return "not observable"
+    found = [f"{count} case{'s' * (count > 1)}"] if count else []
+    return ", ".join(found + ["rule"] * is_ruled) or "not yet tested"

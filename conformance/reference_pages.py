@@ -1,0 +1,46 @@
+"""Writes the reference pages of the site from the protocol, so that nothing is written twice.
+
+`docs/conf.py` calls `write` at every build. The pages are MyST Markdown; every label in them is a place to which other
+pages link, and a link to a label that does not exist fails the build.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from conformance.site import channels, dialects, envelope, fixtures, messages, requirements
+from conformance.site import markdown as md
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """The name (a path without ending, below `reference/`) and the text of every page."""
+    parts = [list(each.pages()) for each in (messages, channels, requirements)]
+    single = [("dialects", dialects.page()), ("fixtures", fixtures.page())]
+    names = [part[0][0] for part in parts] + [name for name, _ in single]
+    yield (
+        "index",
+        md.page(
+            md.heading(1, "Reference", "reference"),
+            "These pages are generated from the tables that the kit itself runs on.",
+            md.toctree(names, ":maxdepth: 2"),
+        ),
+    )
+    for part in parts:
+        yield from part
+    yield from single
+
+
+def write(folder: Path) -> None:
+    """Write every page below `folder`, and remove what an earlier build left there.
+
+    Files whose text is the same stay untouched, so that Sphinx does not read them again.
+    """
+    wanted = {folder / f"{name}.md": text for name, text in pages()}
+    # Parts that pages written by hand include; the ending keeps Sphinx from taking them for pages.
+    wanted |= {folder / f"{name}.inc": text for name, text in envelope.parts()}
+    for path, text in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+    for path in folder.rglob("*"):
+        if path.is_file() and path not in wanted:
+            path.unlink()
