@@ -292,13 +292,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Set the exit status that the verdicts call for."""
-    from conformance.results import exit_status, merge, stale
-
     config = session.config
     collected: list[Result] = config.stash[_RESULTS]
-    results = config.stash[_RESULTS] = merge(collected)
-    if hasattr(config, "workerinput") or not results or exitstatus not in (0, 1, 2):
+    if hasattr(config, "workerinput") or not collected or exitstatus not in (0, 1, 2):
         return
+    from conformance.results import exit_status, merge, stale
+
+    results = config.stash[_RESULTS] = merge(collected)
     targets = config.stash[_LOADED].values()
     stale_fails = _is_strict(config) and any(stale(results, target, _version(target)) for target in targets)
     if exitstatus == 2 and not any(result.verdict == "kit error" for result in results):
