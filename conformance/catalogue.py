@@ -4,14 +4,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
-import protocol.rules
 from protocol.requirements import Requirement, load
-
-#: Families in the order in which reports show them.
-FAMILIES = (
-    "wire", "connection", "registration", "heartbeat", "heart-device", "notification", "query", "storage", "mux",
-    "task", "dependency", "control", "apply", "iopub", "broadcast", "kernel", "stdin",
-)  # fmt: skip
+from protocol.rules import RULES
 
 
 @cache
@@ -38,5 +32,5 @@ def _slugs(function: ast.FunctionDef) -> list[str]:
 
 def untested() -> list[Requirement]:
     """The requirements that neither a case nor a rule judges yet."""
-    judged = cases().keys() | {rule.slug for rule in getattr(protocol.rules, "RULES", ())}
+    judged = cases().keys() | {rule.slug for rule in RULES}
     return [requirement for slug, requirement in load().items() if slug not in judged]

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from conformance.catalogue import FAMILIES, untested
+from conformance.catalogue import untested
 from conformance.harness.verdict import NOT_YET_TESTED, VERDICTS, Result, Verdict
 from conformance.targets.descriptor import Deviation, Target
-from protocol.requirements import get
+from protocol.requirements import FAMILIES, get
 
 CONFORMS, VIOLATIONS, UNUSABLE, USAGE, NOTHING_SELECTED, UNDECIDED = 0, 1, 3, 4, 5, 6
 

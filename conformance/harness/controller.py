@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import protocol.rules
 from conformance.harness.actors import Client, Engine, Notifications, Party
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import Timing
 from protocol.connection import ClientFile, EngineFile
-from protocol.rules import Judge, Setting, Violation
+from protocol.rules import Judge, Setting, Violation, rules_for
 from protocol.wire import Codec, Message
 from protocol.world import SECOND, Observation, World
 
@@ -84,7 +83,7 @@ class Controller:
         self.name = name
         self.date = date
         self.judge = Judge(
-            getattr(protocol.rules, "RULES", ()),
+            rules_for(dialect),
             Setting(
                 dialect=dialect,
                 period_ns=timing.heartbeat_period,
