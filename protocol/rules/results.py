@@ -329,7 +329,9 @@ class ResubmitFreshId(OkRule):
                 known = set(text_list(content_seen(exchange.request).get("msg_ids")))
                 twice = list(told.values()).count(new) > 1
                 evidence = [exchange.request, first]
-                holds = first is seen and new not in known and not twice
+                # An engine may be given the new message before the reply tells of it.
+                is_new = first.seq > exchange.request.seq
+                holds = is_new and new not in known and not twice
                 yield from self.judge(holds, seen, f"{new!r} for {old!r}", "an id never used", evidence=evidence)
 
 
