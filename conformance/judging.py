@@ -12,6 +12,7 @@ from conformance.results import accuse
 from conformance.targets import TargetUnusable
 from protocol.requirements import get
 from protocol.rules import Violation
+from protocol.world import Observation
 
 if TYPE_CHECKING:
     from conformance.harness.controller import Controller
@@ -81,6 +82,27 @@ def by_rule(nodeid: str, controller: Controller, violation: Violation) -> Result
         get(slug), finding, controller.observations, f"ippkit test -t {controller.name} -k {_function(case)}"
     )
     return Result(slug, case, controller.name, accuse(slug), violation.found, text, by_rule=True)
+
+
+def around(controller: Controller, evidence: tuple[int, ...], before: int = 6) -> list[Observation]:
+    """What was seen on the sockets of the evidence, from a little before it to its end.
+
+    A rule may accuse long after the fact, while another case runs; the traffic of that case would explain nothing.
+    """
+    seen = [each for each in controller.world.observations if isinstance(each, Observation)]
+    shown = [each for each in seen if each.seq in evidence]
+    if not shown:
+        return []
+    sockets = {each.socket for each in shown}
+    near = [each for each in seen if each.socket in sockets and each.seq <= max(evidence)]
+    first = next(index for index, each in enumerate(near) if each.seq in evidence)
+    chosen = near[max(0, first - before) :]
+    # Of a long stretch only the evidence and the end are worth reading.
+    return (
+        chosen
+        if len(chosen) <= 4 * before
+        else [each for each in chosen[:-before] if each.seq in evidence] + chosen[-before:]
+    )
 
 
 def passed_by_rule(controller: Controller) -> list[Result]:
