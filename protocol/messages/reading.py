@@ -7,7 +7,8 @@ is reported with its frame and its path. Whatever bytes arrive, nothing but a Pr
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -21,9 +22,6 @@ _convert: Final = msgspec.convert
 _reading: Final = tuple.__new__
 #: What converting decoded values may raise: a value of a wrong type, or one that cannot even be looked at.
 _UNFIT: Final = (*UNREADABLE, TypeError, KeyError)
-#: Keys that a type does not know are only skimmed when bytes are decoded straight into it: bad UTF-8 or a number of
-#: thousands of digits would pass. Parts that can hold such a thing take the longer way.
-_SKIMMED: Final = 4096
 _CONTENT: Final = "wire.content-matches-type"
 _METADATA: Final = "wire.metadata-matches-type"
 
@@ -43,7 +41,7 @@ class _Plan:
         only = self.plain[0] if len(row.content) == 1 and self.plain else None
         self.simple = None if only is None or issubclass(only, KeyedContent) else only
         self.metadata = row.metadata
-        self.decode: Callable[[Frame], Metadata] = msgspec.json.Decoder(row.metadata).decode
+        self.decode = _strict_decoder(row.metadata)
         self.in_header = row.metadata_in == "header"
         self.minimum = row.buffers.minimum
         self.maximum = float("inf") if row.buffers.maximum is None else row.buffers.maximum
@@ -76,6 +74,42 @@ class _Plan:
             raise KeyError("status")
         last = self.plain[-1]
         return _keyed(data, last) if issubclass(last, KeyedContent) else _convert(data, last)
+
+
+def _strict_decoder(kind: type[Metadata]) -> Callable[[Frame], Any] | None:
+    """Reads JSON straight into a type of the same fields that refuses other keys; None if the type is too deep.
+
+    Values under keys that a type does not know are skipped unread when bytes are decoded into it: bad UTF-8, a lone
+    surrogate or 1e400 would pass. So metadata with such keys, or with types inside, takes the longer way.
+    """
+    fields = msgspec.structs.fields(kind)
+    if any(field.default_factory is not msgspec.NODEFAULT for field in fields):
+        return None
+    hints = {name: _without_structs(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
+    strict = msgspec.defstruct(
+        kind.__name__,
+        [
+            (field.name, hints[field.name]) if field.required else (field.name, hints[field.name], field.default)
+            for field in fields
+        ],
+        bases=(kind,),
+        module=kind.__module__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    return msgspec.json.Decoder(strict).decode if len(msgspec.json.schema_components([strict])[1]) == 1 else None
+
+
+def _without_structs(hint: Any) -> Any:
+    """A field's type without the structs among its alternatives."""
+    if get_origin(hint) is Annotated:
+        bare, *more = get_args(hint)
+        return Annotated[_without_structs(bare), *more]
+    if get_origin(hint) is UnionType or get_origin(hint) is Union:
+        plain = [each for each in get_args(hint) if not (isinstance(each, type) and issubclass(each, msgspec.Struct))]
+        return Union[tuple(plain)]  # noqa: UP007 (made at run time)
+    return hint
 
 
 def _keyed(data: Json, kind: type[KeyedContent]) -> KeyedContent:
@@ -128,12 +162,17 @@ def read(codec: Codec, frames: Sequence[Frame], channel: str, dialect: str = DEF
         elif (frame := parts[2]) == empty and plan.blank is not None:
             message._metadata = {}
             metadata = plan.blank
-        elif type(frame) is bytes and len(frame) < _SKIMMED and frame.isascii() and packer.name != "msgpack":
-            # Straight into the type; the dictionary is made when somebody looks at it.
-            metadata = plan.decode(frame)
         else:
-            message._metadata = data = packer.decode(frame)
-            metadata = _convert(data, plan.metadata)
+            metadata = None
+            if plan.decode is not None and packer.name != "msgpack":
+                # Straight into the type; the dictionary is made when somebody looks at it.
+                try:
+                    metadata = plan.decode(frame)
+                except UNREADABLE:
+                    metadata = None
+            if metadata is None:
+                message._metadata = data = packer.decode(frame)
+                metadata = _convert(data, plan.metadata)
         frame = parts[-1]
         content = plan.bare if frame == empty else None
         if content is None:
