@@ -26,7 +26,7 @@ class OkRule(AnswerRule):
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange, message = self.ledger.answered(seen), seen.message
-        if exchange is None or message is None or message.msg_type not in self.types:
+        if exchange is None or exchange.is_damaged or message is None or message.msg_type not in self.types:
             return ()
         return self.check(seen, exchange) if is_ok(seen) else ()
 
