@@ -173,18 +173,35 @@ def _(story: Story, broken: bool) -> Seen:
     return request
 
 
+def dropped(story: Story, broken: bool, frames: list[Frame], why: str, parent: dict[str, Any]) -> Seen:
+    """Something that must not be answered, and a barrier behind it."""
+    story.see("client-1", "query", "sent", frames, why=why)
+    reply = None
+    if broken:
+        cause = story.items[-1]
+        assert isinstance(cause, Observation)
+        reply = story.answer(cause, "hub_error", ERROR, parent=parent)
+    story.connect()
+    return reply
+
+
+@log("wire.delimiter-present.dropped")
+def _(story: Story, broken: bool) -> Seen:
+    frames = story.frames(story.message("client-1", "connection_request", {}))
+    return dropped(story, broken, frames[1:], "no delimiter", {})
+
+
+@log("wire.all-parts-present.dropped")
+def _(story: Story, broken: bool) -> Seen:
+    message = story.message("client-1", "connection_request", {})
+    return dropped(story, broken, story.frames(message)[:-1], "no content", message.header)
+
+
 @log("wire.unauthenticated-unanswered")
 def _(story: Story, broken: bool) -> Seen:
-    forged = story.message("client-1", "connection_request", {})
-    frames = Codec(b"another-key").encode(forged)
-    story.see("client-1", "query", "sent", frames, why="signed with another key")
-    if broken:
-        request = story.items[-1]
-        assert isinstance(request, Observation)
-        story.answer(request, "hub_error", ERROR, parent=forged.header)
-    barrier = story.connect()
-    last = story.items[-3]
-    return last if broken and isinstance(last, Observation) else barrier
+    message = story.message("client-1", "connection_request", {})
+    frames = Codec(b"another-key").encode(message)
+    return dropped(story, broken, frames, "signed with another key", message.header)
 
 
 @log("wire.replay-refused")

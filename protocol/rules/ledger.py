@@ -7,11 +7,10 @@ its signature is valid and was not seen before on that channel; nobody has to an
 
 from collections import defaultdict
 
-from protocol.errors import ProtocolError
 from protocol.messages.base import MessageType
 from protocol.messages.registry import lookup
 from protocol.rules.engines import Engines
-from protocol.rules.parts import claimed_id, is_reply, parent_of, signature_of
+from protocol.rules.parts import claimed_id, is_reply, parent_of, part_problems, signature_of
 from protocol.rules.setting import Setting
 from protocol.wire import Message
 from protocol.world import Fact, Observation
@@ -19,8 +18,12 @@ from protocol.world import Fact, Observation
 #: The channels on which each accepted message has one terminal reply that the other end owes.
 ASKED = frozenset({"query"})
 
-#: Frames that a receiver may use for nothing, for each of these problems.
-UNTRUSTED = frozenset({"wire.delimiter-present", "wire.all-parts-present", "wire.signature-verified"})
+#: Why a message that cannot be read was dropped, by the requirement that it breaks; the first that fits.
+KINDS = {
+    "wire.delimiter-present": "undelimited",
+    "wire.all-parts-present": "short",
+    "wire.signature-verified": "forged",
+}
 
 
 class Exchange:
@@ -47,13 +50,41 @@ class Exchange:
         return self.row is not None and not self.row.replies
 
     @property
+    def is_owed(self) -> bool:
+        """Whether a reply is due: not for a one-way type, nor for content that cannot be read as an object."""
+        return not self.is_one_way and not part_problems(self.request)
+
+    @property
     def is_damaged(self) -> bool:
         """Whether the kit made it wrong on purpose; the sender's mistake decides what may answer it."""
         return self.request.why is not None
 
 
+class Dropped:
+    """Something that the kit sent and that nobody had to accept: `kind` is why.
+
+    replayed: sent before under the same signature; forged: a wrong signature; undelimited, short: frames are missing;
+    damaged: well signed, but a header, parent header or metadata that no receiver needs to make sense of.
+    """
+
+    __slots__ = ("kind", "seen")
+
+    def __init__(self, seen: Observation) -> None:
+        self.seen = seen
+        if seen.message is not None:
+            self.kind = "replayed"
+            return
+        rules = seen.error.rules if seen.error is not None else ()
+        kinds = (kind for rule, kind in KINDS.items() if rule in rules)
+        self.kind = next(kinds, "damaged")
+
+
 class Orphan:
-    """A reply to nothing that was accepted on its socket; `cause` is the message that it seems to answer."""
+    """A reply to nothing that was accepted on its socket.
+
+    `kind` is that of the dropped message which it answers (`unclear` if it may be one of several kinds), `elsewhere`
+    for a request of another socket, or `unasked`; `cause` is the message that it seems to answer.
+    """
 
     __slots__ = ("cause", "kind", "reply")
 
@@ -71,11 +102,12 @@ class Ledger:
         self.engines = Engines(setting)
         self.exchanges: list[Exchange] = []
         self.orphan: Orphan | None = None
-        self.refused: dict[tuple[str, str], Observation] = {}
+        self.dropped: defaultdict[str, list[Dropped]] = defaultdict(list)
         self._by_id: defaultdict[tuple[str, str], list[Exchange]] = defaultdict(list)
         self._asked_elsewhere: dict[str, Observation] = {}
         self._open: defaultdict[str, list[Exchange]] = defaultdict(list)
-        self._signatures: dict[tuple[str, bytes], Exchange | None] = {}
+        self._suspects: defaultdict[str, list[Dropped]] = defaultdict(list)
+        self._signatures: dict[tuple[str, bytes], Exchange] = {}
         self._current: tuple[int, Exchange] | None = None
 
     def update(self, item: Observation | Fact) -> None:
@@ -101,15 +133,13 @@ class Ledger:
     def _ask(self, seen: Observation) -> None:
         message = seen.message
         if message is None:
-            self._refuse(seen)
+            self._drop(seen)
             return
         signature = signature_of(seen.frames)
         key = (seen.channel, signature)
         if signature and key in self._signatures:
-            first = self._signatures[key]
-            if first is not None:
-                first.replays.append(seen)
-            self.refused[seen.socket, message.msg_id] = seen
+            self._signatures[key].replays.append(seen)
+            self._drop(seen)
             return
         exchange = Exchange(seen, lookup(message.msg_type, seen.channel, self.setting.dialect))
         self._signatures[key] = exchange
@@ -119,30 +149,31 @@ class Ledger:
         self._open[seen.socket].append(exchange)
         self.engines.ask(exchange)
 
-    def _refuse(self, seen: Observation) -> None:
-        problems = seen.error.rules if isinstance(seen.error, ProtocolError) else ()
-        if UNTRUSTED.isdisjoint(problems):
-            return
-        msg_id = claimed_id(seen.frames)
-        if msg_id is not None:
-            self.refused[seen.socket, msg_id] = seen
+    def _drop(self, seen: Observation) -> None:
+        dropped = Dropped(seen)
+        self.dropped[seen.socket].append(dropped)
+        self._suspects[seen.socket].append(dropped)
 
     def _answer(self, seen: Observation) -> None:
         message = seen.message
         assert message is not None
         parent = parent_of(message)
         msg_id = parent.get("msg_id")
-        waiting = self._open[seen.socket]
-        if msg_id is None:
-            exchange = self._unnamed(seen, message, waiting)
-        else:
-            known = self._by_id.get((seen.socket, msg_id), []) if isinstance(msg_id, str) else []
+        waiting, suspects = self._open[seen.socket], self._suspects[seen.socket]
+        if isinstance(msg_id, str):
+            known = self._by_id.get((seen.socket, msg_id), [])
             exchange = next((each for each in known if not each.replies), known[-1] if known else None)
+        else:
+            exchange = self._unnamed(seen, message, waiting)
+            if parent or (exchange is not None and suspects and suspects[0].seen.seq < exchange.request.seq):
+                exchange = exchange if not suspects else None
         if exchange is None:
-            self.orphan = self._orphan(seen, msg_id)
+            self.orphan = self._orphan(seen, msg_id, suspects)
             return
         if exchange in waiting:
             waiting.remove(exchange)
+            # Whoever answers a later request has done with what came before it.
+            suspects[:] = [each for each in suspects if each.seen.seq > exchange.request.seq]
         exchange.replies.append(seen)
         self._current = (seen.seq, exchange)
 
@@ -156,16 +187,18 @@ class Ledger:
             return next((each for each in reversed(same) if each.message.msg_type == "registration_request"), None)
         return waiting[0] if waiting else None
 
-    def _orphan(self, seen: Observation, msg_id: object) -> Orphan:
+    def _orphan(self, seen: Observation, msg_id: object, suspects: list[Dropped]) -> Orphan:
         if isinstance(msg_id, str):
-            if (cause := self.refused.get((seen.socket, msg_id))) is not None:
-                return Orphan(seen, "refused", cause)
+            for dropped in reversed(self.dropped[seen.socket]):
+                if claimed_id(dropped.seen.frames) == msg_id:
+                    return Orphan(seen, dropped.kind, dropped.seen)
             if (cause := self._asked_elsewhere.get(msg_id)) is not None:
                 return Orphan(seen, "elsewhere", cause)
-        else:
-            own = [cause for (socket, _), cause in self.refused.items() if socket == seen.socket]
-            if own:
-                return Orphan(seen, "refused", own[-1])
+        if suspects:
+            # It names nothing, so among dropped messages of different kinds nobody knows which one it answers.
+            is_clear = len({dropped.kind for dropped in suspects}) == 1
+            dropped = suspects.pop(0)
+            return Orphan(seen, dropped.kind if is_clear else "unclear", dropped.seen)
         return Orphan(seen, "unasked", None)
 
     def _close(self, socket: str) -> None:

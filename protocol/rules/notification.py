@@ -207,25 +207,21 @@ class HeardIsRegistered(Rule):
     slug = "registration.heard-is-registered"
 
     def finish(self, now: int) -> Iterable[Violation]:
-        engines, setting = self.ledger.engines, self.setting
+        engines, limit = self.ledger.engines, 2 * self.setting.period_ns
         for engine in engines.granted:
-            heart = engines.heart_of(engine.uuid)
-            if heart is None or heart.fresh is None or engine.reply is None or engine.leaving or engines.closing:
+            heart, reply = engines.heart_of(engine.uuid), engine.reply
+            if heart is None or heart.first is None or heart.fresh is None or reply is None or engines.closing:
                 continue
-            since = max(engine.reply.now, heart.first.now if heart.first else 0)
-            if (
-                heart.fresh.now - since < 2 * setting.period_ns
-                or now - since < 2 * setting.period_ns + setting.margin_ns
-            ):
-                continue
+            since = max(reply.now, heart.first.now)
+            until = now if engine.leaving is None else engine.leaving.now
+            # Two whole periods of answers: one of them was in time.
+            is_due = min(heart.fresh.now, until) - since >= limit and until - since >= limit + self.setting.margin_ns
             for socket, watched in engines.watchers.items():
-                if watched.seq < engine.reply.seq:
-                    found = f"no announcement of engine {engine.id} in {(now - since) / 1e9:.1f} s of heartbeats"
-                    if socket in engine.announced:
-                        yield from self.judge(True, engine.reply, "")
-                    else:
-                        evidence = [heart.fresh]
-                        yield self.accuse(engine.reply, found, "registration_notification", evidence=evidence, now=now)
+                if socket in engine.announced:
+                    yield from self.judge(True, reply, "")
+                elif is_due and watched.seq < reply.seq:
+                    found = f"no announcement of engine {engine.id} in {(until - since) / 1e9:.1f} s of heartbeats"
+                    yield self.accuse(reply, found, CAME, evidence=[heart.fresh], now=now)
 
 
 class UnregistrationHonoured(Rule):

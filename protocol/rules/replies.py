@@ -108,7 +108,7 @@ class EveryRequestAnswered(AnswerRule):
         closing = self.ledger.engines.closing
         for exchange in self.ledger.exchanges:
             asked = exchange.request
-            if exchange.replies or exchange.is_one_way or exchange.is_closed:
+            if exchange.replies or exchange.is_closed or not exchange.is_owed:
                 continue
             if closing is not None and asked.seq > closing.seq:
                 continue
@@ -120,10 +120,11 @@ class EveryRequestAnswered(AnswerRule):
 
 
 class OrphanRule(Rule):
-    """Base of rules about replies to nothing that was accepted; `kinds` of orphans are accused."""
+    """Base of rules about replies to nothing that was accepted; `kinds` of orphans are accused (see `Orphan`)."""
 
     channels = _QUERY
     kinds: frozenset[str] = frozenset()
+    what = ""
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Accuse an orphan of these kinds; an answer after a message that had to be dropped exercises the rule."""
@@ -131,32 +132,44 @@ class OrphanRule(Rule):
             return
         orphan = self.ledger.orphan
         if orphan is not None:
-            if self.kind_of(orphan.kind, orphan.cause) in self.kinds:
+            if orphan.kind in self.kinds:
                 evidence = [orphan.cause] if orphan.cause is not None else []
                 yield self.accuse(seen, f"{seen.message.msg_type} {self.what}", "no answer", evidence=evidence)
         elif not self.is_exercised and self.is_tempted(seen):
             yield from self.judge(True, seen, "")
 
-    what = ""
-
-    def kind_of(self, kind: str, cause: Observation | None) -> str:
-        """The kind of an orphan, replays told from forgeries."""
-        return "replayed" if kind == "refused" and cause is not None and cause.message is not None else kind
-
     def is_tempted(self, seen: Observation) -> bool:
         """Whether this answers something sent later than a message that had to stay unanswered: a barrier."""
         exchange = self.ledger.answered(seen)
         return exchange is not None and any(
-            socket == seen.socket and cause.seq < exchange.request.seq and self.kind_of("refused", cause) in self.kinds
-            for (socket, _), cause in self.ledger.refused.items()
+            dropped.kind in self.kinds and dropped.seen.seq < exchange.request.seq
+            for dropped in self.ledger.dropped[seen.socket]
         )
+
+
+class UndelimitedDropped(OrphanRule):
+    """A multipart without delimiter is dropped without an answer."""
+
+    slug = "wire.delimiter-present"
+    variant = "dropped"
+    kinds = frozenset({"undelimited"})
+    what = "for frames without delimiter"
+
+
+class ShortDropped(OrphanRule):
+    """A message that lacks one of its parts is dropped."""
+
+    slug = "wire.all-parts-present"
+    variant = "dropped"
+    kinds = frozenset({"short"})
+    what = "for a message that ends too early"
 
 
 class UnauthenticatedUnanswered(OrphanRule):
     """A message that fails authentication gets no reply of any kind."""
 
     slug = "wire.unauthenticated-unanswered"
-    kinds = frozenset({"refused"})
+    kinds = frozenset({"forged"})
     what = "for a message that is not authentic"
 
 
@@ -195,6 +208,8 @@ RULES: tuple[type[Rule], ...] = (
     IdentitiesEchoed,
     AtMostOneReply,
     EveryRequestAnswered,
+    UndelimitedDropped,
+    ShortDropped,
     UnauthenticatedUnanswered,
     ReplayRefused,
     AskersKeptApart,
