@@ -94,18 +94,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check that each case names requirements that exist, and select by `--requirement`."""
-    from protocol.requirements import load
+    from conformance.targets.descriptor import FEATURES
+    from protocol.requirements import RequirementError, load
 
     cases = [item for item in items if _is_case(item)]
     config.stash[_SELECTED] = bool(cases)
     if not cases:
         return
-    slugs = load()
+    try:
+        slugs = load()
+    except RequirementError as error:
+        pytest.exit(f"the kit is not usable: {error}", returncode=3)
     for item in cases:
         named = _slugs(item)
         unknown = [slug for slug in named if slug not in slugs]
         if unknown or not named:
             raise pytest.UsageError(f"{item.nodeid} names {unknown or 'no requirement'}; see protocol/requirements")
+        # A typo would silently make the case not applicable to anybody.
+        needs = item.get_closest_marker("needs")
+        if needs and not FEATURES.keys() >= set(needs.args):
+            raise pytest.UsageError(f"{item.nodeid} needs {needs.args}; the features are {', '.join(FEATURES)}")
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120))
     globs = config.getoption("requirement")
