@@ -174,12 +174,18 @@ class Client(Party):
         """Wait for the message whose parent is this request."""
         started = self.world.now
         deadline = started + self.controller.timing.reply_deadline
+        strays: list[Observation] = []
         while (observation := self.query.recv(deadline)) is not None:
             message = observation.message
-            if message is not None and message.parent_header.get("msg_id") == request.msg_id:
+            if message is None or message.parent_header.get("msg_id") == request.msg_id:
                 return Reply(observation, request)
-            if message is None:
-                return Reply(observation, request)
+            strays.append(observation)
+        for stray in strays:
+            # It came in time and has the right type; only its parent header keeps it from being recognised.
+            if stray.message is not None and stray.message.msg_type in self.allowed_replies(request):
+                parent = stray.message.parent_header
+                found = f"{stray.message.msg_type} whose parent header {parent!r:.200} does not name {request.msg_id}"
+                raise Violated(Finding(found, ("the header of the request",), evidence=(stray.seq,)), "wire.reply-parent")
         raise self.controller.silence(request, started, self.allowed_replies(request), requirement)
 
     def allowed_replies(self, request: Message) -> tuple[str, ...]:
@@ -305,17 +311,25 @@ class Client(Party):
 Answer = Callable[[Sequence[Frame]], Sequence[Frame] | None]
 
 
+def echo(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """The answer of a good heart: the ping as it came."""
+    return frames
+
+
+def no_answer(_frames: Sequence[Frame]) -> None:
+    """The answer of a heart that stands still."""
+
+
 class Heart(Party):
     """A scripted heart: echoes each ping behind its identity, or does whatever `answer` makes of it.
 
-    `delay` holds every answer back by so many nanoseconds. An `answer` that returns None misses the beat.
+    `delay` holds every answer back by so many nanoseconds. An `answer` that returns None misses the beat. Both may be
+    changed at any time. `pings` is what came, `answered` when an answer was sent.
     """
 
-    def __init__(
-        self, controller: Controller, name: str, uuid: str, *, answer: Answer | None = None, delay: int = 0
-    ) -> None:
+    def __init__(self, controller: Controller, name: str, uuid: str, *, answer: Answer = echo, delay: int = 0) -> None:
         super().__init__(controller, name)
-        self.answer: Answer = answer or (lambda frames: frames)
+        self.answer: Answer = answer
         self.delay = delay
         self.pings: list[Observation] = []
         self.answered: list[int] = []
@@ -344,6 +358,15 @@ class Heart(Party):
             self.answered.append(self.world.now)
             self.pong.send_raw(frames, "raw by design: a heart's answer")
 
+    def fall_silent(self) -> int:
+        """Answer no more, with the connections open; when the last answer was sent."""
+        self.answer = no_answer
+        return self.answered[-1]
+
+    def send(self, frames: Sequence[Frame], why: str) -> None:
+        """Send something that answers no ping, or is no answer at all."""
+        self.pong.send_raw(frames, why)
+
     def close(self) -> None:
         """Fall silent."""
         if self._sockets:
@@ -360,6 +383,28 @@ class Heart(Party):
             raise Violated(Finding(f"no ping within {within / SECOND:.1f} s", ("a ping every period",)), requirement)
         return self.pings[seen]
 
+    def expect_pings(self, count: int, requirement: str | None = None) -> list[Observation]:
+        """The next so many pings."""
+        return [self.expect_ping(requirement) for _ in range(count)]
+
+
+class DeviceHeart(Party):
+    """A heart that beats in C, whatever the kit is doing. Nobody records its answers, and the rules are told so."""
+
+    def __init__(self, controller: Controller, name: str, uuid: str) -> None:
+        super().__init__(controller, name)
+        self._device = self.world.start_device_heart(uuid.encode())
+        self.world.note(name, "heart-started", party=name, uuid=uuid, unseen=True)
+        self._is_beating = True
+
+    def close(self) -> None:
+        """Fall silent."""
+        if self._is_beating:
+            self._is_beating = False
+            self._device.stop()
+            self.world.note(self.name, "heart-stopped", party=self.name)
+        super().close()
+
 
 class Engine(Client):
     """A raw engine: its registration socket, and a heart that a case starts and stops."""
@@ -370,7 +415,7 @@ class Engine(Client):
         super().__init__(controller, name, identity=b"" if is_namesake else uuid.encode())
         self.uuid = uuid
         self.id: int | None = None
-        self.heart: Heart | None = None
+        self.heart: Heart | DeviceHeart | None = None
         self.is_announced = False
 
     def send_registration(self, **content: object) -> Message:
@@ -392,10 +437,22 @@ class Engine(Client):
         self.id = reply.content["id"]
         return reply
 
-    def start_heart(self, *, answer: Answer | None = None, delay: int = 0) -> Heart:
+    def start_heart(self, *, answer: Answer = echo, delay: int = 0) -> Heart:
         """Begin to answer pings."""
         self.stop_heart()
-        self.heart = Heart(self.controller, f"{self.name}-heart", self.uuid, answer=answer, delay=delay)
+        self.heart = heart = Heart(self.controller, f"{self.name}-heart", self.uuid, answer=answer, delay=delay)
+        return heart
+
+    def start_device_heart(self) -> DeviceHeart:
+        """Begin to answer pings from a device, which beats even while the case is busy."""
+        self.stop_heart()
+        self.heart = heart = DeviceHeart(self.controller, f"{self.name}-heart", self.uuid)
+        return heart
+
+    @property
+    def scripted_heart(self) -> Heart:
+        """The heart that `registered` or `start_heart` started."""
+        assert isinstance(self.heart, Heart)
         return self.heart
 
     def stop_heart(self) -> None:
@@ -404,13 +461,16 @@ class Engine(Client):
             self.heart.close()
             self.heart = None
 
-    def registered(self, **content: object) -> Self:
+    def registered(self, *, has_device_heart: bool = False, **content: object) -> Self:
         """Register with a beating heart and wait until the Hub announces it; the usual start of a case."""
         try:
             self.register(**content)
         except Violated as violated:
             raise Blocked("registration.request-answered", violated.finding.found) from violated
-        self.start_heart()
+        if has_device_heart:
+            self.start_device_heart()
+        else:
+            self.start_heart()
         if self.controller.notifications.wait("registration_notification", uuid=self.uuid) is None:
             raise Blocked("notification.registration-published", f"{self.name} was never announced")
         self.is_announced = True
@@ -474,6 +534,31 @@ class Engine(Client):
         if engines.get(str(self.id)) != self.uuid:
             raise Violated(Finding(f"engine {self.id} is not among {engines!r}", (f"{self.id}: {self.uuid}",)))
 
+    def expect_kept(self, nanoseconds: int, *, requirement: str | None = None) -> None:
+        """Let time pass in which the Hub must not give this engine up.
+
+        Where the harness itself held the engine's heart up, nothing can be said.
+        """
+        started = self.world.now
+        notifications = self.controller.notifications
+        self.world.run_until(
+            lambda: bool(notifications.of("unregistration_notification", uuid=self.uuid)), started + nanoseconds
+        )
+        gone = notifications.of("unregistration_notification", uuid=self.uuid)
+        missing = self.controller.client().engines().get(str(self.id)) != self.uuid
+        if gone or missing:
+            self.controller.expect_steady(started, self.controller.timing.heart_failure[0])
+            found = f"engine {self.id} was given up after {(self.world.now - started) / SECOND:.2f} s"
+            raise Violated(Finding(found, ("it stays",), evidence=tuple(seen.seq for seen in gone)), requirement)
+
+    def expect_given_up(self, since: int, *, requirement: str | None = None) -> Observation:
+        """The Hub must announce the end of this engine in time; it was last certainly alive at `since`."""
+        timing = self.controller.timing
+        left = since + timing.heart_failure[1] + timing.margin - self.world.now
+        return self.controller.notifications.expect(
+            "unregistration_notification", within=max(left, 1), requirement=requirement, uuid=self.uuid, id=self.id
+        )
+
     def leave(self) -> None:
         """Unregister if needed, and wait until the Hub has taken note; used when a case ends."""
         if self.id is not None and self._sockets:
@@ -492,14 +577,14 @@ class Engine(Client):
 
 
 class Notifications(Party):
-    """One long-lived subscriber to the Hub's notifications, shared by all cases of a controller.
+    """A subscriber to the Hub's notifications; one of them is long-lived and shared by all cases of a controller.
 
-    It exists before the cases do, and a pilot registration has shown that it hears: a subscriber that joins late
+    That one exists before the cases do. A pilot registration shows of each that it hears: a subscriber that joins late
     misses what was published before.
     """
 
-    def __init__(self, controller: Controller) -> None:
-        super().__init__(controller, "subscriber")
+    def __init__(self, controller: Controller, name: str = "subscriber") -> None:
+        super().__init__(controller, name)
         self.heard: list[Observation] = []
         self._start = 0
         self._socket = self.open("notification", end="client")
