@@ -185,7 +185,9 @@ class Client(Party):
             if stray.message is not None and stray.message.msg_type in self.allowed_replies(request):
                 parent = stray.message.parent_header
                 found = f"{stray.message.msg_type} whose parent header {parent!r:.200} does not name {request.msg_id}"
-                raise Violated(Finding(found, ("the header of the request",), evidence=(stray.seq,)), "wire.reply-parent")
+                raise Violated(
+                    Finding(found, ("the header of the request",), evidence=(stray.seq,)), "wire.reply-parent"
+                )
         raise self.controller.silence(request, started, self.allowed_replies(request), requirement)
 
     def allowed_replies(self, request: Message) -> tuple[str, ...]:
