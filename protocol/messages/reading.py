@@ -57,6 +57,17 @@ class _Plan:
         except (msgspec.ValidationError, KeyError):
             self.bare = None
 
+    def fits(self, header: Json, metadata: Json | None, content: Json | None) -> bool:
+        """Whether dictionaries are right for the row's types; None stands for one that could not be decoded."""
+        try:
+            if self.in_header or metadata is not None:
+                _convert(header if self.in_header else metadata, self.metadata)
+            if content is not None:
+                self.content_of(content)
+        except _UNFIT:
+            return False
+        return True
+
     def content_of(self, data: Json) -> Content:
         """The typed content. Raises one of _UNFIT."""
         if self.simple is not None:
@@ -260,7 +271,10 @@ def problems(
     if plan is None:
         return [*found, _unknown(msg_type, channel, dialect)]
     metadata = values.get("metadata") if "metadata" in codec.parts else {}
-    found += _typed_problems(plan.row, header, metadata, values.get("content"), None if found else cause)
+    content = values.get("content")
+    # A wrong signature is the commonest refusal; the schemas need not be asked when the types have nothing to say.
+    if not plan.fits(header, metadata, content):
+        found += _typed_problems(plan.row, header, metadata, content, None if found else cause)
     count = len(rest) - len(codec.parts)
     if 0 <= count < plan.minimum:
         found.append(_buffer_problem(plan.row, count))
