@@ -6,7 +6,7 @@ import pytest
 from protocol import recording, requirements
 from protocol.recording import Recording
 from protocol.rules import RULES, Judge, Rule, Setting, rules_for
-from protocol.world import Fact, Observation
+from protocol.world import SECOND, Fact, Observation
 
 SCENARIOS = make_logs.load()
 NAMES = [rule.name() for rule in RULES]
@@ -125,6 +125,52 @@ def test_before_its_deadline_a_request_is_not_yet_unanswered() -> None:
     judge = Judge(RULES, log.setting)
     judge.feed(log.items, log.items[-1].now + log.setting.reply_deadline_ns - 1)
     assert judge.violations == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "heartbeat.ping-periodic",
+        "heartbeat.removal-in-time",
+        "notification.shutdown-published",
+        "registration.heard-is-registered",
+        "registration.unregistration-honoured",
+        "wire.every-request-answered",
+    ],
+)
+def test_nobody_is_late_while_the_recorder_stalled(name: str) -> None:
+    log = stored(name, broken=True)
+    last = log.items[-1]
+    # Nobody looked since the second after the start; what should have come by then may lie unread.
+    stall = Fact(seq=last.seq + 1, now=log.end, observer="kit", name="stalled", data={"ns": log.end - SECOND})
+    judge = Judge(RULES, log.setting)
+    judge.feed([*log.items, stall], log.end)
+    assert judge.violations == []
+
+
+@pytest.mark.parametrize(("said", "accused"), [(b"1.1", True), (b"0.2", False), (b"?", True)])
+def test_pings_that_only_the_recorder_saw_late_are_in_time(said: bytes, accused: bool) -> None:
+    story = make_logs.Story()
+    story.ping(text=b"0.1")
+    story.wait(SECOND)
+    story.ping(text=said)
+    judge = Judge([rule for rule in RULES if rule.slug == "heartbeat.ping-periodic"], story.setting)
+    judge.feed(story.items, story.now)
+    assert bool(judge.violations) == accused
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_an_answer_that_may_belong_to_several_dropped_messages_is_pinned_on_none(mixed: bool) -> None:
+    story = make_logs.Story()
+    frames = story.frames(story.message("client-1", "connection_request", {}))
+    if mixed:
+        story.see("client-1", "query", "sent", frames[1:], why="no delimiter")
+    story.see("client-1", "query", "sent", frames[:2], why="no dictionaries")
+    cause = story.ask("client-1", "history_request", {})
+    story.answer(cause, "hub_error", make_logs.ERROR, parent={})
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert [violation.rule for violation in judge.violations] == ([] if mixed else ["wire.all-parts-present.dropped"])
 
 
 def test_what_the_kit_sends_is_never_accused() -> None:

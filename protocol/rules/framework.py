@@ -14,6 +14,11 @@ What may be concluded from an order:
 Only what was received is judged: what the kit sends is its own business, and damage sent on purpose exempts itself.
 Silence proves little. A rule that demands a message says so in `finish`, when the deadline has passed, and a rule marks
 itself as exercised only when it saw something that it could have accused; what was never exercised is never passed.
+
+A recorder may note facts, which widen or narrow what can be concluded: `controller-started` (a new epoch: the ledger
+and all rules begin again), `socket-opened` and `socket-closed` with `socket` (what a closed socket is owed is excused;
+silence on an open one counts), `stalled` with `ns` (nobody looked at the sockets for so long: no deadline runs), and
+those of `protocol.rules.engines` about hearts and subscriptions.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -132,15 +132,20 @@ class PingPeriodic(PreviousRule):
         return 3 * self.setting.period_ns + self.setting.margin_ns
 
     def compare(self, before: Observation, seen: Observation) -> Iterable[Violation]:
-        gap = seen.now - before.now
+        gap = self.ledger.waited(before.now, seen.now)
+        was, now = lifetime(before), lifetime(seen)
+        if was is not None and now is not None and was < now:
+            # Pings that were late only to a recorder that looked late tell the right time themselves.
+            gap = min(gap, int((now - was) * SECOND))
         found = f"{gap / SECOND:.3f} s between two pings"
         return self.judge(gap <= self._limit, seen, found, f"{self.setting.period_ns / SECOND} s", evidence=[before])
 
     def finish(self, now: int) -> Iterable[Violation]:
         # Silence at the end counts only where the recorder noted when its sockets open and close.
         for socket, last in self.last.items():
-            if socket in self._watched and self.ledger.engines.closing is None and now - last.now > self._limit:
-                found = f"no ping for {(now - last.now) / SECOND:.3f} s"
+            waited = self.ledger.waited(last.now, now)
+            if socket in self._watched and self.ledger.engines.closing is None and waited > self._limit:
+                found = f"no ping for {waited / SECOND:.3f} s"
                 yield self.accuse(last, found, f"one every {self.setting.period_ns / SECOND} s", now=now)
 
 
@@ -266,7 +271,7 @@ class RemovalInTime(RemovalRule):
         last = self._last(engine)
         if last is None:
             return ()
-        waited = seen.now - last
+        waited = self.ledger.waited(last, seen.now)
         found = f"engine {engine.id} given up {waited / SECOND:.3f} s after its last answer"
         return self.judge(waited <= self._limit, seen, found, self._allowed, evidence=self._evidence(engine))
 
@@ -276,9 +281,10 @@ class RemovalInTime(RemovalRule):
             last = self._last(engine)
             if last is None or engine.leaving is not None or engines.closing is not None:
                 continue
+            waited = self.ledger.waited(last, now)
             for socket, announced in engine.announced.items():
-                if socket in engines.watchers and socket not in engine.gone and now - last > self._limit:
-                    found = f"engine {engine.id} not given up {(now - last) / SECOND:.3f} s after its last answer"
+                if socket in engines.watchers and socket not in engine.gone and waited > self._limit:
+                    found = f"engine {engine.id} not given up {waited / SECOND:.3f} s after its last answer"
                     yield self.accuse(announced, found, self._allowed, evidence=self._evidence(engine), now=now)
 
     @property

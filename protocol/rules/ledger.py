@@ -7,10 +7,11 @@ its signature is valid and was not seen before on that channel; nobody has to an
 
 from collections import defaultdict
 
+from protocol.errors import Problem
 from protocol.messages.base import MessageType
 from protocol.messages.registry import lookup
 from protocol.rules.engines import Engines
-from protocol.rules.parts import claimed_id, is_reply, parent_of, part_problems, signature_of
+from protocol.rules.parts import claimed_id, is_reply, parent_of, part_problems, signature_of, type_problems, whole
 from protocol.rules.setting import Setting
 from protocol.wire import Message
 from protocol.world import Fact, Observation
@@ -109,6 +110,8 @@ class Ledger:
         self._suspects: defaultdict[str, list[Dropped]] = defaultdict(list)
         self._signatures: dict[tuple[str, bytes], Exchange] = {}
         self._current: tuple[int, Exchange] | None = None
+        self._stalls: list[tuple[int, int]] = []
+        self._checked: tuple[Observation, tuple[Problem, ...] | None] | None = None
 
     def update(self, item: Observation | Fact) -> None:
         """Take in the next item of the stream."""
@@ -116,6 +119,8 @@ class Ledger:
         if isinstance(item, Fact):
             if item.name == "socket-closed":
                 self._close(str(item.data.get("socket", "")))
+            elif item.name == "stalled":
+                self._stalls.append((item.now, whole(item.data.get("ns")) or 0))
             self.engines.note(item)
             return
         if item.channel in ASKED:
@@ -124,6 +129,19 @@ class Ledger:
             elif item.message is not None and is_reply(item.message):
                 self._answer(item)
         self.engines.update(item, self.answered(item))
+
+    def waited(self, since: int, until: int) -> int:
+        """How long the recorder really waited between two times, in nanoseconds: without its own stalls.
+
+        The fact `stalled` with `ns` says that nobody looked at the sockets for so long before it was noted.
+        """
+        return until - since - sum(duration for at, duration in self._stalls if since < at <= until)
+
+    def type_problems(self, seen: Observation) -> tuple[Problem, ...] | None:
+        """As `parts.type_problems`, worked out once for the rules that ask."""
+        if self._checked is None or self._checked[0] is not seen:
+            self._checked = (seen, type_problems(seen, self.setting.dialect))
+        return self._checked[1]
 
     def answered(self, seen: Observation) -> Exchange | None:
         """The exchange that the item just taken in answers, or None."""

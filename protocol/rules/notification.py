@@ -215,12 +215,13 @@ class HeardIsRegistered(Rule):
             since = max(reply.now, heart.first.now)
             until = now if engine.leaving is None else engine.leaving.now
             # Two whole periods of answers: one of them was in time.
-            is_due = min(heart.fresh.now, until) - since >= limit and until - since >= limit + self.setting.margin_ns
+            waited = self.ledger.waited(since, until)
+            is_due = min(heart.fresh.now, until) - since >= limit and waited >= limit + self.setting.margin_ns
             for socket, watched in engines.watchers.items():
                 if socket in engine.announced:
                     yield from self.judge(True, reply, "")
                 elif is_due and watched.seq < reply.seq:
-                    found = f"no announcement of engine {engine.id} in {(until - since) / 1e9:.1f} s of heartbeats"
+                    found = f"no announcement of engine {engine.id} in {waited / 1e9:.1f} s of heartbeats"
                     yield self.accuse(reply, found, CAME, evidence=[heart.fresh], now=now)
 
 
@@ -240,8 +241,8 @@ class UnregistrationHonoured(Rule):
                     continue
                 if socket in engine.gone:
                     yield from self.judge(True, asked, "")
-                elif now - asked.now >= self.setting.reply_deadline_ns:
-                    found = f"engine {engine.id} not announced as gone in {(now - asked.now) / 1e9:.1f} s"
+                elif (waited := self.ledger.waited(asked.now, now)) >= self.setting.reply_deadline_ns:
+                    found = f"engine {engine.id} not announced as gone in {waited / 1e9:.1f} s"
                     yield self.accuse(asked, found, WENT, evidence=[announced], now=now)
 
 
@@ -348,8 +349,8 @@ class ShutdownPublished(Rule):
                     continue
                 if socket in self._heard:
                     yield from self.judge(True, exchange.request, "")
-                elif now - ok[0].now >= self.setting.reply_deadline_ns:
-                    found = f"nothing published {(now - ok[0].now) / 1e9:.1f} s after the shutdown_reply"
+                elif (waited := self.ledger.waited(ok[0].now, now)) >= self.setting.reply_deadline_ns:
+                    found = f"nothing published {waited / 1e9:.1f} s after the shutdown_reply"
                     yield self.accuse(exchange.request, found, "shutdown_notification", evidence=ok, now=now)
 
 

@@ -208,6 +208,8 @@ class UnregistrationUnanswered(AnswerRule):
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
         if not exchange.is_one_way:
+            if self.is_exercised:
+                return ()
             asked = [each for each in self.ledger.exchanges if each.request.socket == seen.socket and each.is_one_way]
             # The answer to a later request proves the silence.
             is_barrier = any(each.request.seq < exchange.request.seq and not each.is_damaged for each in asked)

@@ -112,10 +112,10 @@ class EveryRequestAnswered(AnswerRule):
                 continue
             if closing is not None and asked.seq > closing.seq:
                 continue
-            if now - asked.now >= self.setting.reply_deadline_ns:
-                waited = (now - asked.now) / 1e9
+            waited = self.ledger.waited(asked.now, now)
+            if waited >= self.setting.reply_deadline_ns:
                 allowed = exchange.row.replies if exchange.row else ()
-                found = f"no reply to {exchange.message.msg_type} in {waited:.1f} s"
+                found = f"no reply to {exchange.message.msg_type} in {waited / 1e9:.1f} s"
                 yield self.accuse(asked, found, *allowed, "hub_error", now=now)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from protocol.errors import Problem
 from protocol.rules.framework import MessageRule, Rule, Violation
-from protocol.rules.parts import RAW, part_problems, signature_of, type_problems
+from protocol.rules.parts import RAW, part_problems, signature_of
 from protocol.wire import DELIMITER
 from protocol.world import Observation
 
@@ -222,7 +222,7 @@ class TypeRule(MessageRule):
     """Base of rules that compare a message with the table of message types."""
 
     def check(self, seen: Observation) -> Iterable[Violation]:
-        problems = type_problems(seen, self.setting.dialect)
+        problems = self.ledger.type_problems(seen)
         if problems is None:
             return ()
         mine = [problem for problem in problems if problem.rule == self.slug]
