@@ -37,6 +37,7 @@ class Picture(NamedTuple):
 
     row: MessageType
     dialect: str
+    receiver: tuple[str, ...]
     outcome: str
     parts: tuple[Part, ...]
 
@@ -49,7 +50,7 @@ class Picture(NamedTuple):
     def title(self) -> str:
         """Who sends what to whom."""
         outcome = f" ({self.outcome})" if self.outcome else ""
-        return f"{' or '.join(self.row.sender)} → {' or '.join(self.row.receiver)}: {self.name}{outcome}"
+        return f"{' or '.join(self.row.sender)} → {' or '.join(self.receiver)}: {self.name}{outcome}"
 
 
 class Exchange(NamedTuple):
@@ -105,18 +106,19 @@ def envelope_text(envelope: Envelope) -> str:
     return " ".join(f"[{slot}]" for slot in envelope) if envelope else "none"
 
 
-def picture(row: MessageType, dialect: str, message: Message | None = None) -> Picture:
-    """A row's example, or another message of its type, frame by frame."""
+def picture(row: MessageType, dialect: str, message: Message | None = None, receiver: tuple[str, ...] = ()) -> Picture:
+    """A row's example, or another message of its type, frame by frame; `receiver` narrows down who gets it."""
+    receiver = tuple(role for role in row.receiver if role in receiver) or row.receiver
     if row.is_raw:
         raw = tuple(Part(f"frame {number}", bytes_text(frame)) for number, frame in enumerate(row.raw_example, 1))
-        return Picture(row, dialect, "", raw)
+        return Picture(row, dialect, receiver, "", raw)
     if message is None:
         message = example(row, dialect)
     old = dialect == OLD
     codec = Codec(KEY, scheme="hmac-md5" if old else "hmac-sha256", metadata=not old)
     signature = bytes(codec.encode(message)[1]).decode()
     parts = [
-        *_identities(row, dialect),
+        _identities(row, dialect, receiver),
         Part("delimiter", "<IDS|MSG>"),
         Part("signature", f"{signature[:12]}…  ({len(signature)} hexadecimal digits, {codec.scheme})"),
         Part("header", pretty(message.header)),
@@ -127,17 +129,15 @@ def picture(row: MessageType, dialect: str, message: Message | None = None) -> P
     parts.append(Part("content", pretty(message.content)))
     parts += [Part(f"buffer {number}", bytes_text(buffer)) for number, buffer in enumerate(message.buffers, 1)]
     status = message.content.get("status")
-    return Picture(row, dialect, status if isinstance(status, str) else "", tuple(parts))
+    return Picture(row, dialect, receiver, status if isinstance(status, str) else "", tuple(parts))
 
 
-def _identities(row: MessageType, dialect: str) -> list[Part]:
+def _identities(row: MessageType, dialect: str, receivers: Sequence[str]) -> Part:
     where = channel(row.channels[0])
-    sender, receiver = end_of(where, row.sender, dialect), end_of(where, row.receiver, dialect)
+    sender, receiver = end_of(where, row.sender, dialect), end_of(where, receivers, dialect)
     sent = envelope_text(sender.sends[0]) if sender is not None and sender.sends else "none"
     got = envelope_text(receiver.receives[0]) if receiver is not None and receiver.receives else "none"
-    if sent == got:
-        return [Part("identities", sent)]
-    return [Part("identities", f"{sent} as the sender writes them, {got} as the receiver reads them")]
+    return Part("identities", sent if sent == got else f"sent: {sent}; received: {got}")
 
 
 def exchange(row: MessageType, dialect: str) -> Exchange:
@@ -145,15 +145,13 @@ def exchange(row: MessageType, dialect: str) -> Exchange:
     request = picture(row, dialect)
     if not row.replies:
         return Exchange(request)
-    asked = example(row, dialect).header
-    return Exchange(
-        request,
-        tuple(
-            picture(reply, dialect, message.replace(parent_header=asked) if reply.parent == "request" else message)
-            for reply in answers(row, dialect)
-            for message in examples(reply, dialect)
-        ),
-    )
+    replies: list[Picture] = []
+    for reply in answers(row, dialect):
+        for message in [None] if reply.is_raw else examples(reply, dialect):
+            if message is not None and reply.parent == "request" and not row.is_raw:
+                message = message.replace(parent_header=example(row, dialect).header)
+            replies.append(picture(reply, dialect, message, row.sender))
+    return Exchange(request, tuple(replies))
 
 
 def answers(row: MessageType, dialect: str) -> tuple[MessageType, ...]:
@@ -184,13 +182,10 @@ def exchanges(requirement: Requirement) -> tuple[Exchange, ...]:
 
 
 def _rows(name: str, channels: Sequence[str], wanted: frozenset[str]) -> list[MessageType]:
-    """The rows of this name on some of the channels (any if empty), those in the most recent dialect first."""
-    found = [
-        row
-        for row in rows(name)
-        if (not channels or not set(channels).isdisjoint(row.channels)) and (wanted & set(row.dialects) or row.lived)
-    ]
-    return sorted(found, key=lambda row: PREFERRED.index(dialect_of(row, wanted)))
+    """The rows of this name, on some of the channels if it travels there, those in the most recent dialect first."""
+    found = [row for row in rows(name) if wanted & set(row.dialects) or row.lived] or list(rows(name))
+    here = [row for row in found if not set(channels).isdisjoint(row.channels)]
+    return sorted(here or found, key=lambda row: PREFERRED.index(dialect_of(row, wanted)))
 
 
 def _asks(asker: MessageType, row: MessageType, wanted: frozenset[str]) -> bool:

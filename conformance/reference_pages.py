@@ -1,4 +1,4 @@
-"""Writes the reference pages of the site from the protocol, so that nothing is written twice.
+"""Writes the reference pages of the site from the protocol.
 
 `docs/conf.py` calls `write` at every build. The pages are MyST Markdown; every label in them is a place to which other
 pages link, and a link to a label that does not exist fails the build.
@@ -7,7 +7,7 @@ pages link, and a link to a label that does not exist fails the build.
 from collections.abc import Iterator
 from pathlib import Path
 
-from conformance.site import channels, dialects, envelope, fixtures, messages, requirements
+from conformance.site import channels, dialects, fixtures, messages, requirements, snippets
 from conformance.site import markdown as md
 
 
@@ -36,7 +36,7 @@ def write(folder: Path) -> None:
     """
     wanted = {folder / f"{name}.md": text for name, text in pages()}
     # Parts that pages written by hand include; the ending keeps Sphinx from taking them for pages.
-    wanted |= {folder / f"{name}.inc": text for name, text in envelope.parts()}
+    wanted |= {folder / f"{name}.inc": text for name, text in snippets.parts()}
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_text("utf-8") != text:

@@ -14,6 +14,8 @@ extensions = ["myst_parser"]
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
+# Quotation marks in texts of the protocol are exact.
+smartquotes = False
 html_theme = "furo"
 html_title = "ippkit"
 html_static_path = ["_static"]

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from conformance.catalogue import cases
 from conformance.console import plain_or_rich, style_of
-from conformance.exchanges import Exchange, Picture, envelope_text, exchanges
+from conformance.exchanges import Exchange, envelope_text, exchanges
 from conformance.judges import logs_of, rules_of, sentence
 from protocol.channels import End, channel
 from protocol.requirements import Requirement, get
@@ -34,9 +34,10 @@ def explain(slug: str) -> None:
     for name in requirement.channels:
         _channel(console, name, requirement)
     shown = exchanges(requirement)
-    _title(console, "example exchange" if len(shown) == 1 else "example exchanges")
-    for each in shown:
-        _exchange(console, each)
+    if shown:
+        _title(console, "example exchange" if len(shown) == 1 else "example exchanges")
+    for number, each in enumerate(shown):
+        _exchange(console, each, is_first=not number)
     _judges(console, requirement)
 
 
@@ -46,7 +47,7 @@ def _head(console: Console, requirement: Requirement) -> None:
             (requirement.slug, "bold"), "  ", (requirement.level, style_of(requirement.level)), f"  {requirement.basis}"
         )
     )
-    console.print(Padding(Text(requirement.text), _MARGIN))
+    _say(console, Text(requirement.text))
     console.print()
     rows = [
         ("kept by", ", ".join(requirement.roles)),
@@ -70,22 +71,26 @@ def _title(console: Console, text: str) -> None:
     console.print(Text(text, "bold"))
 
 
+def _say(console: Console, what: RenderableType) -> None:
+    """Print something indented, without the blanks with which rich fills up lines: nobody wants them in a file."""
+    with console.capture() as captured:
+        console.print(Padding(what, _MARGIN))
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
 def _grid(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(name, Text(value))
-    with console.capture() as captured:
-        console.print(Padding(table, _MARGIN))
-    # Cells are filled up with blanks, which nobody wants in a file.
-    console.print(Text.from_ansi("\n".join(line.rstrip() for line in captured.get().splitlines())), soft_wrap=True)
+    _say(console, table)
 
 
 def _channel(console: Console, name: str, requirement: Requirement) -> None:
     row = channel(name)
     _title(console, f"channel {name}")
-    console.print(Padding(Text(row.doc), _MARGIN))
+    _say(console, Text(row.doc))
     dialect = next((each for each in reversed(row.dialects) if each in requirement.dialects), row.dialects[-1])
     ends = [end for end in row.ends if dialect in end.dialects]
     _grid(console, [(_who(end), _how(end)) for end in ends])
@@ -106,14 +111,12 @@ def _how(end: End) -> str:
     return "; ".join(parts)
 
 
-def _exchange(console: Console, each: Exchange) -> None:
+def _exchange(console: Console, each: Exchange, *, is_first: bool) -> None:
     for number, picture in enumerate(each.pictures):
-        _picture(console, picture, "" if number < 2 else "or: ")
-
-
-def _picture(console: Console, picture: Picture, lead: str) -> None:
-    console.print(Padding(Text.assemble(lead, (picture.title, "underline")), _MARGIN))
-    _grid(console, [(part.name, part.text) for part in picture.parts])
+        if number or not is_first:
+            console.print()
+        _say(console, Text.assemble("or " if number > 1 else "", (picture.title, "underline")))
+        _grid(console, [(part.name, part.text) for part in picture.parts])
 
 
 def _judges(console: Console, requirement: Requirement) -> None:
@@ -125,4 +128,4 @@ def _judges(console: Console, requirement: Requirement) -> None:
     rows += [("case", f"conformance/{case}") for case in cases().get(requirement.slug, ())]
     _grid(console, rows or [("nothing yet", "neither a rule nor a case")])
     if cases().get(requirement.slug):
-        console.print(Padding(Text(f"ippkit test -t TARGET --requirement {requirement.slug}", "dim"), _MARGIN))
+        _say(console, Text(f"ippkit test -t TARGET --requirement {requirement.slug}", "dim"))

@@ -46,7 +46,7 @@ def _index() -> str:
         "first two frames: who sent the message, and who is to get it. A monitored device sends a copy of everything "
         "to a third socket, behind a frame that tells the direction.",
         _devices(DEVICES),
-        md.toctree((f"channels/{each.name}" for each in CHANNELS), ":hidden:"),
+        md.toctree((f"{each.name} <channels/{each.name}>" for each in CHANNELS), ":hidden:"),
     )
 
 
@@ -55,7 +55,7 @@ def _channel(channel: Channel) -> str:
 
 
 def _parts(channel: Channel) -> Iterator[str]:
-    yield md.heading(1, channel.name, f"channel.{channel.name}")
+    yield md.heading(1, f"Channel {channel.name}", f"channel.{channel.name}")
     yield md.prose(channel.doc)
     yield md.raw(channel_diagram(channel))
     rest = "" if channel.framing == "raw" else ", `…` is the delimiter and the rest of the message"
@@ -70,7 +70,7 @@ def _parts(channel: Channel) -> Iterator[str]:
     )
     yield md.heading(2, "Ends")
     yield md.table(
-        ("role", "socket", "address", "before the delimiter" if channel.framing == "message" else "frames"),
+        ("role", "socket", "before the delimiter" if channel.framing == "message" else "frames"),
         [_end(end, channel) for end in channel.ends],
     )
     devices = [each for each in DEVICES if channel.name in (each.front.channel, each.back.channel)]
@@ -110,7 +110,7 @@ def _envelopes(channel: Channel) -> list[Envelope]:
     return [envelope for end in channel.ends for envelope in (*end.sends, *end.receives)]
 
 
-def _end(end: End, channel: Channel) -> tuple[str, str, str, str]:
+def _end(end: End, channel: Channel) -> tuple[str, str, str]:
     detail = [f"{end.side} side" if end.side else "", f"scheme {md.code(end.variant)}" if end.variant else ""]
     missing = [name for name in channel.dialects if name not in end.dialects]
     role = [f"**{end.role}**", *filter(None, detail), "" if not missing else f"in {md.codes(end.dialects)}"]
@@ -120,10 +120,11 @@ def _end(end: End, channel: Channel) -> tuple[str, str, str, str]:
     if end.also:
         socket.append(f"{md.codes(end.also)} serves as well")
     socket += [md.code(f"{name} {value!r}") for name, value in end.options]
+    socket.append(f"address: {md.prose(str(end.address))}")
     envelopes = [
         f"{verb} {_either(found)}" for verb, found in (("sends", end.sends), ("receives", end.receives)) if found
     ]
-    return _lines([*role, md.prose(end.note)]), _lines(socket), md.prose(str(end.address)), _lines(envelopes)
+    return md.lines([*role, md.prose(end.note)]), md.lines(socket), md.lines(envelopes)
 
 
 def _identity(end: End) -> str:
@@ -135,19 +136,15 @@ def _either(envelopes: tuple[Envelope, ...]) -> str:
     return " or ".join(md.code(" ".join(f"[{slot}]" for slot in each)) if each else "nothing" for each in envelopes)
 
 
-def _lines(texts: list[str]) -> str:
-    return "<br>".join(filter(None, texts))
-
-
 def _devices(devices: tuple[Device, ...] | list[Device]) -> str:
     return md.table(
         ("device", "kind", "joins", "what it does"),
         [
             (
-                _lines([f"**{each.name}**", f"scheme {md.code(each.variant)}" if each.variant else ""]),
+                md.lines([f"**{each.name}**", f"scheme {md.code(each.variant)}" if each.variant else ""]),
                 each.kind,
-                _lines([_port(each.front.channel, each.front.side), _port(each.back.channel, each.back.side)]),
-                _lines([md.prose(each.doc), *_behaviour(each)]),
+                md.lines([_port(each.front.channel, each.front.side), _port(each.back.channel, each.back.side)]),
+                md.lines([md.prose(each.doc), *_behaviour(each)]),
             )
             for each in devices
         ],

@@ -74,7 +74,7 @@ def _presence(field: inspect.Field) -> str:
     default = field.default if field.default is not msgspec.NODEFAULT else _made(field.default_factory)
     if default is msgspec.UNSET or default is None:
         return "optional"
-    return f"optional, {msgspec.json.encode(default).decode()}"
+    return f"optional, default {msgspec.json.encode(default).decode()}"
 
 
 def _made(factory: Any) -> object:
@@ -99,7 +99,7 @@ def _kind(kind: inspect.Type, inner: dict[str, inspect.StructType]) -> str:
         return " or ".join(msgspec.json.encode(value).decode() for value in kind.values)
     if isinstance(kind, inspect.ListType | inspect.VarTupleType | inspect.SetType):
         items = _kind(kind.item_type, inner)
-        return "array" if items == "anything" else f"array of {items}"
+        return "array" if items == "anything" else f"array of ({items})" if " or " in items else f"array of {items}"
     if isinstance(kind, inspect.TupleType):
         return f"array of {', '.join(_kind(each, inner) for each in kind.item_types)}"
     if isinstance(kind, inspect.DictType):

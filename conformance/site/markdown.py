@@ -63,6 +63,11 @@ def raw(html: str) -> str:
     return f"```{{raw}} html\n{html}\n```\n"
 
 
+def lines(texts: Iterable[str]) -> str:
+    """Several lines in one cell or definition; empty ones are left out."""
+    return "<br>".join(filter(None, texts))
+
+
 def definitions(rows: Iterable[tuple[str, str]]) -> str:
     """A definition list; rows without a text are left out."""
     return "\n".join(f"{name}\n: {text}\n" for name, text in rows if text)

@@ -1,6 +1,6 @@
 """Pages of message types: one page per family, one section per name, one part per row."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from conformance.exchanges import bytes_text, pretty
@@ -30,13 +30,12 @@ def families() -> tuple[str, ...]:
 
 def pages() -> Iterator[tuple[str, str]]:
     """Name and text of every page, the index first."""
-    names = [f"messages/{family}" for family in families()]
-    yield "messages", _index(names)
+    yield "messages", _index()
     for family in families():
         yield f"messages/{family}", _family(family)
 
 
-def _index(names: Iterable[str]) -> str:
+def _index() -> str:
     rows = []
     for family in families():
         for name, group in _groups(family):
@@ -54,7 +53,7 @@ def _index(names: Iterable[str]) -> str:
         "Every message type that the kit knows. A type has a page section with its fields, what answers it and an "
         "example. How a message is put into frames is told in [Wire format](../wire.md).",
         md.table(("type", "direction", "channels", "what it is"), rows),
-        md.toctree(names, ":hidden:"),
+        md.toctree((f"{family} <messages/{family}>" for family in families()), ":hidden:"),
     )
 
 
@@ -74,6 +73,7 @@ def _family(family: str) -> str:
             if len(group) > 1:
                 parts.append(md.heading(3, md.prose(_variant(row, group))))
             parts += _row(row)
+        parts += _requirements(group)
     return md.page(*parts)
 
 
@@ -81,7 +81,7 @@ def _variant(row: MessageType, group: list[MessageType]) -> str:
     where = f"on {', '.join(row.channels)}" if len({each.channels for each in group}) > 1 else ""
     when = f"in {', '.join(row.dialects)}" if row.dialects else "withdrawn"
     alike = [each for each in group if each.channels == row.channels]
-    return f"{row.name} {' '.join(filter(None, (where, when if len(alike) > 1 or not where else '')))}"
+    return " ".join(filter(None, (where, when if len(alike) > 1 or not where else ""))).capitalize()
 
 
 def _row(row: MessageType) -> Iterator[str]:
@@ -107,12 +107,16 @@ def _row(row: MessageType) -> Iterator[str]:
     else:
         yield from _contents(row)
         yield from _example(row)
-    demands = requirements_of(row)
+
+
+def _requirements(group: list[MessageType]) -> Iterator[str]:
+    """Which requirements name the type, in whatever dialect."""
+    demands = {each.slug: each for row in group for each in requirements_of(row)}
     if demands:
         yield "**Requirements**"
         yield "\n".join(
             f"* {md.link(md.code(each.slug), each.slug)} {md.level(each.level)} {md.prose(each.text)}"
-            for each in demands
+            for each in demands.values()
         )
 
 

@@ -22,7 +22,7 @@ _PITCH: Final = 40.0
 _GAP: Final = 40.0
 #: Left and right edge of each column.
 _CLIENT: Final = (0.0, 84.0)
-_CONTROLLER: Final = (250.0, 404.0)
+_CONTROLLER: Final = (244.0, 410.0)
 _WARDEN: Final = (528.0, 598.0)
 _ENGINE: Final = (680.0, 760.0)
 

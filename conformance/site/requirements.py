@@ -47,7 +47,7 @@ def _index(families: Sequence[str]) -> str:
         "[Concepts](../concepts.md) says what that means.",
         md.table(("family", *LEVELS, "judged by a case or rule", "not observable"), rows),
         "`ippkit requirements` prints the same as a table, and `ippkit explain SLUG` shows one requirement.",
-        md.toctree((f"requirements/{family}" for family in families), ":hidden:"),
+        md.toctree((f"{family} <requirements/{family}>" for family in families), ":hidden:"),
     )
 
 
@@ -96,4 +96,4 @@ def _judged(each: Requirement) -> str:
         )
     if not lines:
         return "" if each.unobservable is not None else "nothing yet"
-    return "".join(f"\n  * {line}" for line in lines)
+    return md.lines(lines)

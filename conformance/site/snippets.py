@@ -1,0 +1,88 @@
+"""Parts of hand-written pages that are taken from the code, so that they cannot grow old.
+
+Pictures of the envelope, a worked signature, what a descriptor can say; and one requirement with its case and its rule,
+as the guide to writing them shows them.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import conformance
+from conformance.catalogue import cases
+from conformance.exchanges import KEY
+from conformance.judges import rules_of
+from conformance.site import markdown as md
+from conformance.site.diagrams import envelope_diagram
+from conformance.targets import descriptor
+from protocol import requirements
+from protocol.messages import example, rows
+from protocol.wire import Codec
+
+#: The requirement that the guide follows from its text to its rule.
+SHOWN: Final = "registration.duplicate-uuid-refused"
+
+
+def parts() -> Iterator[tuple[str, str]]:
+    """Name and text of every part."""
+    yield "envelope", md.raw(envelope_diagram())
+    yield "signature", _signature()
+    yield "descriptor", md.docstring(descriptor.__doc__ or "", "toml")
+    yield (
+        "features",
+        md.table(
+            ("feature", "what the target must do"),
+            [(md.code(name), md.prose(text)) for name, text in descriptor.FEATURES.items()],
+        ),
+    )
+    yield "example-requirement", md.fence("toml", _requirement(SHOWN))
+    yield "example-case", md.fence("python", _case(cases()[SHOWN][0]))
+    yield "example-rule", md.fence("python", inspect.getsource(rules_of(SHOWN)[0]).rstrip())
+
+
+def _signature() -> str:
+    """One small message, frame by frame, with what it takes to compute its signature."""
+    message = example(rows("connection_request")[0])
+    frames = [bytes(frame).decode() for frame in Codec(KEY).encode(message)]
+    names = ("delimiter", "signature", "header", "parent header", "metadata", "content")
+    return md.page(
+        "With the key",
+        md.fence("text", KEY.decode()),
+        f"a {md.code(message.msg_type)} leaves a client's DEALER as these {len(frames)} frames:",
+        md.fence("text", "\n".join(f"{name:14} {frame}" for name, frame in zip(names, frames, strict=True))),
+        "The signature is the hexadecimal HMAC-SHA256 of the last four, joined without anything between them:",
+        md.fence(
+            "python",
+            "import hashlib, hmac\n\n"
+            "signed = header + parent_header + metadata + content\n"
+            "signature = hmac.new(key, signed, hashlib.sha256).hexdigest()",
+        ),
+    )
+
+
+def _requirement(slug: str) -> str:
+    """The table of a requirement, as it stands in the registry's file."""
+    name = f"{slug.partition('.')[0].replace('-', '_')}.toml"
+    text = resources.files(requirements).joinpath(name).read_text("utf-8")
+    tables = re.split(r"(?m)^(?=\[\[requirement\]\])", text)
+    return next(table for table in tables if f'slug = "{slug}"' in table).rstrip()
+
+
+def _case(name: str) -> str:
+    """The source of a case (`test_module.py::test_function`), with the imports that it needs."""
+    module, _, function = name.partition("::")
+    text = (Path(conformance.__file__).parent / module).read_text("utf-8")
+    body = ast.parse(text).body
+    found = next(node for node in body if isinstance(node, ast.FunctionDef) and node.name == function)
+    used = {node.id for node in ast.walk(found) if isinstance(node, ast.Name)}
+    imports = [
+        f"from {node.module} import {', '.join(names)}"
+        for node in body
+        if isinstance(node, ast.ImportFrom) and (names := [each.name for each in node.names if each.name in used])
+    ]
+    source = text.splitlines()[found.decorator_list[0].lineno - 1 : found.end_lineno]
+    return "\n".join([*imports, "", "", *source])
