@@ -7,8 +7,11 @@ A connection file holds the key with which everything is signed. So it is read o
 changed it, and no text made here ever contains its content.
 """
 
+import json
 import os
 import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -33,6 +36,32 @@ def data(relative: str | os.PathLike[str]) -> Path:
     if path.is_absolute() or path.drive or ".." in path.parts:
         raise ValueError(f"{str(relative)!r} is not a path inside the kit's data")
     return (_SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent) / path
+
+
+@dataclass(frozen=True)
+class FileOnDisk:
+    """A connection file as it was found, however wrong it is.
+
+    `mode` is its permission bits; `values` is empty if the content is no JSON object.
+    """
+
+    mode: int
+    values: Mapping[str, object]
+
+
+def look_at(path: str | os.PathLike[str]) -> FileOnDisk | None:
+    """The connection file at `path` without any judgement, or None if there is none. For those who judge its writer."""
+    try:
+        with Path(path).open("rb") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+            content = stream.read(MAXIMUM_BYTES)
+    except FileNotFoundError:
+        return None
+    try:
+        values = json.loads(content)
+    except ValueError:
+        values = {}
+    return FileOnDisk(mode, values if isinstance(values, dict) else {})
 
 
 def read_connection_file(path: str | os.PathLike[str], kind: type[F]) -> F:

@@ -6,16 +6,25 @@ sessions are unique per case, and what a case left registered is unregistered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from conformance.harness.actors import Client, Engine, Notifications, Party
+from conformance.files import FileOnDisk
+from conformance.harness.actors import Answer, Client, Engine, Heart, Notifications, Party, echo
+from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import Timing
 from protocol.connection import ClientFile, EngineFile
 from protocol.rules import Judge, Setting, Violation, rules_for
 from protocol.wire import Codec, Message
 from protocol.world import SECOND, Observation, World
+
+
+class Device(Protocol):
+    """What runs beside the pump."""
+
+    def stop(self) -> None:
+        """End it. May be called twice."""
 
 
 class HarnessWorld(World, Protocol):
@@ -27,6 +36,12 @@ class HarnessWorld(World, Protocol):
 
     def longest_stall(self, since: int) -> int:
         """The longest gap, in nanoseconds, between two rounds of the pump since a moment."""
+
+    def start_device_heart(self, identity: bytes) -> Device:
+        """A heart of this identity that beats by itself, whether the world is pumped or not."""
+
+    def greeting(self, channel: str, *, end: str) -> Greeting:
+        """What the socket to which this end of a channel connects says of itself. Raises ProbeError."""
 
 
 class Instance(Protocol):
@@ -53,6 +68,9 @@ class Instance(Protocol):
     @property
     def engine(self) -> EngineFile:
         """What its connection file for engines says."""
+
+    def on_disk(self) -> Mapping[str, FileOnDisk]:
+        """Its connection files ("client", "engine") as they now are on the disk; missing ones are left out."""
 
 
 class Controller:
@@ -148,6 +166,29 @@ class Controller:
         self._parties.append(party)
         return party
 
+    def heart(self, uuid: str | None = None, *, answer: Answer = echo) -> Heart:
+        """A heart without an engine: under a uuid that nobody registered, or to listen to pings with `no_answer`."""
+        name = self._name("heart")
+        party = Heart(self, name, uuid or f"{self.token}-{name}", answer=answer)
+        self._parties.append(party)
+        return party
+
+    def subscriber(self) -> Notifications:
+        """One more subscriber, which hears everything that is published from now on."""
+        party = Notifications(self, self._name("subscriber"))
+        self._parties.append(party)
+        self._prove(party)
+        party.begin()
+        return party
+
+    def greeting(self, channel: str, *, end: str, requirement: str | None = None) -> Greeting:
+        """What the target's socket for this end of a channel says of itself; nobody there is a violation."""
+        try:
+            return self.world.greeting(channel, end=end)
+        except ProbeError as error:
+            found = f"{end}s cannot reach {channel}: {error}"
+            raise Violated(Finding(found, ("a ZeroMQ socket",)), requirement) from None
+
     def _name(self, kind: str) -> str:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return f"{kind}-{self._counts[kind]}"
@@ -156,15 +197,18 @@ class Controller:
 
     def prove_subscription(self) -> None:
         """Register pilots until one is announced to the shared subscriber; see `Notifications`."""
+        self._prove(self.notifications)
+
+    def _prove(self, subscriber: Notifications) -> None:
         for _ in range(3):
             pilot = self.engine(kind="pilot")
             pilot.register()
             pilot.start_heart()
-            found = self.notifications.wait("registration_notification", uuid=pilot.uuid)
+            found = subscriber.wait("registration_notification", uuid=pilot.uuid)
             pilot.leave()
             pilot.close()
             if found is not None:
-                self.notifications.prove()
+                subscriber.prove()
                 return
 
     def begin_case(self) -> None:
@@ -234,6 +278,14 @@ class Controller:
         if not self.is_running:
             what += "; the target's process has ended"
         return Violated(Finding(what, allowed or ("an answer",)), requirement)
+
+    def expect_end(self, requirement: str | None = None) -> None:
+        """The target must end by itself, as after a request to shut down."""
+        started = self.world.now
+        limit = self.timing.reply_deadline + self.timing.stop_grace
+        if not self.world.run_until(lambda: not self.is_running, started + limit):
+            self.expect_steady(started, limit)
+            raise Violated(Finding(f"it still runs after {limit / SECOND:.1f} s", ("it ends",)), requirement)
 
     def expect_running(self, requirement: str | None = None) -> None:
         """The target must still be alive and answer a fresh client."""

@@ -23,11 +23,12 @@ from typing import Final, Self
 import zmq
 from zmq.devices import ThreadDevice
 
+from conformance.harness.probe import Greeting, probe
 from protocol import channels
 from protocol.connection import ClientFile, ClusterFile, EngineFile
 from protocol.errors import ProtocolError
 from protocol.messages import validate
-from protocol.patterns import DEFAULT_DIALECT, Dialect
+from protocol.patterns import DEFAULT_DIALECT, Dialect, End
 from protocol.wire import Codec, Frame, Message
 from protocol.world import MILLISECOND, Direction, Fact, Observation, Socket
 
@@ -111,6 +112,7 @@ class RealWorld:
         self._order = itertools.count()
         self._looked = self.now
         self._stalls: list[tuple[int, int]] = []
+        self._devices: list[CHeart] = []
 
     @property
     def now(self) -> int:
@@ -126,6 +128,12 @@ class RealWorld:
         the leaf of the broadcast tree for an engine. Subscribers hear everything. Raises KeyError for an unknown
         channel, and for an end that does not connect to an address of the connection files.
         """
+        plan, addresses = self._plan(channel, end)
+        return self.connect(
+            plan.socket, [addresses[index]], channel=channel, party=party, identity=identity, options=plan.options
+        )
+
+    def _plan(self, channel: str, end: str) -> tuple[End, tuple[str, ...]]:
         row = channels.channel(channel)
         connecting = {each.role for each in row.ends if each.attach == "connect" and self.dialect in each.dialects}
         role = end or ("client" if "client" in connecting or len(connecting) != 1 else next(iter(connecting)))
@@ -133,10 +141,22 @@ class RealWorld:
         files: dict[str, ClusterFile] = {"client file": self.client, "engine file": self.engine}
         if plan.attach != "connect" or plan.address.source not in files:
             raise KeyError(f"the {role}'s end of {channel} does not connect to an address of the connection files")
-        address = files[plan.address.source].addresses(plan.address.key)[index]
-        return self.connect(
-            plan.socket, [address], channel=channel, party=party, identity=identity, options=plan.options
-        )
+        return plan, files[plan.address.source].addresses(plan.address.key)
+
+    def greeting(self, channel: str, *, end: str, index: int = 0) -> Greeting:
+        """What the socket to which this end connects says of itself, asked by a peer of this end's type.
+
+        Nothing is written down: no message travels. Raises ProbeError if nobody is there, or not ZeroMQ, and KeyError
+        as `open` does.
+        """
+        plan, addresses = self._plan(channel, end)
+        return probe(addresses[index], socket_type=plan.socket, is_patient=True)
+
+    def start_device_heart(self, identity: bytes) -> "CHeart":
+        """A heart that beats in a thread of its own; `close` ends it if nobody else did."""
+        heart = CHeart(self.engine, identity)
+        self._devices.append(heart)
+        return heart
 
     def connect(
         self,
@@ -347,6 +367,8 @@ class RealWorld:
 
     def close(self) -> None:
         """Close every socket, forget every timer, and end the context. May be called twice."""
+        for device in self._devices:
+            device.stop()
         for socket in list(self._sockets.values()):
             socket.close()
         self._timers.clear()

@@ -31,11 +31,11 @@ from typing import Final, Self
 
 import zmq
 
-from conformance.files import read_connection_file
+from conformance.files import FileOnDisk, look_at
 from conformance.targets import supervisor, versions
 from conformance.targets.descriptor import Target, expand
 from conformance.targets.errors import TargetUnusable
-from protocol.connection import ClientFile, ConnectionFileError, EngineFile, check_pair
+from protocol.connection import ClientFile, ConnectionFileError, EngineFile, parse
 from protocol.wire import Message
 from protocol.world import SECOND
 
@@ -214,6 +214,11 @@ class Running:
         self.process.wait(0.0)
         return self.process.status
 
+    def on_disk(self) -> dict[str, FileOnDisk]:
+        """Its connection files ("client", "engine") as they are now; missing ones are left out."""
+        found = {"client": look_at(self.client_path), "engine": look_at(self.engine_path)}
+        return {which: file for which, file in found.items() if file is not None}
+
     def output(self) -> tuple[str, str]:
         """The end of its stdout and of its stderr, without any key."""
         return self._redact(self.process.output("stdout")), self._redact(self.process.output("stderr"))
@@ -253,12 +258,16 @@ class Running:
         self.start_seconds = time.monotonic() - started
 
     def _read_files(self) -> str:
-        """What is wrong with the files; a file that is just being written is wrong for a moment."""
+        """What is wrong with the files; a file that is just being written is wrong for a moment.
+
+        Their modes, and whether they agree, is for the cases to judge: nobody else can reach the directory.
+        """
         try:
-            client = read_connection_file(self.client_path, ClientFile)
-            engine = read_connection_file(self.engine_path, EngineFile)
+            client = parse(self.client_path.read_bytes(), ClientFile, name=str(self.client_path))
+            engine = parse(self.engine_path.read_bytes(), EngineFile, name=str(self.engine_path))
             self._secrets |= {client.key, engine.key} - {""}
-            check_pair(client, engine)
+        except OSError as error:
+            return f"{error.filename}: expected a connection file, found nothing to read ({error.strerror})"
         except ConnectionFileError as error:
             return str(error)
         self.client, self.engine = client, engine
