@@ -38,20 +38,20 @@ _KINDS: Final[Mapping[str, str]] = {
 
 
 def schema(row: MessageType, dialect: str | None = None) -> Json:
-    """The schema of one row, complete in itself, under the name that the row has in a dialect (its own by default).
+    """The schema of one row, complete in itself, under the name that it has in a dialect, or all its names.
 
     The result is a fresh dictionary: `{"$schema", "$id", "title", "description", "type", "properties", "required",
     "$defs"}`.
     """
     definitions: Json = {}
-    body = _body(row, row.name if dialect is None else row.name_in(dialect), definitions)
+    body = _body(row, dialect, definitions)
     return {"$schema": DRAFT, "$id": f"urn:ippkit:{identifier(row)}", **body, "$defs": definitions}
 
 
 def document(rows: Iterable[MessageType] = REGISTRY) -> Json:
     """One schema with all rows: `$defs` holds every content type and every message, the latter under `identifier`."""
     definitions: Json = {}
-    messages = {identifier(row): _body(row, row.name, definitions) for row in rows if not row.is_raw}
+    messages = {identifier(row): _body(row, None, definitions) for row in rows if not row.is_raw}
     return {
         "$schema": DRAFT,
         "$id": "urn:ippkit:messages",
@@ -75,13 +75,14 @@ def content_schema(kind: type[Content] | type[Metadata]) -> Json:
     return {**reference, "$defs": definitions}
 
 
-def _body(row: MessageType, name: str, definitions: Json) -> Json:
+def _body(row: MessageType, dialect: str | None, definitions: Json) -> Json:
+    names = row.all_names if dialect is None else (row.name_in(dialect),)
     header: Json = {
         "type": "object",
         "description": "What the message is and where it comes from.",
         "properties": {
             "msg_id": {"type": "string", "description": "Unique; replies name it in their parent header."},
-            "msg_type": {"const": name},
+            "msg_type": {"const": names[0]} if len(names) == 1 else {"enum": list(names)},
             **{key: {"type": "string", "description": text} for key, text in _HEADER_TEXT.items()},
         },
         "required": ["msg_id", "msg_type"],
@@ -101,10 +102,12 @@ def _body(row: MessageType, name: str, definitions: Json) -> Json:
         del parts["metadata"]
     if row.buffers.holds:
         parts["buffers"]["description"] = row.buffers.holds
+    withdrawn = {} if row.dialects else {"deprecated": True}
     return {
-        "title": name,
+        "title": names[0],
         "description": row.doc,
         "$comment": f"{', '.join(row.sender)} -> {', '.join(row.receiver)} on {', '.join(row.channels)}",
+        **withdrawn,
         "type": "object",
         "properties": parts,
         "required": [key for key in parts if key != "buffers" or row.buffers.minimum],

@@ -29,8 +29,22 @@ class OkContent(Content, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     """Base of a successful reply's content: `{"status": "ok", ...}`."""
 
 
-class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of every metadata type, and the type of metadata that nobody reads."""
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, eq=False):
+    """Base of every metadata type, and the type of metadata that nobody reads.
+
+    Equal are those of the same name with equal fields: the decoder makes them of a stricter type of its own.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Metadata):
+            return NotImplemented
+        mine, yours = type(self), type(other)
+        return (mine.__module__, mine.__qualname__) == (yours.__module__, yours.__qualname__) and (
+            msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
+        )
+
+    def __hash__(self) -> int:
+        return hash(msgspec.structs.astuple(self))
 
 
 class Empty(Content, frozen=True):
@@ -63,7 +77,8 @@ class KeyedContent(Content, frozen=True, kw_only=True, omit_defaults=True):
     def plain(self) -> dict[str, Any]:
         """The dictionary as it travels, fixed keys first."""
         fixed: dict[str, Any] = msgspec.to_builtins(self)
-        return {**fixed, **fixed.pop("entries", {})}
+        entries = fixed.pop("entries", {})
+        return {**fixed, **entries}
 
 
 class Buffers(NamedTuple):
@@ -110,7 +125,7 @@ class MessageType(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent: Parent = "any"
     names: Mapping[str, str] = {}
     lived: str = ""
-    framing: Literal["envelope", "raw"] = "envelope"
+    framing: Literal["message", "raw"] = "message"
     example: Mapping[str, Any] = {}
     example_metadata: Mapping[str, Any] = {}
     example_buffers: tuple[bytes, ...] = ()

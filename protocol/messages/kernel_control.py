@@ -77,7 +77,9 @@ class ListSubshellReply(OkContent, frozen=True, kw_only=True):
 
 
 class UsageReply(Content, frozen=True, kw_only=True):
-    """What the kernel and its machine use; there is no status. The last four need a library and may be missing."""
+    """What the kernel and its machine use; usually no status. The last four need a library and may be missing."""
+
+    status: Literal["ok"] | UnsetType = UNSET
 
     hostname: str | UnsetType = UNSET
     pid: int | UnsetType = UNSET

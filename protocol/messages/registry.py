@@ -68,8 +68,8 @@ def lookup(msg_type: str, channel: str, dialect: str = DEFAULT_DIALECT) -> Messa
 
 
 def names(channel: str, dialect: str = DEFAULT_DIALECT) -> tuple[str, ...]:
-    """The names of all message types that may travel on a channel, sorted."""
-    return tuple(sorted(name for name, where, when in INDEX if (where, when) == (channel, dialect)))
+    """The names of all message types that may travel on a channel, sorted; heartbeats, which have no type, are none."""
+    return tuple(sorted(key[0] for key, row in INDEX.items() if key[1:] == (channel, dialect) and not row.is_raw))
 
 
 def rows(name: str, channel: str | None = None, dialect: str | None = None) -> tuple[MessageType, ...]:
