@@ -105,11 +105,12 @@ def test_a_request_and_its_reply_are_written_down(hub: Hub, world: RealWorld):
     socket.send(request())
     assert hub.answer().msg_id == "one"
     reply = socket.recv(world.now + 5 * SECOND)
-    sent, received = world.observations
+    opened, sent, received = world.observations
+    assert (opened.name, opened.data) == ("socket-opened", {"socket": "client-1/query"})
     assert isinstance(sent, Observation)
     assert received is reply
-    assert (sent.seq, sent.direction, sent.socket, sent.channel) == (0, "sent", "client-1/query", "query")
-    assert (reply.seq, reply.direction, reply.observer) == (1, "received", "client-1")
+    assert (sent.seq, sent.direction, sent.socket, sent.channel) == (1, "sent", "client-1/query", "query")
+    assert (reply.seq, reply.direction, reply.observer) == (2, "received", "client-1")
     assert sent.now <= reply.now <= world.now
     assert sent.message.msg_id == reply.message.parent_header["msg_id"] == "one"
     assert sent.frames[0] == DELIMITER
@@ -119,14 +120,15 @@ def test_a_message_that_does_not_fit_its_type_is_our_mistake_and_is_not_sent(wor
     socket = world.open("query", party="client-1")
     with pytest.raises(LocalProtocolError):
         socket.send(request(msg_type="registration_request"))
-    assert world.observations == []
+    assert not any(isinstance(seen, Observation) for seen in world.observations)
 
 
 def test_damage_is_sent_as_it_is_with_the_reason(hub: Hub, world: RealWorld):
     socket = world.open("query", party="client-1", identity=b"me")
     socket.send_raw([b"", b"no delimiter"], "to see what happens")
     assert hub.query.recv_multipart() == [b"me", b"", b"no delimiter"]
-    (seen,) = world.observations
+    seen = world.observations[-1]
+    assert isinstance(seen, Observation)
     assert (seen.why, seen.message, seen.frames) == ("to see what happens", None, (b"", b"no delimiter"))
 
 
@@ -298,6 +300,14 @@ def test_waiting_is_no_stall(world: RealWorld, monkeypatch: pytest.MonkeyPatch):
     world.run_until(lambda: False, 10 * SECOND)
     assert clock >= 10 * SECOND
     assert world.longest_stall(0) == 0
+
+
+def test_a_socket_is_written_down_when_it_opens_and_closes(world: RealWorld):
+    world.open("query", party="client-1").close()
+    assert [(fact.name, fact.data["socket"]) for fact in world.observations] == [
+        ("socket-opened", "client-1/query"),
+        ("socket-closed", "client-1/query"),
+    ]
 
 
 def test_facts_stand_among_the_observations(world: RealWorld):

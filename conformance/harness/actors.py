@@ -365,6 +365,10 @@ class Heart(Party):
         self.answer = no_answer
         return self.answered[-1]
 
+    def beat_again(self) -> None:
+        """Answer every ping as it comes."""
+        self.answer = echo
+
     def send(self, frames: Sequence[Frame], why: str) -> None:
         """Send something that answers no ping, or is no answer at all."""
         self.pong.send_raw(frames, why)

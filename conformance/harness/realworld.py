@@ -187,6 +187,7 @@ class RealWorld:
         socket = RealSocket(self, zsocket, name if count == 1 else f"{name}#{count}", channel, identity)
         self._sockets[zsocket] = socket
         self._poller.register(zsocket, zmq.POLLIN)
+        self.note(party, "socket-opened", socket=socket.name)
         return socket
 
     def listen(self, socket: Socket, callback: Listener) -> None:
@@ -215,6 +216,7 @@ class RealWorld:
         """Stop polling a socket that is about to be closed; sockets use this."""
         if self._sockets.pop(socket.zsocket, None) is not None:
             self._poller.unregister(socket.zsocket)
+            self.note(socket.party, "socket-closed", socket=socket.name)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -305,6 +307,7 @@ class RealWorld:
         now = self.now
         if now - self._looked - allowed > NEGLIGIBLE:
             self._stalls.append((self._looked + allowed, now))
+            self.note("kit", "stalled", ns=now - self._looked - allowed)
         self._looked = now
 
     def _run_timers(self) -> None:
