@@ -57,6 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built site."""
     folder = tmp_path_factory.mktemp("site")
     source = folder / "docs"
+    shutil.copy(DOCS.parent / "README.md", folder)  # the guide shows its commands
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("reference", "_build"))
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(source), str(folder / "html")],

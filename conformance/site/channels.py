@@ -7,7 +7,7 @@ from conformance.site import markdown as md
 from conformance.site.diagrams import channel_diagram, newest
 from conformance.site.messages import label
 from conformance.site.overview import cluster_overview, kernel_overview
-from protocol.channels import CHANNELS, DEVICES, PREFIXES, Channel, Device, End
+from protocol.channels import CHANNELS, DEVICES, PREFIXES, Address, Channel, Device, End
 from protocol.messages import REGISTRY
 from protocol.patterns import ALIASES, SLOTS, Envelope
 from protocol.requirements import load
@@ -120,11 +120,16 @@ def _end(end: End, channel: Channel) -> tuple[str, str, str]:
     if end.also:
         socket.append(f"{md.codes(end.also)} serves as well")
     socket += [md.code(f"{name} {value!r}") for name, value in end.options]
-    socket.append(f"address: {md.prose(str(end.address))}")
+    socket.append(f"address: {_address(end.address)}")
     envelopes = [
         f"{verb} {_either(found)}" for verb, found in (("sends", end.sends), ("receives", end.receives)) if found
     ]
     return md.lines([*role, md.prose(end.note)]), md.lines(socket), md.lines(envelopes)
+
+
+def _address(address: Address) -> str:
+    key = address.key if address.source == "internal" else f"`{address.key}` in the {address.source}"
+    return md.prose(key)
 
 
 def _identity(end: End) -> str:

@@ -141,25 +141,26 @@ def channel_diagram(channel: Channel) -> str:
     left, middle, right = parties(channel, dialect)
     drawing = Drawing(f"The channel {channel.name}")
     if middle:
-        width = 132.0
+        width, inner = 132.0, 158.0
         client = next((party for party in middle if party.end.side == "client"), middle[0])
         engine = next((party for party in middle if party.end.side == "engine"), middle[-1])
-        gap = (WIDTH - 3 * width) / 2
+        gap = (WIDTH - 2 * width - inner) / 2
         height = max(_needed(left, client), _needed(right, engine))
         x = width + gap
-        _column(drawing, 0, width, left, height)
-        _relay_box(drawing, x, width, height, client, engine)
-        _column(drawing, WIDTH - width, width, right, height)
+        _relay_box(drawing, x, inner, height, client, engine)
+        _column(drawing, 0, width, left, _spans(left, client, height))
+        _column(drawing, WIDTH - width, width, right, _spans(right, engine, height))
         _bands(drawing, channel, width, gap, left, client, height)
-        _bands(drawing, channel, x + width, gap, right, engine, height, mirrored=True)
+        _bands(drawing, channel, x + inner, gap, right, engine, height, mirrored=True)
     else:
         width = 190.0
         single_left = len(left) == 1 and len(right) > 1
         one = left[0] if single_left else right[0]
         many = right if single_left else left
         height = _needed(many, one)
-        _column(drawing, 0, width, left, height)
-        _column(drawing, WIDTH - width, width, right, height)
+        spans = _spans(many, one, height)
+        _column(drawing, WIDTH - width if single_left else 0, width, many, spans)
+        _column(drawing, 0 if single_left else WIDTH - width, width, [one], [(0, height)])
         _bands(drawing, channel, width, WIDTH - 2 * width, many, one, height, mirrored=single_left)
     return str(drawing)
 
@@ -176,12 +177,23 @@ def _needed(many: list[Party], one: Party) -> float:
     return max(sum(_row_height(party, one) + 10 for party in many) - 10, 100)
 
 
-def _column(drawing: Drawing, x: float, width: float, column: list[Party], height: float) -> None:
-    share = (height - 10 * (len(column) - 1)) / len(column)
-    for number, party in enumerate(column):
-        y = number * (share + 10)
-        drawing.box(x, y, width, share)
-        _label(drawing, x + width / 2, y + share / 2, party.roles, party.end)
+def _spans(many: list[Party], one: Party, height: float) -> list[tuple[float, float]]:
+    """Top and height of each party's box; what is not needed is shared among them."""
+    spare = (height - sum(_row_height(party, one) + 10 for party in many) + 10) / len(many)
+    spans: list[tuple[float, float]] = []
+    top = 0.0
+    for party in many:
+        spans.append((top, _row_height(party, one) + spare))
+        top += spans[-1][1] + 10
+    return spans
+
+
+def _column(
+    drawing: Drawing, x: float, width: float, column: list[Party], spans: Sequence[tuple[float, float]]
+) -> None:
+    for party, (top, height) in zip(column, spans, strict=True):
+        drawing.box(x, top, width, height)
+        _label(drawing, x + width / 2, top + height / 2, party.roles, party.end)
 
 
 def _label(drawing: Drawing, x: float, middle: float, roles: Sequence[str], end: End) -> None:
@@ -226,14 +238,13 @@ def _bands(
     mirrored: bool = False,
 ) -> None:
     """The arrows between a column of parties and the one they all talk to, which is at the right unless mirrored."""
-    share = (height - 10 * (len(many) - 1)) / len(many)
-    for number, party in enumerate(many):
+    for party, (box, share) in zip(many, _spans(many, one, height), strict=True):
         arrows = []
         if party.end.sends and one.end.receives:
             arrows.append((party.end.sends[0], one.end.receives[0], not mirrored))
         if one.end.sends and party.end.receives:
             arrows.append((one.end.sends[0], party.end.receives[0], mirrored))
-        top = number * (share + 10) + share / 2 - len(arrows) * _STEP / 2
+        top = box + share / 2 - len(arrows) * _STEP / 2
         for index, (sent, received, to_right) in enumerate(arrows):
             y = top + index * _STEP + _STEP / 2
             start, stop = (x + 4, x + gap - 4) if to_right else (x + gap - 4, x + 4)

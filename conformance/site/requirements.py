@@ -72,7 +72,7 @@ def _requirement(each: Requirement) -> Iterator[str]:
             ("Observed", f"{md.prose(each.observed)} (vantage: {each.vantage})" if each.observed else ""),
             ("Not observable", md.prose(each.unobservable or "")),
             ("Source", "; ".join(map(md.prose, each.source))),
-            ("Judged by", _judged(each)),
+            *_judges(each),
         ]
     )
 
@@ -87,13 +87,13 @@ def _channel(name: str) -> str:
     return md.link(md.code(name), f"channel.{name}") if any(row.name == name for row in CHANNELS) else md.code(name)
 
 
-def _judged(each: Requirement) -> str:
-    lines = [f"case {md.code(f'conformance/{case}')}" for case in cases().get(each.slug, ())]
-    for rule in rules_of(each.slug):
-        logs = [md.code(log) for log in logs_of(rule)]
-        lines.append(
-            f"rule {md.code(rule.name())}: {md.prose(sentence(rule))}" + (f" ({', '.join(logs)})" if logs else "")
-        )
-    if not lines:
-        return "" if each.unobservable is not None else "nothing yet"
-    return md.lines(lines)
+def _judges(each: Requirement) -> list[tuple[str, str]]:
+    rules = rules_of(each.slug)
+    found = [
+        ("Cases", md.lines(md.code(f"conformance/{case}") for case in cases().get(each.slug, ()))),
+        ("Rules", md.lines(f"{md.code(rule.name())}: {md.prose(sentence(rule))}" for rule in rules)),
+        ("Logs", md.lines(md.code(log) for rule in rules for log in logs_of(rule))),
+    ]
+    if each.unobservable is None and not is_judged(each.slug):
+        found.append(("Judged by", "nothing yet"))
+    return found
