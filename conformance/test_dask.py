@@ -3,9 +3,11 @@
 Source: measured on ipyparallel 9.2.0; no document describes it.
 """
 
-from conformance.harness.case import requirement
+from conformance.harness.case import needs, requirement
 from conformance.harness.controller import Controller
 from conformance.harness.expect import kind, ok, refusal
+
+pytestmark = needs("dask")
 
 
 @requirement("query.become-dask-answered")

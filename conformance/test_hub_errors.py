@@ -79,6 +79,7 @@ def expect_unchanged(before: dict[str, object], after: dict[str, object], what: 
             violate(f"{key} {after[key]!r:.400} after {what}", f"{key} {value!r:.400}, as before")
 
 
+@needs("queue")
 @requirement("query.same-socket-as-registration")
 def test_a_query_is_answered_on_the_socket_that_serves_registration(controller: Controller) -> None:
     engine = controller.engine().registered()
@@ -102,7 +103,8 @@ def test_an_engine_may_ask_what_a_client_may_ask(controller: Controller, msg_typ
 
 @requirement("query.anyone-may-ask")
 def test_a_client_that_chose_its_identity_is_answered(controller: Controller) -> None:
-    controller.client(identity=b"client with a name").ask("queue_request", {"targets": None}).expect(ok("queue_reply"))
+    client = controller.client(identity=b"client with a name")
+    client.ask("connection_request", {}).expect(ok("connection_reply"))
 
 
 @requirement("query.two-askers-kept-apart")
