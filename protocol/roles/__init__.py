@@ -1,0 +1,1 @@
+"""The behaviour of every role, as state machines without I/O; see `base`."""
