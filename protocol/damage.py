@@ -15,8 +15,7 @@ Nothing here draws chance by itself: a `Chance` hands in the numbers, a random g
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from protocol.errors import FrameName, RemoteProtocolError
 from protocol.messages import read
@@ -57,8 +56,7 @@ class Given:
         return next(self._numbers, 0) % stop
 
 
-@dataclass(frozen=True, slots=True)
-class Damaged:
+class Damaged(NamedTuple):
     """Frames after a damage, and what may be said about them.
 
     `required`: frames that a refusal must name; empty if the message may be accepted. `allowed`: what it may name.
@@ -85,8 +83,17 @@ _TYPED: Final[frozenset[FrameName]] = frozenset({"header", "metadata", "content"
 
 
 def damage(kind: str, codec: Codec, frames: Sequence[Frame], chance: Chance) -> Damaged:
-    """These good frames, which `codec` encoded, after one damage of a kind in DAMAGES."""
-    broken, part, fault = DAMAGES[kind](codec, list(frames), frames.index(DELIMITER), chance)
+    """These good frames, which `codec` encoded, after one damage of a kind in DAMAGES.
+
+    `drop+swap` is a drop and then a swap; every kind after the first must be one of ON_THE_WAY. Raises KeyError for a
+    kind that does not exist.
+    """
+    first, *more = kind.split("+")
+    broken, part, fault = DAMAGES[first](codec, list(frames), frames.index(DELIMITER), chance)
+    for another in more:
+        # What was certainly broken may be anywhere now: its place decides, as for all other frames.
+        part, fault = None, "unknown"
+        broken, _, _ = ON_THE_WAY[another](codec, list(broken) or [b""], 0, chance)
     return judge_by_place(kind, codec, frames, tuple(broken), part, fault)
 
 
@@ -283,12 +290,24 @@ def _resigned(codec: Codec, frames: list[Frame], at: int, index: int, part: byte
     return frames
 
 
+def _often(values: Iterable[bytes]) -> list[bytes]:
+    """Values to draw from. Huge ones cost as much time as a hundred others, so they come last and seldom."""
+    ordered = sorted(values, key=len)
+    return [value for value in ordered if len(value) < 10_000] * 8 + [
+        value for value in ordered if len(value) >= 10_000
+    ]
+
+
+_DRAWN: Final[Mapping[Fault, Mapping[str, list[bytes]]]] = {
+    "unreadable": {packer: _often(values.values()) for packer, values in UNREADABLE_VALUES.items()},
+    "readable": {packer: _often(values.values()) for packer, values in READABLE_VALUES.items()},
+}
+
+
 def _value(codec: Codec, frames: list[Frame], at: int, chance: Chance, fault: Fault) -> Outcome:
-    table = UNREADABLE_VALUES if fault == "unreadable" else READABLE_VALUES
-    values = table["msgpack" if codec.packer.name == "msgpack" else "json"]
+    values = _DRAWN[fault]["msgpack" if codec.packer.name == "msgpack" else "json"]
     index = chance.below(len(codec.parts))
-    value = values[list(values)[chance.below(len(values))]]
-    part = with_value(codec, frames[at + 2 + index], value)
+    part = with_value(codec, frames[at + 2 + index], values[chance.below(len(values))])
     return _resigned(codec, frames, at, index, part), codec.parts[index], fault
 
 
@@ -370,8 +389,8 @@ def _wrong_type(codec: Codec, frames: list[Frame], at: int, chance: Chance) -> O
     return _resigned(codec, frames, at, index, codec.packer.encode(part)), codec.parts[index], fault
 
 
-#: Every kind of damage, by name.
-DAMAGES: Final[Mapping[str, Damage]] = {
+#: What may happen to any frames, damaged already or not.
+ON_THE_WAY: Final[Mapping[str, Damage]] = {
     "drop": _drop,
     "add": _add,
     "swap": _swap,
@@ -379,8 +398,12 @@ DAMAGES: Final[Mapping[str, Damage]] = {
     "truncate": _truncate,
     "cut-frame": _cut_frame,
     "flip-bit": _flip_bit,
-    "no-delimiter": _no_delimiter,
     "two-delimiters": _two_delimiters,
+}
+#: Every kind of damage, by name.
+DAMAGES: Final[Mapping[str, Damage]] = {
+    **ON_THE_WAY,
+    "no-delimiter": _no_delimiter,
     "wrong-signature": _wrong_signature,
     "signature-over-others": _signature_over_others,
     "unreadable-value": _unreadable_value,
@@ -393,6 +416,7 @@ DAMAGES: Final[Mapping[str, Damage]] = {
 
 __all__ = [
     "DAMAGES",
+    "ON_THE_WAY",
     "Chance",
     "Damaged",
     "Drawn",
