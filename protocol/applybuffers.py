@@ -22,8 +22,11 @@ from protocol.errors import Problem, RemoteProtocolError
 from protocol.pickles import Dictionary, Global, Instance, PickleError, Set, Value, trace, write
 from protocol.wire import Frame
 
-RULE: Final = "apply.buffer-layout"
-COUNT_RULE: Final = "wire.buffer-count"
+_LAYOUT: Final = "apply.request-buffers"
+_COUNTS: Final = "apply.argument-counts-true"
+_TWO: Final = "apply.request-buffers-at-least-two"
+_RESULT: Final = "apply.returns-value"
+_ONE: Final = "apply.reply-buffers-at-least-one"
 
 #: Containers of this many items or more are pickled without looking for canned objects in them.
 MAX_ITEMS: Final = 64
@@ -88,8 +91,9 @@ class Call(NamedTuple):
 class _Reader:
     """Walks over buffers, describes them, and gathers what is wrong with them."""
 
-    def __init__(self, buffers: Sequence[Frame]) -> None:
+    def __init__(self, buffers: Sequence[Frame], rule: str) -> None:
         self.buffers = buffers
+        self.rule = rule
         self.at = 0
         self.parts: list[Part] = []
         self.problems: list[Problem] = []
@@ -100,7 +104,8 @@ class _Reader:
         """Describe the next object, which must lie before buffer `end`; a PickleError stands for a broken one."""
         what = _title(role, position, keyword)
         if self.at >= end:
-            return self.refuse(f"the pickle of {what}", "no buffer", self.at)
+            rule = _COUNTS if role in ("argument", "keyword") else ""
+            return self.refuse(f"the pickle of {what}", "no buffer", self.at, rule)
         index = self.at
         self.at += 1
         try:
@@ -117,8 +122,8 @@ class _Reader:
         self.at += missing
         return value
 
-    def refuse(self, expected: str, found: str, index: int) -> PickleError:
-        self.problems.append(Problem("buffers", RULE, expected, found, f"[{index}]"))
+    def refuse(self, expected: str, found: str, index: int, rule: str = "") -> PickleError:
+        self.problems.append(Problem("buffers", rule or self.rule, expected, found, f"[{index}]"))
         return PickleError(found)
 
     def finish(self) -> tuple[Part, ...]:
@@ -134,9 +139,9 @@ def describe_request(buffers: Sequence[Frame]) -> Call:
     """
     if len(buffers) < 2:
         raise RemoteProtocolError(
-            Problem("buffers", COUNT_RULE, "a function and the info dictionary, 2 buffers at least", str(len(buffers)))
+            Problem("buffers", _TWO, "a function and the info dictionary, 2 buffers at least", str(len(buffers)))
         )
-    reader = _Reader(buffers)
+    reader = _Reader(buffers, _LAYOUT)
     called = reader.object("function", len(buffers))
     if isinstance(called, PickleError):
         reader.finish()
@@ -146,21 +151,21 @@ def describe_request(buffers: Sequence[Frame]) -> Call:
     assert info is not None
     middle = reader.at + info.narg_bufs
     if middle > len(buffers):
-        reader.refuse(f"{info.narg_bufs} buffers of arguments", str(len(buffers) - reader.at), len(buffers))
+        reader.refuse(f"{info.narg_bufs} buffers of arguments", str(len(buffers) - reader.at), len(buffers), _COUNTS)
         reader.finish()
     for position in range(info.nargs):
         if isinstance(reader.object("argument", middle, position), PickleError):
             break
     else:
         if reader.at < middle:
-            reader.refuse("no further buffer among the arguments", f"{middle - reader.at} more", reader.at)
+            reader.refuse("no further buffer among the arguments", f"{middle - reader.at} more", reader.at, _COUNTS)
     reader.at = middle
     for key in info.kw_keys:
         if isinstance(reader.object("keyword", len(buffers), keyword=key), PickleError):
             break
     else:
         if reader.at < len(buffers):
-            reader.refuse("no further buffer", f"{len(buffers) - reader.at} more", reader.at)
+            reader.refuse("no further buffer", f"{len(buffers) - reader.at} more", reader.at, _COUNTS)
     return Call(_function(called), info, reader.finish())
 
 
@@ -172,8 +177,8 @@ def describe_reply(buffers: Sequence[Frame], results: int | None = 1) -> tuple[P
     """
     if results and len(buffers) < results:
         wanted = f"a pickled result for each of {results} calls" if results > 1 else "a pickled result"
-        raise RemoteProtocolError(Problem("buffers", COUNT_RULE, wanted, f"{len(buffers)} buffers"))
-    reader = _Reader(buffers)
+        raise RemoteProtocolError(Problem("buffers", _ONE, wanted, f"{len(buffers)} buffers"))
+    reader = _Reader(buffers, _RESULT)
     done = 0
     while reader.at < len(buffers) and (results is None or done < results):
         if isinstance(reader.object("result", len(buffers), done), PickleError):
@@ -207,9 +212,9 @@ def _info(reader: _Reader) -> Info | None:
     for name, count in zip(("nargs", "narg_bufs"), counts, strict=True):
         if type(count) is not int or count < 0:
             found = holds(count) if name in value else "nothing"
-            reader.refuse(f"{name}, a number of at least 0", found, index)
+            reader.refuse(f"{name}, a number of at least 0", found, index, _COUNTS)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        reader.refuse("kw_keys, a list of names", holds(keys) if "kw_keys" in value else "nothing", index)
+        reader.refuse("kw_keys, a list of names", holds(keys) if "kw_keys" in value else "nothing", index, _COUNTS)
     if len(reader.problems) > before:
         return None
     info = Info(counts[0], counts[1], tuple(keys))

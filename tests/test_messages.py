@@ -2,7 +2,9 @@
 
 import copy
 import random
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,7 +12,7 @@ from ipyparallel import Dependency, error
 from ipyparallel.serialize import pack_apply_message
 from jupyter_client.session import Session
 
-from protocol import channels
+from protocol import applybuffers, channels, messages, requirements, wire
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.messages import (
     DIALECTS,
@@ -211,10 +213,15 @@ def test_requirements_of_a_row_name_it(monkeypatch):
         "a": Fake(["shutdown_request"], ["query"], [NINE]),
         "b": Fake(["shutdown_request"], ["control"], [NINE]),
         "c": Fake(["pyin"], [], [OLD]),
+        "d": Fake(["queue_request"], ["mux"], [NINE]),
+        "e": Fake([], ["heartbeat-pong"], [NINE]),
     }
     monkeypatch.setattr("protocol.requirements.load", lambda: made)
     assert requirements_of(lookup("shutdown_request", "query")) == (made["a"],)
     assert requirements_of(lookup("execute_input", "iopub")) == (made["c"],)
+    assert requirements_of(lookup("queue_request", "query")) == (made["d"],)
+    assert requirements_of(lookup("pong", "heartbeat-pong")) == (made["e"],)
+    assert requirements_of(lookup("load_request", "query")) == ()
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------
@@ -673,3 +680,16 @@ def test_apply_requests_of_ipyparallel_are_read():
     after = reading.metadata.after
     assert isinstance(after, DependencyContent)
     assert (sorted(after.dependencies), after.all) == (["a", "b"], False)
+
+
+def test_every_rule_that_a_refusal_names_is_a_requirement():
+    known = requirements.load()
+    sources = [*Path(messages.__path__[0]).glob("*.py"), Path(applybuffers.__file__), Path(wire.__file__)]
+    families = "|".join(sorted(FAMILIES))
+    used = {
+        slug
+        for path in sources
+        for slug in re.findall(rf'"((?:{families})\.[a-z-]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert {"wire.content-matches-type", "apply.request-buffers"} <= used
+    assert used <= set(known)

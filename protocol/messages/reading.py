@@ -7,6 +7,7 @@ is reported with its frame and its path. Whatever bytes arrive, nothing but a Pr
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
@@ -87,6 +88,7 @@ class _Plan:
         return _keyed(data, last) if issubclass(last, KeyedContent) else _convert(data, last)
 
 
+@cache
 def _strict_decoder(kind: type[Metadata]) -> Callable[[Frame], Any] | None:
     """Reads JSON straight into a type of the same fields that refuses other keys; None if the type is too deep.
 

@@ -5,7 +5,7 @@ engine on another, and `pyin` is what one dialect calls `execute_input`. A type 
 (`lived` says when it did) stays in the registry and is not found by `lookup`: to a receiver of today it is unknown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -92,13 +92,28 @@ def check_place(channel: str, dialect: str) -> None:
 
 
 def requirements_of(row: MessageType) -> tuple["Requirement", ...]:
-    """The requirements that name this message type, on one of its channels and in one of its dialects."""
+    """The requirements that name this message type in one of its dialects.
+
+    Where several rows share the name, the channels tell which is meant; a requirement that tells of several channels
+    may name messages that travel on another one. A raw row has no name on the wire: its channels speak for it.
+    """
     from protocol import requirements
 
     return tuple(
         requirement
         for requirement in requirements.load().values()
-        if not set(row.all_names).isdisjoint(requirement.messages)
-        and (not requirement.channels or not set(row.channels).isdisjoint(requirement.channels))
-        and (not row.dialects or not set(row.dialects).isdisjoint(requirement.dialects))
+        if (not row.dialects or not set(row.dialects).isdisjoint(requirement.dialects))
+        and (
+            not set(row.channels).isdisjoint(requirement.channels)
+            if row.is_raw
+            else _names(requirement.messages, requirement.channels, row)
+        )
     )
+
+
+def _names(messages: Sequence[str], places: Sequence[str], row: MessageType) -> bool:
+    for name in set(row.all_names).intersection(messages):
+        meant = [other for other in rows(name) if not set(other.channels).isdisjoint(places)]
+        if not meant or row in meant:
+            return True
+    return False
