@@ -7,8 +7,8 @@ virtual time, in an exhaustive search, and behind real sockets.
 `handle` is total: any event in any state has an answer, if need be the empty one. What the specification calls illegal
 is answered as it says (an error reply, or silence), never with an exception.
 
-Sockets are named by the role (`"query"`, `"in"`, `"out"`, `"monitor"`); which ZeroMQ socket of which channel that is
-stands in the role's `SOCKETS`. Messages carry, as `identities`, the frames before the delimiter as the role's own socket
+Sockets are named by the role (`"query"`, `"in"`, `"out"`, `"monitor"`); which ZeroMQ socket of which channel that
+is stands in its `SOCKETS`. Messages carry, as `identities`, the frames before the delimiter as the role's own socket
 yields or takes them: behind a ROUTER the first one is the peer's.
 """
 
