@@ -165,10 +165,11 @@ def answers(row: MessageType, dialect: str) -> tuple[MessageType, ...]:
 def exchanges(requirement: Requirement) -> tuple[Exchange, ...]:
     """The exchanges in which the messages of a requirement occur, each message once.
 
-    A requirement about every message is shown by one that everybody knows.
+    A requirement about every message of some channels is shown by the first one of each, and a requirement about every
+    message by one that everybody knows.
     """
     wanted = frozenset(requirement.dialects)
-    names = requirement.messages or (() if requirement.channels else (ANY,))
+    names = requirement.messages or _first_of_each(requirement.channels, wanted) or (ANY,)
     chosen = [row for name in names for row in _rows(name, requirement.channels, wanted)]
     shown: list[Exchange] = []
     drawn: set[str] = set()
@@ -179,6 +180,14 @@ def exchanges(requirement: Requirement) -> tuple[Exchange, ...]:
             shown.append(exchange(first, dialect_of(first, wanted)))
             drawn |= {each.row.name for each in shown[-1].pictures}
     return tuple(shown)
+
+
+def _first_of_each(channels: Sequence[str], wanted: frozenset[str]) -> tuple[str, ...]:
+    return tuple(
+        row.name
+        for where in channels
+        if (row := next((each for each in REGISTRY if where in each.channels and wanted & set(each.dialects)), None))
+    )
 
 
 def _rows(name: str, channels: Sequence[str], wanted: frozenset[str]) -> list[MessageType]:

@@ -75,7 +75,7 @@ def _say(console: Console, what: RenderableType) -> None:
     """Print something indented, without the blanks with which rich fills up lines: nobody wants them in a file."""
     with console.capture() as captured:
         console.print(Padding(what, _MARGIN))
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), color=console.is_terminal)
 
 
 def _grid(console: Console, rows: Iterable[tuple[str, str]]) -> None:

@@ -33,23 +33,26 @@ def requirements(family: str | None, level: str | None, untested: bool) -> int:
         click.echo("ippkit: no requirement is selected", err=True)
         return ExitStatus.NOTHING_SELECTED
     console = plain_or_rich()
+    judged = {each.slug: _judged(each, len(tested.get(each.slug, ())), each.slug in ruling) for each in chosen}
+    # Every requirement has one line; `explain` shows a text that does not fit.
+    room = console.width - max(map(len, judged)) - max(map(len, judged.values())) - len("SHOULD  documented") - 8
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("requirement", no_wrap=True)
     table.add_column("level", no_wrap=True)
     table.add_column("basis", no_wrap=True)
     table.add_column("judged by", no_wrap=True)
-    table.add_column("text")
+    table.add_column("text", no_wrap=True, overflow="ellipsis", max_width=max(room, 20))
     for requirement in chosen:
         table.add_row(
             requirement.slug,
             f"[{style_of(requirement.level)}]{requirement.level}[/]",
             requirement.basis,
-            _judged(requirement, len(tested.get(requirement.slug, ())), requirement.slug in ruling),
+            judged[requirement.slug],
             requirement.text.replace("[", "\\["),
         )
     with console.capture() as captured:
         console.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), color=console.is_terminal)
     counts = ", ".join(f"{sum(each.level == name for each in chosen)} {name}" for name in LEVELS)
     click.echo(f"\n{len(chosen)} of {len(load())} requirements ({counts})", err=not console.is_terminal)
     return ExitStatus.CONFORMS
