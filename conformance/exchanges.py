@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from protocol import dialects
 from protocol.channels import Channel, End, Envelope, channel
 from protocol.messages import OLD, REGISTRY, example, examples, rows
 from protocol.messages.base import MessageType
 from protocol.requirements import Requirement
-from protocol.wire import Codec, Frame, Message
+from protocol.wire import Frame, Message
 
 #: The key that signs every example.
 KEY: Final = b"00000000-example-key"
@@ -114,8 +115,8 @@ def picture(row: MessageType, dialect: str, message: Message | None = None, rece
         return Picture(row, dialect, receiver, "", raw)
     if message is None:
         message = example(row, dialect)
-    old = dialect == OLD
-    codec = Codec(KEY, scheme="hmac-md5" if old else "hmac-sha256", metadata=not old)
+    spoken = dialects.dialect(dialect)
+    codec = spoken.codec(KEY)
     signature = bytes(codec.encode(message)[1]).decode()
     parts = [
         _identities(row, dialect, receiver),
@@ -124,7 +125,7 @@ def picture(row: MessageType, dialect: str, message: Message | None = None, rece
         Part("header", pretty(message.header)),
         Part("parent_header", pretty(message.parent_header)),
     ]
-    if not old:
+    if spoken.metadata:
         parts.append(Part("metadata", pretty(message.metadata)))
     parts.append(Part("content", pretty(message.content)))
     parts += [Part(f"buffer {number}", bytes_text(buffer)) for number, buffer in enumerate(message.buffers, 1)]
@@ -157,9 +158,9 @@ def exchange(row: MessageType, dialect: str) -> Exchange:
 def answers(row: MessageType, dialect: str) -> tuple[MessageType, ...]:
     """The rows of everything that may answer a row in a dialect, refusals of another type last."""
     names = dict.fromkeys((*row.replies, *(name for name in row.errors if name != "reply")))
-    return tuple(
-        reply for name in names for where in row.channels for reply in rows(name, where) if dialect in reply.dialects
-    )
+    found = (reply for name in names for where in row.channels for reply in rows(name, where))
+    # A reply may travel on several channels of its request.
+    return tuple(dict.fromkeys(reply for reply in found if dialect in reply.dialects))
 
 
 def exchanges(requirement: Requirement) -> tuple[Exchange, ...]:

@@ -138,6 +138,8 @@ def test_every_row_has_an_exchange_with_everything_that_may_answer_it() -> None:
     for each in REGISTRY:
         for dialect in [name for name in PREFERRED if name in each.dialects] or [dialect_of(each)]:
             shown = exchange(each, dialect)
+            drawn = [(id(picture.row), picture.parts) for picture in shown.replies]
+            assert len(drawn) == len(set(drawn))
             assert {picture.row.name for picture in shown.replies} == {reply.name for reply in answers(each, dialect)}
             if each.replies and each.dialects:
                 assert {reply.name for reply in answers(each, dialect)} >= set(each.replies), (each.name, dialect)
