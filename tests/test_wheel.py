@@ -19,7 +19,13 @@ pytestmark = pytest.mark.timeout(300)
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
     return subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
 
 
@@ -51,7 +57,9 @@ def verdicts(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def test_the_wheel_is_found_where_it_was_installed(python: Path, tmp_path: Path) -> None:
-    done = run(python, "-c", "import conformance, protocol; print(conformance.__file__, protocol.__file__)", cwd=tmp_path)
+    done = run(
+        python, "-c", "import conformance, protocol; print(conformance.__file__, protocol.__file__)", cwd=tmp_path
+    )
     assert str(CHECKOUT) not in done.stdout
     assert done.stdout.count("site-packages") == 2
 
@@ -61,7 +69,9 @@ def test_the_three_ways_to_run_the_suite_agree(python: Path, tmp_path: Path) -> 
     installed = run(python, "-m", "pytest", "--pyargs", "conformance", "-p", "no:cacheprovider", *options, cwd=tmp_path)
     command = run(python.parent / "ippkit", "test", *options, cwd=tmp_path)
     checkout = run(sys.executable, "-m", "pytest", "conformance/", "-p", "no:cacheprovider", *options, cwd=CHECKOUT)
-    assert [done.returncode for done in (installed, command, checkout)] == [0, 0, 0], installed.stdout + installed.stderr
+    assert [done.returncode for done in (installed, command, checkout)] == [0, 0, 0], (
+        installed.stdout + installed.stderr
+    )
     assert verdicts(installed) == verdicts(command) == verdicts(checkout)
     assert list(tmp_path.iterdir()) == []
 
