@@ -65,6 +65,10 @@ class Socket(Protocol):
     def identity(self) -> bytes:
         """The routing identity set on the socket, or b"" where libzmq or the peer chooses one."""
 
+    @property
+    def subscriptions(self) -> Sequence[bytes]:
+        """The prefixes that others subscribed to here, where the socket is told: an XPUB. They are no messages."""
+
     def send(self, message: Message) -> None:
         """Send a valid message. Raises LocalProtocolError: a mistake of ours is never blamed on the peer."""
 

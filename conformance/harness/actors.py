@@ -242,11 +242,11 @@ class Client(Party):
         metadata: object = None,
         buffers: Sequence[Frame] = APPLY_BUFFERS,
     ) -> Message:
-        """Send work: through `mux` to one engine, or through `task` to whichever the scheduler picks."""
+        """Send work: through `mux` or `control` to one engine, through `task` to whichever the scheduler picks."""
         socket = self._queues.get(channel)
         if socket is None:
             socket = self._queues[channel] = self.open(channel, end="client")
-        to = (engine.uuid.encode(),) if engine is not None and channel == "mux" else ()
+        to = (engine.uuid.encode(),) if engine is not None and channel != "task" else ()
         message = self.make(msg_type, content, metadata=metadata, buffers=buffers, identities=to)
         socket.send(message)
         return message
@@ -498,6 +498,10 @@ class Engine(Client):
             raise Blocked(f"{channel}.request-delivered", f"{self.name} was never given the request")
         return observation
 
+    def pending(self, channel: str = "mux") -> Observation | None:
+        """What a queue has delivered to this engine and nobody took yet, or None."""
+        return self._queues[channel].recv(self.world.now)
+
     def answer(
         self,
         request: Observation,
@@ -528,6 +532,21 @@ class Engine(Client):
         )
         self._queues[channel].send(reply)
         return reply
+
+    def shut_down(self, request: Observation) -> None:
+        """Answer a `shutdown_request` as an engine does: on `control`, and on `iopub` for everybody."""
+        assert request.message is not None
+        content = {"status": "ok", "restart": False}
+        self.answer(request, channel="control", content=content, buffers=())
+        # An engine's session is its uuid: that is how the Hub knows who it was.
+        topic = f"engine.{self.id}.shutdown".encode()
+        copy = self.make(
+            "shutdown_reply", content, parent=request.message.header, identities=(topic,), session=self.uuid
+        )
+        iopub = self._queues["iopub"]
+        # What is published before the relay has subscribed is lost.
+        self.world.run_until(lambda: bool(iopub.subscriptions), self.world.now + self.controller.timing.reply_deadline)
+        iopub.send(copy)
 
     def unregister(self) -> Message:
         """Tell the Hub that this engine leaves. There is no reply."""

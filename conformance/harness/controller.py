@@ -287,6 +287,14 @@ class Controller:
             self.expect_steady(started, limit)
             raise Violated(Finding(f"it still runs after {limit / SECOND:.1f} s", ("it ends",)), requirement)
 
+    def expect_no_process(self, requirement: str | None = None) -> None:
+        """After its first process has ended, no other process of the target may live on."""
+        started = self.world.now
+        if not self.world.run_until(lambda: not self.instance.processes(), started + self.timing.stop_grace):
+            self.expect_steady(started, self.timing.stop_grace)
+            found = f"{len(self.instance.processes())} processes of it live on"
+            raise Violated(Finding(found, ("none",)), requirement)
+
     def expect_running(self, requirement: str | None = None) -> None:
         """The target must still be alive and answer a fresh client."""
         self.client().engines()

@@ -54,6 +54,8 @@ class RealSocket:
         self.is_raw = channels.channel(channel).framing == "raw"
         self.party = name.partition("/")[0]
         self.zsocket = zsocket
+        #: What others subscribed to here, for an XPUB; it is nothing that a party says to another.
+        self.subscriptions: list[bytes] = []
         self.listener: Listener | None = None
         self.inbox: deque[Observation] = deque()
         self._world = world
@@ -325,12 +327,24 @@ class RealWorld:
                 frames = tuple(socket.zsocket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return
+            if socket.zsocket.type == zmq.XPUB:
+                self._subscribe(socket, frames[0])
+                continue
             message, error = self._read(socket, frames)
             seen = self._observe(socket, "received", frames, message=message, error=error)
             if socket.listener is not None:
                 socket.listener(seen)
             else:
                 socket.inbox.append(seen)
+
+    @staticmethod
+    def _subscribe(socket: RealSocket, request: bytes) -> None:
+        """Take in what an XPUB is told: 1 or 0 and a prefix, for a subscription that begins or ends."""
+        prefix = bytes(request[1:])
+        if request[:1] == b"\x01":
+            socket.subscriptions.append(prefix)
+        elif prefix in socket.subscriptions:
+            socket.subscriptions.remove(prefix)
 
     def _read(self, socket: RealSocket, frames: Sequence[Frame]) -> tuple[Message | None, ProtocolError | None]:
         if socket.is_raw:
