@@ -114,7 +114,7 @@ class Fuzzer:
             for metadata in (True, False)
         }
         self._random = Random()  # noqa: S311 (examples, no secrets)
-        self._chance = Drawn(self._random.random)
+        self.chance = Drawn(self._random.random)
 
     def sample(self, number: int) -> Sample:
         """Example `number` of this seed; what is drawn afterwards for its damage follows from it too."""
@@ -139,7 +139,7 @@ class Fuzzer:
             if sample.kind == "good":
                 complaint = _changed(sample, frames)
             else:
-                damaged = damage(sample.kind, sample.codec, frames, self._chance)
+                damaged = damage(sample.kind, sample.codec, frames, self.chance)
                 frames = damaged.frames
                 refused = bool(damaged.required)
                 complaint = misjudged(sample.codec, damaged)
