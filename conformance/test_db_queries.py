@@ -1,7 +1,7 @@
 """The task database: records found by their fields, in a subset of MongoDB's query language.
 
-Source: ipyparallel documentation, "IPython's Task Database", section "Using the Task Database"; the messages were
-measured on ipyparallel 9.2.0.
+Source: IPython and ipyparallel documentation, "IPython's Task Database", section "Using the Task Database"; the
+messages were measured on ipyparallel 9.2.0.
 """
 
 from collections.abc import Callable
@@ -174,6 +174,11 @@ def test_a_comparison_passes_over_records_without_a_value(controller: Controller
 @requirement("query.db-operators")
 def test_modulo_passes_over_what_is_no_number(controller: Controller) -> None:
     expect_selected(controller, lambda _: {"$mod": [2, 0]}, ())
+
+
+@requirement("query.db-glob")
+def test_glob_selects_by_a_shell_pattern(controller: Controller) -> None:
+    expect_selected(controller, lambda ids: {"$glob": f"*{ids[1][-2:]}"}, (1,))
 
 
 @requirement("query.db-keys")
