@@ -28,7 +28,6 @@ _BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
 _AT_THE_END: pytest.StashKey[list[Result]] = pytest.StashKey()
 _CONTROLLER = pytest.StashKey["Controller"]()
 _LOADED = pytest.StashKey["dict[str, Target]"]()
-_SELECTED = pytest.StashKey[bool]()
 #: The attribute under which results travel on a report.
 _DETAIL = "ippkit"
 
@@ -98,7 +97,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from protocol.requirements import RequirementError, load
 
     cases = [item for item in items if _is_case(item)]
-    config.stash[_SELECTED] = bool(cases)
     if not cases:
         return
     try:
@@ -307,7 +305,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     from conformance.results import exit_status, merge, stale
 
     results = config.stash[_RESULTS] = merge(collected)
-    targets = config.stash[_LOADED].values()
+    # Under pytest-xdist this session has collected nothing, and so not read the descriptors yet.
+    targets = _targets(config).values()
     stale_fails = _is_strict(config) and any(stale(results, target, _version(target)) for target in targets)
     if exitstatus == 2 and not any(result.verdict == "kit error" for result in results):
         return  # interrupted from the keyboard
@@ -316,10 +315,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The last word: what was judged, and what was not."""
-    if config.stash.get(_SELECTED, False) and config.stash[_RESULTS]:
+    if config.stash[_RESULTS]:
         from conformance.report.console import summary
 
         results: list[Result] = config.stash[_RESULTS]
-        targets = list(config.stash[_LOADED].values())
+        targets = list(_targets(config).values())
         for line in summary(results, targets, _version, width=terminalreporter._tw.fullwidth):
             terminalreporter.write_line(line)
