@@ -247,8 +247,19 @@ def test_a_uuid_that_is_no_string_is_refused(controller: Controller, uuid: objec
 
 
 @requirement("registration.id-wrong-type-refused")
-@pytest.mark.parametrize("wanted", ["7", [7], {"a": 7}, -1, 1.5], ids=repr)
+@pytest.mark.parametrize("wanted", ["7", [7], {"a": 7}], ids=repr)
 def test_a_requested_id_that_is_no_number_is_refused(controller: Controller, wanted: object) -> None:
+    engine = controller.engine()
+    engine.send_unchecked("the id is no number", "registration_request", {"uuid": engine.uuid, "id": wanted})
+    engine.expect(*refusal("registration_reply"))
+
+
+@needs("requested-ids")
+@requirement("registration.id-wrong-type-refused")
+@pytest.mark.parametrize("wanted", [-1, 0.5, True], ids=repr)
+def test_a_requested_id_that_is_no_natural_number_is_refused(controller: Controller, wanted: object) -> None:
+    # A Hub that has given some ids compares this one with them, and must notice all the same.
+    controller.engine().register()
     engine = controller.engine()
     engine.send_unchecked("the id is no natural number", "registration_request", {"uuid": engine.uuid, "id": wanted})
     engine.expect(*refusal("registration_reply"))
