@@ -371,7 +371,7 @@ class RealWorld:
             socket=socket.name,
             channel=socket.channel,
             direction=direction,
-            peer="target",
+            peer="the target",
             frames=frames,
             message=message,
             error=error,
