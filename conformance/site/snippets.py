@@ -14,6 +14,7 @@ from typing import Final
 
 import conformance
 from conformance.catalogue import cases
+from conformance.cli import COMMANDS
 from conformance.exchanges import KEY
 from conformance.judges import rules_of
 from conformance.site import markdown as md
@@ -37,6 +38,13 @@ def parts() -> Iterator[tuple[str, str]]:
         md.table(
             ("feature", "what the target must do"),
             [(md.code(name), md.prose(text)) for name, text in descriptor.FEATURES.items()],
+        ),
+    )
+    yield (
+        "commands",
+        md.table(
+            ("command", "what it does"),
+            [(md.code(f"ippkit {name}"), md.prose(entry.summary)) for name, entry in COMMANDS.items()],
         ),
     )
     yield "example-requirement", md.fence("toml", _requirement(SHOWN))
