@@ -11,7 +11,7 @@ from rich.text import Text
 from conformance.catalogue import cases
 from conformance.console import plain_or_rich, style_of
 from conformance.exchanges import Exchange, envelope_text, exchanges
-from conformance.judges import logs_of, rules_of, sentence
+from conformance.judges import logs_of, rules_of, sentence, vectors_of
 from protocol.channels import End, channel
 from protocol.requirements import Requirement, get
 
@@ -126,6 +126,7 @@ def _judges(console: Console, requirement: Requirement) -> None:
         rows.append(("rule", f"{rule.name()}: {sentence(rule)}"))
         rows += [("log", log) for log in logs_of(rule)]
     rows += [("case", f"conformance/{case}") for case in cases().get(requirement.slug, ())]
-    _grid(console, rows or [("nothing yet", "neither a rule nor a case")])
+    rows += [("vectors", f"{count} in {file}") for file, count in vectors_of(requirement.slug).items()]
+    _grid(console, rows or [("nothing yet", "no case, no rule and no vector")])
     if cases().get(requirement.slug):
         _say(console, Text(f"ippkit test -t TARGET --requirement {requirement.slug}", "dim"))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from conformance.catalogue import cases
-from conformance.judges import is_judged, logs_of, rules_of, sentence
+from conformance.judges import is_judged, logs_of, rules_of, sentence, vectors_of
 from conformance.site import markdown as md
 from conformance.site.messages import label
 from protocol.channels import CHANNELS
@@ -93,7 +93,8 @@ def _judges(each: Requirement) -> list[tuple[str, str]]:
         ("Cases", md.lines(md.code(f"conformance/{case}") for case in cases().get(each.slug, ()))),
         ("Rules", md.lines(f"{md.code(rule.name())}: {md.prose(sentence(rule))}" for rule in rules)),
         ("Logs", md.lines(md.code(log) for rule in rules for log in logs_of(rule))),
+        ("Vectors", md.lines(f"{count} in {md.code(file)}" for file, count in vectors_of(each.slug).items())),
     ]
     if each.unobservable is None and not is_judged(each.slug):
-        found.append(("Judged by", "nothing yet"))
+        found.append(("On targets", "nothing judges this yet"))
     return found
