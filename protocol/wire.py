@@ -14,62 +14,20 @@ Source: IPython commit a2c57acba, docs/source/development/parallel_messages.txt,
 messaging.rst, "The Wire Protocol".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from hmac import compare_digest
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from protocol.errors import FrameName, LocalProtocolError, Problem, ProtocolError, RemoteProtocolError
+from protocol.packers import UNREADABLE, UNWRITABLE, Frame, Json, Packer, describe, kind_of, unreadable
 from protocol.signature import ReplayMemory, signer
 
 DELIMITER: Final = b"<IDS|MSG>"
 
-Frame = bytes | memoryview
-Json = dict[str, Any]
-
-#: What reading untrusted bytes may raise inside msgspec; everything else would be our own mistake.
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
-_UNWRITABLE: Final = (msgspec.MsgspecError, UnicodeEncodeError, RecursionError, TypeError, ValueError, OverflowError)
-
 PARTS: Final[tuple[FrameName, ...]] = ("header", "parent_header", "metadata", "content")
 PARTS_WITHOUT_METADATA: Final[tuple[FrameName, ...]] = ("header", "parent_header", "content")
-
-#: The first byte of an object in each format: a check of one byte tells a dictionary from everything else.
-_JSON_OBJECTS: Final = frozenset(b"{")
-_MSGPACK_OBJECTS: Final = frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
-
-
-class Packer:
-    """How dictionaries become bytes: `json` (the default everywhere) or `msgpack`.
-
-    `orjson` writes the same bytes on the wire as `json`. `pickle` exists in real connection files and is refused:
-    reading it would run code that the peer chose.
-    """
-
-    def __init__(self, name: str) -> None:
-        library = {"json": msgspec.json, "orjson": msgspec.json, "msgpack": msgspec.msgpack}.get(name)
-        if library is None:
-            why = "reading pickle runs code chosen by the peer" if name == "pickle" else "no such packer"
-            raise LocalProtocolError(
-                Problem("message", "wire.packer-safe", "the packer json, orjson or msgpack", f"{name!r} ({why})")
-            )
-        self.name: Final = name
-        self.encode: Final[Callable[[object], bytes]] = library.Encoder().encode
-        self.decode: Final[Callable[[Frame], Json]] = library.Decoder(dict[str, Any]).decode
-        self.decode_any: Final[Callable[[Frame], Any]] = library.Decoder().decode
-        #: An empty dictionary in this format, so that the commonest part of all need not be decoded.
-        self.empty: Final[bytes] = self.encode({})
-        self.object_starts: Final = _MSGPACK_OBJECTS if name == "msgpack" else _JSON_OBJECTS
-        self._library: Final = library
-
-    def decoder_for(self, kind: Any) -> Callable[[Frame], Any]:
-        """A decoder of this format for one msgspec type."""
-        decode: Callable[[Frame], Any] = self._library.Decoder(kind).decode
-        return decode
-
-    def __repr__(self) -> str:
-        return f"Packer({self.name!r})"
 
 
 class Message:
@@ -238,7 +196,7 @@ class Codec:
             else:
                 metadata = content
                 parts = [first, parent, content]
-        except _UNWRITABLE:
+        except UNWRITABLE:
             raise LocalProtocolError(*self._mistakes(message)) from None
         objects = packer.object_starts
         if not (
@@ -380,11 +338,11 @@ class Codec:
         for name in self.parts:
             try:
                 written = self.packer.encode(parts[name])
-            except _UNWRITABLE as error:
+            except UNWRITABLE as error:
                 found.append(Problem(name, "wire.parts-readable", f"values that {self.packer.name} holds", str(error)))
                 continue
-            if written[0] not in self.packer.object_starts:
-                found.append(Problem(name, "wire.parts-are-objects", "a dictionary", _kind(parts[name]), "$"))
+            if written[0] not in self.packer.object_starts or (name == "header" and not isinstance(parts[name], dict)):
+                found.append(Problem(name, "wire.parts-are-objects", "a dictionary", kind_of(parts[name]), "$"))
             elif name == "header":
                 found += _header_problems(message.header)
         return found
@@ -413,32 +371,11 @@ def _header_problems(header: Json) -> list[Problem]:
     ]
 
 
-def unreadable(name: FrameName, frame: Frame, packer: Packer, error: Exception) -> Problem:
-    """The problem of a dictionary frame that the packer could not read as an object with string keys."""
-    try:
-        value = packer.decode_any(frame)
-    except UNREADABLE:
-        what = f"{len(frame)} bytes that are not ({error})" if len(frame) else "an empty frame"
-        return Problem(name, "wire.parts-readable", f"{packer.name}", what)
-    what = "a map with other keys" if isinstance(value, dict) else _kind(value)
-    return Problem(name, "wire.parts-are-objects", "an object with string keys", what, "$")
-
-
-def describe(value: Mapping[str, object], key: str) -> str:
-    """What stands under a key, for an error text."""
-    return _kind(value[key]) if key in value else "nothing"
-
-
-def _kind(value: object) -> str:
-    names: dict[type, str] = {
-        dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer", float: "a number",
-        bytes: "bytes",
-    }  # fmt: skip
-    return "null" if value is None else names.get(type(value), type(value).__name__)
-
-
 __all__ = [
     "DELIMITER",
+    "PARTS",
+    "PARTS_WITHOUT_METADATA",
+    "UNREADABLE",
     "Codec",
     "Frame",
     "Json",
@@ -446,6 +383,7 @@ __all__ = [
     "Packer",
     "ProtocolError",
     "ReplayMemory",
+    "describe",
     "signer",
     "unreadable",
 ]

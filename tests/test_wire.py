@@ -579,6 +579,19 @@ def test_a_part_that_is_not_a_dictionary_is_not_sent(packer: str, part: str) -> 
         assert caught.value.rules == ("wire.parts-are-objects",)
 
 
+def test_a_header_is_a_dictionary_and_nothing_else(packer: str) -> None:
+    class Typed(msgspec.Struct):
+        msg_id: str
+        msg_type: str
+
+    headers: tuple[Any, ...] = (Typed("1", "x"), [], "x", None)
+    for header in headers:
+        with pytest.raises(LocalProtocolError) as caught:
+            Codec(KEY, packer=packer).encode(Message(header))
+        assert caught.value.frames == ("header",)
+        assert caught.value.rules == ("wire.parts-are-objects",)
+
+
 def test_all_mistakes_of_the_caller_are_listed_at_once() -> None:
     with pytest.raises(LocalProtocolError) as caught:
         Codec(KEY).encode(Message({"msg_id": 1}, content={"x": Unknown()}, metadata=[1]))

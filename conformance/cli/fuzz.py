@@ -63,7 +63,7 @@ def _progress() -> Progress:
 def _show(console: Console, report: Report, seed: int, seconds: float) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("damage", no_wrap=True)
-    for column in ("messages", "to be refused"):
+    for column in ("messages", "bad envelope"):
         table.add_column(column, justify="right")
     single = [kind for kind in report.examples if "+" not in kind]
     for kind in sorted(single, key=lambda kind: (kind != "good", kind)):
