@@ -89,11 +89,24 @@ class Finished(NamedTuple):
     result: Any
 
 
+class Output(NamedTuple):
+    """User code that a `Run` started published something, while it ran or (from a thread) later: a stream, a display.
+
+    `msg_type` and the rest are those of the message on the iopub channel.
+    """
+
+    job: int
+    msg_type: str
+    content: Mapping[str, Any]
+    metadata: Mapping[str, Any] | None = None
+    buffers: Sequence[Frame] = ()
+
+
 class Stopping(NamedTuple):
     """The process was asked to end (a signal); the role says goodbye as the protocol has it and then exits."""
 
 
-Event = Started | Arrived | Raw | Malformed | Fired | Found | Finished | Stopping
+Event = Started | Arrived | Raw | Malformed | Fired | Found | Finished | Output | Stopping
 
 
 # -- effects -----------------------------------------------------------------------------------------------------------
@@ -145,7 +158,10 @@ class Query(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Run user code; `Finished(job, ...)` tells when it ended. `message` is the request that asked for it."""
+    """Run user code, or do what else only the process can; `Finished(job, ...)` tells when it ended.
+
+    `message` is what asked for it; the role's module says which kinds it uses and what results it takes.
+    """
 
     job: int
     kind: str
