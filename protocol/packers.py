@@ -14,8 +14,9 @@ from protocol.errors import FrameName, LocalProtocolError, Problem
 Frame = bytes | memoryview
 Json = dict[str, Any]
 
-#: What reading untrusted bytes may raise inside msgspec; everything else would be our own mistake.
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+#: What reading untrusted bytes may raise inside msgspec; everything else would be our own mistake. TypeError is what
+#: older releases raise for a msgpack map whose key is a map.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError)
 #: What writing a value of the caller may raise.
 UNWRITABLE: Final = (msgspec.MsgspecError, UnicodeEncodeError, RecursionError, TypeError, ValueError, OverflowError)
 

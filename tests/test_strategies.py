@@ -68,7 +68,7 @@ class Strict(Content, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ratio: Annotated[float, msgspec.Meta(gt=0, le=1)]
     name: Annotated[str, msgspec.Meta(min_length=2, max_length=3)]
     code: Annotated[str, msgspec.Meta(pattern="^[a-f]{2}$")]
-    word: Literal["one", 2]
+    word: Literal["one", "two"]
     pair: tuple[int, str]
     some: Annotated[list[bool], msgspec.Meta(min_length=1, max_length=2)]
     table: dict[str, int]
