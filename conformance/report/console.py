@@ -2,10 +2,11 @@
 
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from conformance.harness.verdict import NOT_YET_TESTED, Result
 from conformance.results import COLUMNS, by_family, stale
@@ -24,16 +25,13 @@ def summary(
 ) -> list[str]:
     """The lines that close a run."""
     console = Console(file=io.StringIO(), width=max(width, 100), color_system=None, highlight=False)
-    for verdict, title in (("warned", "warnings"), ("known", "known deviations"), ("observed", "observed"),
+    for verdict, title in (("warned", "warnings"), ("known", "known deviations"), ("observed", "observed"), ("not applicable", "not applicable"),
                            ("blocked", "blocked"), ("undecided", "undecided")):  # fmt: skip
         chosen = [result for result in results if result.verdict == verdict]
         if chosen:
             console.rule(title, characters="-")
-            for result in chosen:
-                why = f" ({result.reason})" if result.reason else ""
-                console.print(
-                    f"{result.requirement}: {result.summary}{why} [{result.case}]", markup=False, soft_wrap=True
-                )
+            for group in _grouped(chosen):
+                console.print(group)
     for target in targets:
         for deviation in stale(results, target, version_of(target)):
             console.print(
@@ -44,6 +42,32 @@ def summary(
     console.print(_table(results))
     console.print(_headline(results), markup=False, soft_wrap=True)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def _grouped(results: Sequence[Result]) -> Iterator[Table]:
+    """One paragraph for what has one reason: the requirement, what was found first, why, and where."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        # Without a reason each finding stands for itself.
+        groups.setdefault((result.requirement, result.reason or result.summary), []).append(result)
+    for (requirement, _), members in groups.items():
+        first = members[0]
+        times = f" ({len(members)} times)" if len(members) > 1 else ""
+        title = Text(f"{requirement}{times}")
+        lines = Table.grid(padding=(0, 1))
+        lines.add_row("  found", Text(_short(first.summary)))
+        if first.reason:
+            lines.add_row("  why", Text(" ".join(first.reason.split())))
+        for case in dict.fromkeys(member.case for member in members):
+            lines.add_row("  in", Text(case))
+        group = Table.grid()
+        group.add_row(title)
+        group.add_row(lines)
+        yield group
+
+
+def _short(text: str, limit: int = 150) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _table(results: Sequence[Result]) -> Table:
