@@ -1,0 +1,403 @@
+"""The shell around a role: frames in, effects out.
+
+A `Shell` holds one role, its sockets and its codec. A `Loop` polls the sockets of one or more shells in one thread,
+takes what is there in batches, and wakes for timers. Nothing here decides anything about the protocol.
+
+What arrives is decoded as far as a relay needs it: signature, freshness, header. Frames on a socket that carries no
+messages go to the role as they are, and so does what an XPUB is told about subscriptions. What is no acceptable
+message is handed over as `Malformed` and logged once per kind, without a byte of it.
+
+A Python exception while one event is handled is a mistake of ours: it is reported, costs that event, and the loop
+goes on.
+"""
+
+import heapq
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+import zmq
+
+from conformance.reference.env import Log
+from protocol.channels import channel
+from protocol.errors import ProtocolError
+from protocol.roles.base import (
+    Arrived,
+    Effect,
+    Event,
+    Exit,
+    Fired,
+    Forward,
+    Found,
+    Malformed,
+    Note,
+    Persist,
+    Query,
+    Raw,
+    Role,
+    Run,
+    Send,
+    SendRaw,
+    SetTimer,
+    Started,
+    Stopping,
+    Store,
+)
+from protocol.wire import Codec, Frame
+from protocol.world import MILLISECOND
+
+#: Messages taken from one socket before the others get their turn.
+BATCH: Final = 100
+#: The longest a poll lasts, in milliseconds: nothing depends on it, a lost wakeup would be healed by it.
+LONGEST_POLL: Final = 10_000
+
+_NOBLOCK: Final = int(zmq.NOBLOCK)
+_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+#: Types that hand over what they are told about subscriptions; it is never a message.
+_TOLD: Final = (zmq.XPUB, zmq.XSUB)
+# Plain numbers: arithmetic with flags of an enumeration costs more than a system call.
+_IN: Final = int(zmq.POLLIN)
+_OUT: Final = int(zmq.POLLOUT)
+
+
+class Runner(Protocol):
+    """What runs user code. It calls `Shell.deliver` with `Finished`, in the loop's thread, when a job has ended."""
+
+    def run(self, effect: Run) -> None:
+        """Begin with a job, or put it behind the one that runs."""
+
+
+class Link:
+    """One socket of a role. Sending never waits: what libzmq does not take at once is kept, in order."""
+
+    __slots__ = ("_get", "_recv", "_send", "is_raw", "name", "pending", "zsocket")
+
+    def __init__(self, name: str, zsocket: "zmq.Socket[bytes]", *, is_raw: bool = False) -> None:
+        self.name = name
+        self.zsocket = zsocket
+        self.is_raw = is_raw or zsocket.type in _TOLD
+        #: Whole messages that wait for a peer; only a DEALER without one ever has any.
+        self.pending: deque[Sequence[Frame]] = deque()
+        # The methods of the C type: pyzmq's own wrappers cost several times as much as the call.
+        base: Any = super(zmq.Socket, zsocket)
+        self._send: Callable[[Frame, int], object] = base.send
+        self._recv: Callable[..., Any] = base.recv
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Send a message of at least one frame."""
+        if self.pending:
+            self.pending.append(frames)
+            return
+        send = self._send
+        last = len(frames) - 1
+        sent = 0
+        try:
+            while sent < last:
+                send(frames[sent], _MORE)
+                sent += 1
+            send(frames[last], _NOBLOCK)
+        except zmq.Again:
+            # Only the first frame chooses a pipe, so either all of a message is taken or nothing.
+            self.pending.append(frames)
+        except Exception:
+            if sent:
+                # The beginning is on its way; without an end it would swallow the next message.
+                with suppress(zmq.ZMQError):
+                    send(b"", _NOBLOCK)
+            raise
+
+    def flush(self) -> None:
+        """Try again to send what waits."""
+        waiting, self.pending = self.pending, deque()
+        while waiting and not self.pending:
+            self.send(waiting.popleft())
+        self.pending.extend(waiting)
+
+    def recv(self) -> tuple[Frame, ...]:
+        """The next message. Raises zmq.Again if there is none."""
+        recv = self._recv
+        frame = recv(_NOBLOCK, False)
+        if not frame.more:
+            return (frame.bytes,)
+        frames = [frame.bytes]
+        while frame.more:
+            frame = recv(_NOBLOCK, False)
+            frames.append(frame.bytes)
+        return tuple(frames)
+
+
+class Shell:
+    """One role and what it meets the world through.
+
+    `records` carries out the effects Store and Query, `runner` Run, `persist` Persist, `on_note` Note; a role that has
+    no such effects needs none of them. `status` is the exit status once the role has ended.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        sockets: Mapping[str, "zmq.Socket[bytes]"],
+        codec: Codec,
+        *,
+        log: Log,
+        codecs: Mapping[str, Codec] | None = None,
+        records: Any = None,
+        runner: Runner | None = None,
+        persist: Callable[[Any], None] | None = None,
+        on_note: Callable[[Note], None] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.role = role
+        self.codec = codec
+        self.log = log
+        self.records = records
+        self.runner = runner
+        self.persist = persist
+        self.on_note = on_note
+        self.clock = clock
+        self.status: int | None = None
+        self.links = {
+            name: Link(name, zsocket, is_raw=channel(role.SOCKETS[name].channel).framing == "raw")
+            for name, zsocket in sockets.items()
+        }
+        self._codecs = {name: (codecs or {}).get(name, codec) for name in self.links}
+        self._timers: list[tuple[int, int, str, int]] = []
+        self._order = itertools.count()
+        self._carry: dict[type[Effect], Callable[[Any], None]] = {
+            Send: self._carry_send,
+            Forward: self._carry_forward,
+            SendRaw: self._carry_send_raw,
+            SetTimer: self._carry_timer,
+            Store: self._carry_store,
+            Query: self._carry_query,
+            Run: self._carry_run,
+            Persist: self._carry_persist,
+            Note: self._carry_note,
+            Exit: self._carry_exit,
+        }
+
+    @property
+    def due(self) -> int | None:
+        """When the next timer runs out."""
+        return self._timers[0][0] if self._timers else None
+
+    def start(self, state: Any = None) -> None:
+        """Hand over the first event."""
+        self.deliver(Started(state))
+
+    def stop(self) -> None:
+        """Ask the role to end; it says goodbye first, and may take its time."""
+        self.deliver(Stopping())
+
+    def deliver(self, event: Event) -> None:
+        """Let the role handle an event, and carry out what it decides. Never raises."""
+        if self.status is not None:
+            return
+        try:
+            effects = self.role.handle(self.clock(), event)
+        except Exception as error:
+            self.log.failure(f"{self.role.NAME}: {describe(event)}", error)
+            return
+        carry = self._carry
+        for effect in effects:
+            try:
+                carry[type(effect)](effect)
+            except Exception as error:
+                # The other effects of the event concern other peers.
+                self.log.failure(f"{self.role.NAME}: {type(effect).__name__} after {describe(event)}", error)
+
+    def drain(self, link: Link) -> None:
+        """Take what has arrived on a socket, up to a batch."""
+        name = link.name
+        recv = link.recv
+        deliver = self.deliver
+        if link.is_raw:
+            for _ in range(BATCH):
+                try:
+                    frames = recv()
+                except zmq.Again:
+                    return
+                deliver(Raw(name, frames))
+            return
+        decode = self._codecs[name].open_header
+        for _ in range(BATCH):
+            try:
+                frames = recv()
+            except zmq.Again:
+                return
+            try:
+                message = decode(frames)
+            except ProtocolError as error:
+                self.log.malformed(f"{self.role.NAME} {name}", error)
+                deliver(Malformed(name, frames, error))
+            except Exception as error:
+                self.log.failure(f"{self.role.NAME}: frames on {name}", error)
+            else:
+                deliver(Arrived(name, message))
+
+    def fire(self) -> None:
+        """Hand over the timers that have run out."""
+        timers = self._timers
+        now = self.clock()
+        while timers and timers[0][0] <= now:
+            _, _, timer, epoch = heapq.heappop(timers)
+            self.deliver(Fired(timer, epoch))
+
+    def close(self, linger: int) -> None:
+        """Close the sockets; what is still under way gets `linger` milliseconds."""
+        for link in self.links.values():
+            link.zsocket.close(linger=linger)
+
+    # -- effects -----------------------------------------------------------------------------------------------------
+
+    def _carry_send(self, effect: Send) -> None:
+        self.links[effect.socket].send(self.codec.encode(effect.message))
+
+    def _carry_forward(self, effect: Forward) -> None:
+        self.links[effect.socket].send(self.codec.forward(effect.message, effect.identities))
+
+    def _carry_send_raw(self, effect: SendRaw) -> None:
+        self.links[effect.socket].send(effect.frames)
+
+    def _carry_timer(self, effect: SetTimer) -> None:
+        heapq.heappush(self._timers, (effect.at, next(self._order), effect.timer, effect.epoch))
+
+    def _carry_store(self, effect: Store) -> None:
+        getattr(self.records, effect.operation)(*effect.arguments)
+
+    def _carry_query(self, effect: Query) -> None:
+        try:
+            found = getattr(self.records, effect.operation)(*effect.arguments)
+        except Exception as error:
+            self.log.failure(f"{self.role.NAME}: {effect.operation}", error)
+            self.deliver(Found(effect.token, (), f"{type(error).__name__}: the store cannot answer"))
+        else:
+            self.deliver(Found(effect.token, found))
+
+    def _carry_run(self, effect: Run) -> None:
+        assert self.runner is not None
+        self.runner.run(effect)
+
+    def _carry_persist(self, effect: Persist) -> None:
+        if self.persist is not None:
+            self.persist(effect.state)
+
+    def _carry_note(self, effect: Note) -> None:
+        if self.on_note is not None:
+            self.on_note(effect)
+
+    def _carry_exit(self, effect: Exit) -> None:
+        self.status = effect.status
+
+
+class Loop:
+    """Polls the sockets of some shells, and file descriptors, in the thread that calls `run`."""
+
+    def __init__(self) -> None:
+        self.shells: list[Shell] = []
+        self._poller = zmq.Poller()
+        self._links: dict[Any, tuple[Shell, Link]] = {}
+        self._descriptors: dict[int, Callable[[], None]] = {}
+        self._waiting: set[Link] = set()
+        self._is_stopped = False
+
+    def add(self, shell: Shell) -> None:
+        """Poll the sockets of a shell from now on."""
+        self.shells.append(shell)
+        for link in shell.links.values():
+            self._links[link.zsocket] = shell, link
+            # A PUB never receives, and a poll would be told so each time.
+            if link.zsocket.type != zmq.PUB:
+                self._poller.register(link.zsocket, _IN)
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call back whenever a file descriptor is readable."""
+        self._descriptors[descriptor] = callback
+        self._poller.register(descriptor, _IN)
+
+    def forget(self, descriptor: int) -> None:
+        """Watch a file descriptor no more."""
+        if self._descriptors.pop(descriptor, None) is not None:
+            self._poller.unregister(descriptor)
+
+    def stop(self) -> None:
+        """End `run` after the present round."""
+        self._is_stopped = True
+
+    def run(self, until: Callable[[], bool] | None = None, deadline: int | None = None) -> int:
+        """Poll until every role has ended, `stop` was called, `until` holds, or the deadline has passed.
+
+        The deadline is in nanoseconds of the monotonic clock. The result is the greatest exit status of the roles.
+        """
+        self._is_stopped = False
+        while not self._is_stopped and any(shell.status is None for shell in self.shells):
+            if until is not None and until():
+                break
+            now = time.monotonic_ns()
+            if deadline is not None and now >= deadline:
+                break
+            self.turn(self._wait(now, deadline))
+        return max((shell.status or 0 for shell in self.shells), default=0)
+
+    def turn(self, longest: int = 0) -> None:
+        """One look at everything, waiting for at most `longest` milliseconds."""
+        for found, event in self._poller.poll(longest):
+            if isinstance(found, int):
+                callback = self._descriptors.get(found)
+                if callback is not None:
+                    callback()
+                continue
+            shell, link = self._links[found]
+            if event & _OUT:
+                link.flush()
+            if event & _IN:
+                shell.drain(link)
+        for shell in self.shells:
+            if shell._timers and shell._timers[0][0] <= shell.clock():
+                shell.fire()
+        self._mind_the_full()
+
+    def close(self, linger: int = 1000) -> None:
+        """Close every socket."""
+        for shell in self.shells:
+            shell.close(linger)
+
+    def _wait(self, now: int, deadline: int | None) -> int:
+        """Milliseconds until something is due, rounded up: a poll that ends too early would only be repeated."""
+        dues = [shell._timers[0][0] for shell in self.shells if shell._timers and shell.status is None]
+        if deadline is not None:
+            dues.append(deadline)
+        if not dues:
+            return LONGEST_POLL
+        return min(LONGEST_POLL, max(0, -(-(min(dues) - now) // MILLISECOND)))
+
+    def _mind_the_full(self) -> None:
+        """Poll for room where messages wait, and only there."""
+        for shell, link in self._links.values():
+            if bool(link.pending) != (link in self._waiting):
+                flags = _IN
+                if link.pending:
+                    self._waiting.add(link)
+                    flags |= _OUT
+                else:
+                    self._waiting.discard(link)
+                if shell.status is None:
+                    self._poller.register(link.zsocket, flags)
+
+
+def describe(event: Event) -> str:
+    """An event in words that quote nothing of a message."""
+    kind = type(event).__name__
+    if isinstance(event, Arrived):
+        return f"{kind} on {event.socket}"
+    if isinstance(event, Raw | Malformed):
+        return f"{kind} on {event.socket}"
+    if isinstance(event, Fired):
+        return f"{kind} {event.timer.partition(':')[0][:40]}"
+    return kind
+
+
+__all__ = ["BATCH", "Link", "Loop", "Runner", "Shell", "describe"]
