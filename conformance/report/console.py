@@ -15,6 +15,16 @@ from protocol.requirements import load
 
 _HEADS = {"not applicable": "n/a", NOT_YET_TESTED: "not yet tested", "kit error": "kit errors"}
 
+#: What is told result by result before the table; violations were told by pytest.
+_SECTIONS = {
+    "warned": "warnings",
+    "known": "known deviations",
+    "observed": "observed",
+    "not applicable": "not applicable",
+    "blocked": "blocked",
+    "undecided": "undecided",
+}
+
 
 def summary(
     results: Sequence[Result],
@@ -25,8 +35,7 @@ def summary(
 ) -> list[str]:
     """The lines that close a run."""
     console = Console(file=io.StringIO(), width=max(width, 100), color_system=None, highlight=False)
-    for verdict, title in (("warned", "warnings"), ("known", "known deviations"), ("observed", "observed"), ("not applicable", "not applicable"),
-                           ("blocked", "blocked"), ("undecided", "undecided")):  # fmt: skip
+    for verdict, title in _SECTIONS.items():
         chosen = [result for result in results if result.verdict == verdict]
         if chosen:
             console.rule(title, characters="-")
