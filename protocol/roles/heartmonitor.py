@@ -1,0 +1,216 @@
+"""The heart monitor: pings all hearts, hears who answers, and tells the Hub which hearts came and which stopped.
+
+A ping is the monitor's lifetime. Between two pings it collects answers to the present ping, and to the one before it,
+which is late but not lost; anything else is no beat. At each beat, in this order: whoever answered for the first time
+is a new heart; whoever did not answer misses once more, and has stopped when that was more often in a row than
+allowed; then the next ping goes out. So the time from the last answer to the verdict is more than misses + 1 periods
+and less than misses + 2.
+
+The monitor judges hearts and not engines: it does not know who registered. A heart that beats before its engine has
+registered is announced once like every other, and the Hub remembers it; a heart that stopped and beats again is a new
+one. It waits for the Hub's subscription before the first ping, so that no first heart is lost, and names all hearts
+again to a Hub that came back (`monitor` is an XPUB: a frame of byte 1 says that somebody listens, byte 0 that nobody
+does).
+
+The shell hands over what waits on `pong` before it fires the timer: an answer that came in time counts, even if the
+monitor was held up.
+
+Source: IPython commit 7bde2f380 (2011, XREQ/XREP to DEALER/ROUTER), parallel_connections.txt, section "Heartbeat";
+measured on ipyparallel 9.2.0.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from protocol.roles.base import (
+    NOTHING,
+    Effect,
+    Env,
+    Event,
+    Exit,
+    Fired,
+    Note,
+    Raw,
+    Role,
+    Send,
+    SendRaw,
+    SetTimer,
+    SocketSpec,
+    Started,
+    Stopping,
+)
+from protocol.roles.speech import Voice
+
+#: What stands before the delimiter of the monitor's own messages.
+PREFIX: Final = (b"heartmonitor", b"")
+
+#: The states of a heart.
+STATES: Final = ("unknown", "beating", "probation")
+
+#: state -> what happened since the last ping -> state and, after a colon, what the Hub is told.
+TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "unknown": {"answered": "beating: new_heart", "silent": "unknown"},
+    "beating": {"answered": "beating", "silent": "probation", "silent too often": "unknown: stopped_heart"},
+    "probation": {"answered": "beating", "silent": "probation", "silent too often": "unknown: stopped_heart"},
+}
+
+
+class HeartMonitorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`period`: nanoseconds between pings. `misses`: how many pings in a row may stay unanswered.
+
+    The oldest dialect allows one miss. `session` stands in the headers of what the monitor tells the Hub; `notes` adds
+    facts about hearts found and lost.
+    """
+
+    period: int = 3_000_000_000
+    misses: int = 10
+    session: str = "heart-monitor"
+    notes: bool = False
+
+
+class HeartMonitor(Role):
+    """Pings on `ping`, answers on `pong`, verdicts on `monitor`."""
+
+    NAME = "heart-monitor"
+    SOCKETS: ClassVar[Mapping[str, SocketSpec]] = {
+        "ping": SocketSpec("heartbeat-ping"),
+        "pong": SocketSpec("heartbeat-pong"),
+        "monitor": SocketSpec("monitor"),
+    }
+
+    def __init__(self, config: HeartMonitorConfig, env: Env) -> None:
+        self.config: Final = config
+        self.env: Final = env
+        self.voice: Final = Voice(env, config.session)
+        self.started = -1
+        self.beating = False
+        self.lifetime = 0
+        self.ping = b""
+        self.last_ping = b""
+        #: Identities in the order in which they were found; the tables below are ordered sets.
+        self.hearts: dict[bytes, None] = {}
+        self.responses: dict[bytes, None] = {}
+        self.probation: dict[bytes, int] = {}
+
+    def handle(self, now: int, event: Event) -> Sequence[Effect]:
+        """Collect an answer, beat, or start to."""
+        if type(event) is Raw:
+            if event.socket == "pong":
+                self._pong(event.frames)
+            elif event.socket == "monitor":
+                return self._listener(now, event.frames)
+        elif type(event) is Fired:
+            if event.timer == "beat" and self.beating:
+                return self._beat(now)
+        elif type(event) is Started:
+            if self.started < 0:
+                self.started = now
+        elif type(event) is Stopping:
+            return (Exit(),)
+        return NOTHING
+
+    def state_of(self, heart: bytes) -> str:
+        """The state of one heart, a name of STATES."""
+        if heart in self.probation:
+            return "probation"
+        return "beating" if heart in self.hearts else "unknown"
+
+    def _listener(self, now: int, frames: Sequence[Any]) -> Sequence[Effect]:
+        command = bytes(frames[0][:1]) if frames else b""
+        if command == b"\x00":
+            self.env.mark("heartmonitor.listener-gone")
+            return NOTHING
+        if command != b"\x01":
+            return NOTHING
+        if self.beating:
+            if not self.hearts:
+                return NOTHING
+            self.env.mark("heartmonitor.listener-returned")
+            return (self._tell(now, "new_heart", self.hearts),)
+        self.beating = True
+        if self.started < 0:
+            self.started = now
+        return self._beat(now)
+
+    def _pong(self, frames: Sequence[Any]) -> None:
+        if len(frames) != 2 or not self.ping:
+            self.env.mark("heartmonitor.malformed-pong")
+            return
+        pong = frames[1]
+        if pong != self.ping:
+            if not self.last_ping or pong != self.last_ping:
+                self.env.mark("heartmonitor.stale-pong")
+                return
+            self.env.mark("heartmonitor.late-pong")
+        heart = bytes(frames[0])
+        if not heart.isascii():
+            # The uuid of an engine is ASCII text; this one could not even be named to the Hub.
+            self.env.mark("heartmonitor.nameless-heart")
+            return
+        self.responses[heart] = None
+
+    def _beat(self, now: int) -> list[Effect]:
+        """One beat; its order is part of the protocol."""
+        effects: list[Effect] = []
+        responses, hearts, probation = self.responses, self.hearts, self.probation
+        self.last_ping = self.ping
+        # Two pings never have the same text, not even when the clock stood still.
+        self.lifetime = max(now - self.started, self.lifetime + 1)
+        missed = [heart for heart in hearts if heart not in responses]
+        new = [heart for heart in responses if heart not in hearts]
+        if new:
+            hearts.update(dict.fromkeys(new))
+            effects.append(self._tell(now, "new_heart", new))
+            if self.config.notes:
+                effects.append(Note("hearts-found", {"hearts": [heart.decode() for heart in new]}))
+        self.probation = {}
+        failed: list[bytes] = []
+        for heart in missed:
+            count = probation.get(heart, 0) + 1
+            if count > self.config.misses:
+                failed.append(heart)
+            else:
+                self.probation[heart] = count
+        if failed:
+            effects.append(self._tell(now, "stopped_heart", failed))
+            if self.config.notes:
+                effects.append(Note("hearts-lost", {"hearts": [heart.decode() for heart in failed]}))
+            for heart in failed:
+                del hearts[heart]
+        if probation and any(heart in responses for heart in probation):
+            self.env.mark("heartmonitor.recovered")
+        self.responses = {}
+        self.ping = b"%d.%09d" % divmod(self.lifetime, 1_000_000_000)
+        effects.append(SendRaw("ping", (self.ping,)))
+        # A full period from now, not from the time that was due: a beat that came late must not shorten the next.
+        effects.append(SetTimer("beat", now + self.config.period))
+        return effects
+
+    def _tell(self, now: int, msg_type: str, hearts: Iterable[bytes]) -> Effect:
+        content = {"hearts": [heart.decode() for heart in hearts]}
+        return Send("monitor", self.voice.say(now, msg_type, content, identities=PREFIX))
+
+    def freeze(self) -> tuple[Any, ...]:
+        """The state as plain tuples."""
+        return (
+            self.started,
+            self.beating,
+            self.lifetime,
+            self.ping,
+            self.last_ping,
+            tuple(self.hearts),
+            tuple(self.responses),
+            tuple(self.probation.items()),
+        )
+
+    def thaw(self, frozen: tuple[Any, ...]) -> None:
+        """Take up a state that `freeze` gave."""
+        self.started, self.beating, self.lifetime, self.ping, self.last_ping, hearts, responses, probation = frozen
+        self.hearts = dict.fromkeys(hearts)
+        self.responses = dict.fromkeys(responses)
+        self.probation = dict(probation)
+
+
+__all__ = ["PREFIX", "STATES", "TRANSITIONS", "HeartMonitor", "HeartMonitorConfig"]
