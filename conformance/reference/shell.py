@@ -46,13 +46,22 @@ from protocol.roles.base import (
     Stopping,
     Store,
 )
+from protocol.roles.matching import QueryError
+from protocol.roles.records import FLUSH_PERIOD, Records
 from protocol.wire import Codec, Frame
 from protocol.world import MILLISECOND
 
 #: Messages taken from one socket before the others get their turn.
 BATCH: Final = 100
+#: Batches taken from a heart monitor's sockets before its timer: an answer that came in time counts.
+BATCHES_IN_TIME: Final = 1000
 #: The longest a poll lasts, in milliseconds: nothing depends on it, a lost wakeup would be healed by it.
 LONGEST_POLL: Final = 10_000
+
+#: Nanoseconds after which what was stored is made durable: half of what is promised, for a shell that is busy.
+FLUSH_AFTER: Final = FLUSH_PERIOD // 2
+#: Later than every moment of the monotonic clock.
+NEVER: Final = 1 << 63
 
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -144,7 +153,7 @@ class Shell:
         *,
         log: Log,
         codecs: Mapping[str, Codec] | None = None,
-        records: Any = None,
+        records: Records | None = None,
         runner: Runner | None = None,
         persist: Callable[[Any], None] | None = None,
         on_note: Callable[[Note], None] | None = None,
@@ -165,6 +174,8 @@ class Shell:
         }
         self._codecs = {name: (codecs or {}).get(name, codec) for name in self.links}
         self._timers: list[tuple[int, int, str, int]] = []
+        #: When what was stored must be durable, or None if it is.
+        self._flush_due: int | None = None
         self._order = itertools.count()
         self._carry: dict[type[Effect], Callable[[Any], None]] = {
             Send: self._carry_send,
@@ -180,9 +191,10 @@ class Shell:
         }
 
     @property
-    def due(self) -> int | None:
-        """When the next timer runs out."""
-        return self._timers[0][0] if self._timers else None
+    def due(self) -> int:
+        """When there is something to do although nothing arrives."""
+        due = self._timers[0][0] if self._timers else NEVER
+        return due if self._flush_due is None else min(due, self._flush_due)
 
     def start(self, state: Any = None) -> None:
         """Hand over the first event."""
@@ -209,8 +221,8 @@ class Shell:
                 # The other effects of the event concern other peers.
                 self.log.failure(f"{self.role.NAME}: {type(effect).__name__} after {describe(event)}", error)
 
-    def drain(self, link: Link) -> None:
-        """Take what has arrived on a socket, up to a batch."""
+    def drain(self, link: Link) -> bool:
+        """Take what has arrived on a socket, up to a batch. Whether there may be more."""
         name = link.name
         recv = link.recv
         deliver = self.deliver
@@ -219,15 +231,15 @@ class Shell:
                 try:
                     frames = recv()
                 except zmq.Again:
-                    return
+                    return False
                 deliver(Raw(name, frames))
-            return
+            return True
         decode = self._codecs[name].open_header
         for _ in range(BATCH):
             try:
                 frames = recv()
             except zmq.Again:
-                return
+                return False
             try:
                 message = decode(frames)
             except ProtocolError as error:
@@ -237,11 +249,19 @@ class Shell:
                 self.log.failure(f"{self.role.NAME}: frames on {name}", error)
             else:
                 deliver(Arrived(name, message))
+        return True
 
     def fire(self) -> None:
-        """Hand over the timers that have run out."""
+        """Hand over the timers that have run out; before them what waits on sockets without messages: pongs."""
+        for link in self.links.values():
+            if link.is_raw and link.zsocket.type != zmq.PUB:
+                for _ in range(BATCHES_IN_TIME):
+                    if not self.drain(link):
+                        break
         timers = self._timers
         now = self.clock()
+        if self._flush_due is not None and now >= self._flush_due:
+            self._flush()
         while timers and timers[0][0] <= now:
             _, _, timer, epoch = heapq.heappop(timers)
             self.deliver(Fired(timer, epoch))
@@ -266,16 +286,33 @@ class Shell:
         heapq.heappush(self._timers, (effect.at, next(self._order), effect.timer, effect.epoch))
 
     def _carry_store(self, effect: Store) -> None:
+        if self._flush_due is None:
+            self._flush_due = self.clock() + FLUSH_AFTER
         getattr(self.records, effect.operation)(*effect.arguments)
 
     def _carry_query(self, effect: Query) -> None:
+        assert self.records is not None
         try:
+            # What somebody was shown must still be there after a crash.
+            self._flush()
             found = getattr(self.records, effect.operation)(*effect.arguments)
+        except QueryError as error:
+            self.deliver(Found(effect.token, (), str(error)))
         except Exception as error:
             self.log.failure(f"{self.role.NAME}: {effect.operation}", error)
             self.deliver(Found(effect.token, (), f"{type(error).__name__}: the store cannot answer"))
         else:
             self.deliver(Found(effect.token, found))
+
+    def _flush(self) -> None:
+        if self._flush_due is not None and self.records is not None:
+            self._flush_due = None
+            try:
+                self.records.flush()
+            except Exception as error:
+                self.log.failure(f"{self.role.NAME}: flush", error)
+                # Tried again: a full disk may have room later.
+                self._flush_due = self.clock() + FLUSH_AFTER
 
     def _carry_run(self, effect: Run) -> None:
         assert self.runner is not None
@@ -301,6 +338,8 @@ class Loop:
         self._poller = zmq.Poller()
         self._links: dict[Any, tuple[Shell, Link]] = {}
         self._descriptors: dict[int, Callable[[], None]] = {}
+        #: Links that may have to wait for room, and those that do.
+        self._limited: list[tuple[Shell, Link]] = []
         self._waiting: set[Link] = set()
         self._is_stopped = False
 
@@ -312,6 +351,9 @@ class Loop:
             # A PUB never receives, and a poll would be told so each time.
             if link.zsocket.type != zmq.PUB:
                 self._poller.register(link.zsocket, _IN)
+            # Without high-water marks, a ROUTER and a publisher take or drop everything at once.
+            if link.zsocket.type not in (zmq.ROUTER, zmq.PUB, zmq.XPUB, zmq.SUB):
+                self._limited.append((shell, link))
 
     def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
         """Call back whenever a file descriptor is readable."""
@@ -356,7 +398,8 @@ class Loop:
             if event & _IN:
                 shell.drain(link)
         for shell in self.shells:
-            if shell._timers and shell._timers[0][0] <= shell.clock():
+            due = shell.due
+            if due != NEVER and due <= shell.clock():
                 shell.fire()
         self._mind_the_full()
 
@@ -367,16 +410,15 @@ class Loop:
 
     def _wait(self, now: int, deadline: int | None) -> int:
         """Milliseconds until something is due, rounded up: a poll that ends too early would only be repeated."""
-        dues = [shell._timers[0][0] for shell in self.shells if shell._timers and shell.status is None]
-        if deadline is not None:
-            dues.append(deadline)
-        if not dues:
-            return LONGEST_POLL
-        return min(LONGEST_POLL, max(0, -(-(min(dues) - now) // MILLISECOND)))
+        due = NEVER if deadline is None else deadline
+        for shell in self.shells:
+            if shell.status is None:
+                due = min(due, shell.due)
+        return min(LONGEST_POLL, max(0, -(-(due - now) // MILLISECOND)))
 
     def _mind_the_full(self) -> None:
         """Poll for room where messages wait, and only there."""
-        for shell, link in self._links.values():
+        for shell, link in self._limited:
             if bool(link.pending) != (link in self._waiting):
                 flags = _IN
                 if link.pending:

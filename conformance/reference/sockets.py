@@ -10,7 +10,6 @@ that its process sees when the listener is there.
 """
 
 import errno
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -52,7 +51,7 @@ class Interfaces(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """The keys of one end of CURVE connections, in Z85. A server has a secret key; everybody has the server's public."""
+    """The keys of CURVE connections, in Z85. Everybody has the server's public key, and the server its secret one."""
 
     server_key: bytes
     secret_key: bytes = b""
@@ -188,7 +187,7 @@ def _sentence(address: str, port: int, error: zmq.ZMQError) -> str:
         return f"{address} is in use by another process"
     if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
         return f"{address if port else address.rpartition(':')[0]} is no address of this machine"
-    return f"{address} cannot be bound: {os.strerror(error.errno) if error.errno < 1000 else error}"
+    return f"{address} cannot be bound: {error.strerror}"
 
 
 def await_listeners(zsocket: "zmq.Socket[bytes]", count: int, is_cancelled: Callable[[], bool]) -> list[bytes]:

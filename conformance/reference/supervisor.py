@@ -210,12 +210,12 @@ class Supervisor:
 
     def wait(self, seconds: float | None) -> None:
         """Wait for the next line, end of a child, or signal. Raises ChildFailed for a child that says it failed."""
-        alive = [child.pair for child in self.children if child.pair.fileno() >= 0]
+        alive = [child.pair.fileno() for child in self.children if child.pair.fileno() >= 0]
         found, _, _ = select.select([self._wakeup, *alive], [], [], seconds)
         with suppress(BlockingIOError):
             os.read(self._wakeup, 4096)
         for child in self.children:
-            if child.pair in found:
+            if child.pair.fileno() in found:
                 self._listen(child)
             child.reap()
 
@@ -246,7 +246,7 @@ class Supervisor:
 
     def _bury(self, children: list[Child]) -> int:
         deadline = time.monotonic() + GRACE
-        while not all([child.reap() for child in children]) and time.monotonic() < deadline:
+        while [child for child in children if not child.reap()] and time.monotonic() < deadline:
             for child in children:
                 # A stopped process notices nothing until it is continued.
                 child.signal(signal.SIGCONT)
