@@ -251,15 +251,14 @@ def test_an_echo_that_comes_five_times_is_one_beat(controller: Controller) -> No
 def test_a_beat_counts_for_the_identity_it_comes_from(controller: Controller) -> None:
     beating, silent = controller.engine().registered(), controller.engine().registered()
     last = silent.scripted_heart.fall_silent()
-    # Neither does the other heart beat for it by naming it.
-    heart = beating.scripted_heart
-    other = silent.uuid.encode()
-    stop = controller.world.every(
-        controller.timing.heartbeat_period // 2,
-        lambda: heart.send([other, heart.pings[-1].frames[0]], "names another heart in a frame"),
-    )
+    heart, other = beating.scripted_heart, silent.uuid.encode()
+
+    def beat_for_both(frames: Sequence[Frame]) -> Sequence[Frame]:
+        heart.send([other, *frames], "names another heart in a frame")
+        return frames
+
+    heart.answer = beat_for_both
     silent.expect_given_up(last)
-    stop()
     beating.expect_kept(0)
 
 
@@ -284,7 +283,7 @@ def test_an_engine_whose_heart_falls_silent_is_given_up_in_time_and_not_early(co
         violate(found, f"not before {soonest / SECOND:.3f} s", requirement="heartbeat.removal-not-early")
     if waited > latest + controller.timing.margin:
         controller.expect_steady(last, latest + controller.timing.margin)
-        violate(found, f"within {latest / SECOND:.3f} s", requirement="heartbeat.removal-in-time")
+        violate(found, f"within {latest / SECOND:.3f} s, or a little later", requirement="heartbeat.removal-in-time")
 
 
 @requirement("heartbeat.silent-engine-removed")
