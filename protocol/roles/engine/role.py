@@ -1,0 +1,372 @@
+"""The engine: it registers, runs what clients send, and ends when it is told to or when its controller is gone.
+
+Order of a start: `registration_request` on `query`; with the reply, the job `connect`, in which the process opens the
+other sockets (`shell` to mux, task and the broadcast leaf `id modulo number of leaves`; `control`; `iopub`) and starts
+the heart; then the engine publishes `starting` and serves.
+
+Jobs (`Run`) and the results that their `Finished` takes:
+
+* `connect`: `message` is the registration reply. None, or a text that says why it failed.
+* `execute`, `apply` and the hosted requests: an `Outcome`. What code publishes meanwhile comes as `Output`.
+* `clear`: empty the namespace. None, or a text that says why it failed.
+
+The copies that the heart shows of its pings come as raw frames on `heartbeat`. An engine that finds itself held up, or
+without pings for a while and with them again, cannot know whether the Hub gave it up meanwhile: no message tells it.
+It asks for registration again; a Hub that still has it refuses, and nothing changes.
+
+Source: IPython commit a2c57acba (2012), parallel_messages.txt, sections Registration and Control Messages; measured on
+ipyparallel 9.2.0.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from protocol.messages.control import AbortRequest, EngineShutdownRequest
+from protocol.roles.base import (
+    NOTHING,
+    Arrived,
+    Effect,
+    Env,
+    Event,
+    Exit,
+    Finished,
+    Fired,
+    Note,
+    Output,
+    Raw,
+    Role,
+    Run,
+    Send,
+    SetTimer,
+    SocketSpec,
+    Started,
+    Stopping,
+)
+from protocol.roles.engine.answers import read
+from protocol.roles.engine.settings import EngineConfig
+from protocol.roles.engine.work import Work
+from protocol.roles.freezing import freeze_message, thaw_message
+from protocol.roles.speech import Voice, content_of, error, parent_id
+from protocol.wire import Json, Message
+
+#: Exit status of an engine that could not register, or whose controller is gone.
+FAILED: Final = 255
+
+STATES: Final = ("new", "registering", "connecting", "serving", "ended")
+
+#: state -> event -> next state and, after a colon, what is done.
+TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "new": {"started": "registering: registration_request", "told to stop": "ended"},
+    "registering": {
+        "registration_reply ok": "connecting: job connect",
+        "registration_reply error": "ended: exit 255",
+        "hub_error": "ended: exit 255",
+        "no reply in time": "ended: unregistration_request, exit 255",
+        "told to stop": "ended: unregistration_request",
+    },
+    "connecting": {
+        "connected": "serving: status starting",
+        "not connected": "ended: unregistration_request, exit 255",
+        "shutdown_request": "ended: replies",
+        "no pings": "ended: unregistration_request, exit 255",
+        "told to stop": "ended: unregistration_request",
+    },
+    "serving": {
+        "shutdown_request": "ended: replies",
+        "no pings": "ended: unregistration_request, exit 255",
+        "pings again": "serving: registration_request",
+        "registration_reply ok": "serving: job connect",
+        "registration_reply error": "serving",
+        "told to stop": "ended: unregistration_request",
+    },
+    "ended": {},
+}
+
+_MILLISECOND: Final = 1_000_000
+
+
+class Engine(Role):
+    """One engine. Its `shell` socket belongs to task and broadcast too."""
+
+    NAME = "engine"
+    SOCKETS: ClassVar[Mapping[str, SocketSpec]] = {
+        "query": SocketSpec("query"),
+        "shell": SocketSpec("mux"),
+        "control": SocketSpec("control"),
+        "iopub": SocketSpec("iopub"),
+        "heartbeat": SocketSpec("heartbeat-engine-monitor"),
+    }
+    #: The further channels to which `shell` is connected.
+    SHELL_CHANNELS: ClassVar[tuple[str, ...]] = ("task", "broadcast")
+
+    def __init__(self, config: EngineConfig, env: Env) -> None:
+        self.config: Final = config
+        self.env: Final = env
+        self.voice: Final = Voice(env, config.uuid)
+        self.work: Final = Work(config, self.voice)
+        self.state = "new"
+        self.asked = ""
+        self.connecting = 0
+        self.clearing: dict[int, Message] = {}
+        self.period = config.period
+        self.pinged = False
+        self.missed = 0
+        self.due = 0
+
+    @property
+    def id(self) -> int | None:
+        """The engine's number, once it has one."""
+        return None if self.work.engine_id < 0 else self.work.engine_id
+
+    def handle(self, now: int, event: Event) -> Sequence[Effect]:
+        """Answer any event; an engine that ended answers none."""
+        effects: list[Effect] = []
+        if self.state == "ended":
+            return NOTHING
+        match event:
+            case Arrived(socket="shell", message=message):
+                if self.state in ("connecting", "serving"):
+                    self.work.take(now, "shell", message, effects)
+            case Arrived(socket="control", message=message):
+                if self.state in ("connecting", "serving"):
+                    self._control(now, message, effects)
+            case Arrived(socket="query", message=message):
+                self._query(now, message, effects)
+            case Raw(socket="heartbeat"):
+                self.pinged = True
+            case Finished():
+                self._finished(now, event, effects)
+            case Output():
+                if self.state in ("connecting", "serving"):
+                    self.work.output(now, event, effects)
+            case Fired(timer="watch"):
+                self._watch(now, effects)
+            case Fired(timer="registration"):
+                if self.state == "registering":
+                    self.env.mark("engine.no-registration-reply")
+                    self._unregister(now, effects, FAILED)
+            case Started():
+                if self.state == "new":
+                    self._enter("registering", effects)
+                    self._register(now, effects)
+                    effects.append(SetTimer("registration", now + self.config.timeout))
+            case Stopping():
+                if self.state == "new":
+                    self._end(0, effects)
+                else:
+                    self._unregister(now, effects, 0)
+        return effects
+
+    # -- registration --------------------------------------------------------------------------------------------------
+
+    def _register(self, now: int, effects: list[Effect]) -> None:
+        content: Json = {"uuid": self.config.uuid}
+        if self.config.id is not None and self.state == "registering":
+            content["id"] = self.config.id
+        request = self.voice.say(now, "registration_request", content)
+        self.asked = request.msg_id
+        effects.append(Send("query", request))
+
+    def _query(self, now: int, message: Message, effects: list[Effect]) -> None:
+        if not self.asked:
+            return
+        if message.msg_type == "hub_error":
+            if parent_id(message) == self.asked:
+                self._refused(effects)
+            return
+        content = content_of(message)
+        if message.msg_type != "registration_reply" or content is None:
+            return
+        if parent_id(message) not in ("", self.asked):
+            return
+        number, period = content.get("id"), content.get("hb_period")
+        if content.get("status") != "ok" or type(number) is not int or number < 0:
+            self._refused(effects)
+            return
+        self.asked = ""
+        if type(period) is int and period > 0:
+            self.period = period * _MILLISECOND
+        first = self.work.engine_id < 0
+        self.work.engine_id = number
+        if first:
+            self._enter("connecting", effects)
+            if self.config.misses > 0:
+                self._watch_on(now, effects)
+        else:
+            self.env.mark("engine.registered-again")
+        self.work.last_job += 1
+        self.connecting = self.work.last_job
+        effects.append(Run(self.connecting, "connect", message))
+
+    def _refused(self, effects: list[Effect]) -> None:
+        self.asked = ""
+        if self.state == "registering":
+            self.env.mark("engine.refused")
+            self._end(FAILED, effects)
+        else:
+            self.env.mark("engine.never-lost")
+
+    def _connected(self, now: int, problem: object, effects: list[Effect]) -> None:
+        self.connecting = 0
+        if problem is not None:
+            self.env.mark("engine.not-connected")
+            self._unregister(now, effects, FAILED)
+        elif self.state == "connecting":
+            self._enter("serving", effects)
+            self.work.status(now, "starting", {}, effects)
+
+    # -- control -------------------------------------------------------------------------------------------------------
+
+    def _control(self, now: int, message: Message, effects: list[Effect]) -> None:
+        handler = {
+            "clear_request": self._clear,
+            "abort_request": self._abort,
+            "shutdown_request": self._shutdown,
+            "signal_request": self._signal,
+        }.get(message.msg_type)
+        if handler is None:
+            self.work.take(now, "control", message, effects)
+            return
+        self.work.status(now, "busy", message.header, effects)
+        handler(now, message, effects)
+        # A shutdown has said its last; a clear is idle when it is done.
+        if handler not in (self._shutdown, self._clear):
+            self.work.status(now, "idle", message.header, effects)
+
+    def _answer(self, now: int, request: Message, content: Json, effects: list[Effect]) -> None:
+        metadata = {"engine": self.config.uuid}
+        effects.append(Send("control", self.voice.answer(now, request, content, metadata=metadata)))
+
+    def _refuse(self, now: int, request: Message, ename: str, why: str, effects: list[Effect]) -> None:
+        self.env.mark("engine.bad-control")
+        method = request.msg_type.removesuffix("_request")
+        self._answer(now, request, error(ename, why, self.work.info() | {"method": method}), effects)
+
+    def _clear(self, now: int, message: Message, effects: list[Effect]) -> None:  # noqa: ARG002 - one signature for all
+        self.work.last_job += 1
+        self.clearing[self.work.last_job] = message
+        effects.append(Run(self.work.last_job, "clear", message))
+
+    def _cleared(self, now: int, message: Message, problem: object, effects: list[Effect]) -> None:
+        if problem is None:
+            self._answer(now, message, {"status": "ok"}, effects)
+        else:
+            self._refuse(now, message, "RuntimeError", str(problem), effects)
+        self.work.status(now, "idle", message.header, effects)
+
+    def _abort(self, now: int, message: Message, effects: list[Effect]) -> None:
+        try:
+            msg_ids = read(message, AbortRequest).msg_ids
+        except ValueError as problem:
+            self._refuse(now, message, "ValueError", str(problem), effects)
+            return
+        named = [msg_ids] if isinstance(msg_ids, str) else msg_ids
+        self.work.abort(now, effects, frozenset(named) if named else None)
+        self._answer(now, message, {"status": "ok"}, effects)
+
+    def _signal(self, now: int, message: Message, effects: list[Effect]) -> None:
+        self._refuse(now, message, "NotImplementedError", "a warden sends signals, and this engine has none", effects)
+
+    def _shutdown(self, now: int, message: Message, effects: list[Effect]) -> None:
+        try:
+            restart = read(message, EngineShutdownRequest).restart is True
+        except ValueError as problem:
+            self._refuse(now, message, "ValueError", str(problem), effects)
+            self.work.status(now, "idle", message.header, effects)
+            return
+        self._close(now, effects)
+        content = {"status": "ok", "restart": restart}
+        self._answer(now, message, content, effects)
+        self.work.publish(now, "shutdown_reply", content, message.header, effects)
+        self.work.status(now, "idle", message.header, effects)
+        self._end(0, effects)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    def _finished(self, now: int, event: Finished, effects: list[Effect]) -> None:
+        if event.job == self.connecting and self.connecting:
+            self._connected(now, event.result, effects)
+        elif isinstance(event.job, int) and event.job in self.clearing:
+            self._cleared(now, self.clearing.pop(event.job), event.result, effects)
+        else:
+            self.work.finish(now, event, effects)
+
+    # -- the controller's heartbeat, as the engine sees it -------------------------------------------------------------
+
+    def _watch_on(self, now: int, effects: list[Effect]) -> None:
+        self.due = now + self.period + self.config.slack
+        effects.append(SetTimer("watch", self.due))
+
+    def _watch(self, now: int, effects: list[Effect]) -> None:
+        if not self.due or now < self.due:
+            return
+        held_up = now - self.due > self.period
+        returned = self.pinged and (self.missed > 1 or held_up)
+        self.missed = 0 if self.pinged else self.missed + 1
+        self.pinged = False
+        if self.missed >= self.config.misses:
+            self.env.mark("engine.no-pings")
+            self._unregister(now, effects, FAILED)
+            return
+        if returned and self.config.returns and self.state == "serving":
+            self.env.mark("engine.asks-again")
+            self._register(now, effects)
+        self._watch_on(now, effects)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _unregister(self, now: int, effects: list[Effect], status: int) -> None:
+        self._close(now, effects)
+        effects.append(Send("query", self.voice.say(now, "unregistration_request", {"id": self.id})))
+        self._end(status, effects)
+
+    def _close(self, now: int, effects: list[Effect]) -> None:
+        """Answer everything that is still open."""
+        self.work.close(now, effects)
+        for message in self.clearing.values():
+            self._cleared(now, message, "the engine ended", effects)
+        self.clearing = {}
+
+    def _end(self, status: int, effects: list[Effect]) -> None:
+        self._enter("ended", effects)
+        effects.append(Exit(status))
+
+    def _enter(self, state: str, effects: list[Effect]) -> None:
+        self.state = state
+        if self.config.notes:
+            effects.append(Note("engine-state", {"uuid": self.config.uuid, "id": self.id, "state": state}))
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def freeze(self) -> tuple[Any, ...]:
+        """The state as plain tuples."""
+        return (
+            self.state,
+            self.asked,
+            self.connecting,
+            tuple((number, freeze_message(message)) for number, message in self.clearing.items()),
+            self.period,
+            self.pinged,
+            self.missed,
+            self.due,
+            self.work.freeze(),
+        )
+
+    def thaw(self, frozen: tuple[Any, ...]) -> None:
+        """Take up a state that `freeze` gave."""
+        (
+            self.state,
+            self.asked,
+            self.connecting,
+            clearing,
+            self.period,
+            self.pinged,
+            self.missed,
+            self.due,
+            work,
+        ) = frozen
+        self.clearing = {number: thaw_message(message) for number, message in clearing}
+        self.work.thaw(work)
+
+
+__all__ = ["FAILED", "STATES", "TRANSITIONS", "Engine"]
