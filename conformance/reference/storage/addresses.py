@@ -1,0 +1,27 @@
+"""Which store an address means: `memory`, `sqlite:PATH` or `mongodb://...`."""
+
+from pathlib import Path
+
+from protocol.roles.records import MemoryRecords, Records, StoreError
+
+
+def open_records(address: str) -> Records:
+    """The store at an address. Raises StoreError, in one sentence, for an address or a store that cannot be used.
+
+    A database that the address of a MongoDB server does not name is called `ippkit`.
+    """
+    # Each store is imported where it is asked for: pymongo is an extra, and a controller in memory needs neither.
+    if address == "memory":
+        return MemoryRecords()
+    scheme, separator, path = address.partition(":")
+    if separator and scheme == "sqlite":
+        if not path:
+            raise StoreError("sqlite: needs the path of a file")
+        from conformance.reference.storage.sqlite import SqliteRecords
+
+        return SqliteRecords(Path(path))
+    if separator and scheme in ("mongodb", "mongodb+srv"):
+        from conformance.reference.storage.mongodb import connect
+
+        return connect(address)
+    raise StoreError(f"no store {scheme!r}: there are memory, sqlite:PATH and mongodb://...")
