@@ -1,0 +1,85 @@
+"""One task at the scheduler, and the states through which it goes.
+
+waiting    for the tasks it depends on
+queued     for an engine that it may go to
+running    an engine has it
+orphaned   that engine was unregistered, but its reply may still be under way
+done       it has had its one reply, and is forgotten but for its outcome
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from protocol.roles.task.demands import Demands
+from protocol.wire import Message
+
+if TYPE_CHECKING:
+    from protocol.roles.task.engines import Engine
+    from protocol.roles.task.queues import Queue
+
+NEW: Final = "new"
+WAITING: Final = "waiting"
+QUEUED: Final = "queued"
+RUNNING: Final = "running"
+ORPHANED: Final = "orphaned"
+DONE: Final = "done"
+
+STATES: Final = (NEW, WAITING, QUEUED, RUNNING, ORPHANED, DONE)
+
+_ANYWHERE: Final = (WAITING, QUEUED, RUNNING, DONE)
+
+#: state -> what happens -> the states that may follow. What is not here does not happen to a task in that state.
+TRANSITIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    NEW: {"submitted": _ANYWHERE},
+    WAITING: {
+        "dependency ended": _ANYWHERE,
+        "timed out": (DONE,),
+        "scheduler stopped": (DONE,),
+    },
+    QUEUED: {
+        "engine free": (RUNNING,),
+        "engine came": (RUNNING, QUEUED, DONE),
+        "engine gone": _ANYWHERE,
+        "dependency ended": (QUEUED, RUNNING),
+        "timed out": (DONE,),
+        "nobody introduced": (DONE,),
+        "scheduler stopped": (DONE,),
+    },
+    RUNNING: {
+        "succeeded": (DONE,),
+        "failed": _ANYWHERE,
+        "refused": _ANYWHERE,
+        "engine gone": (ORPHANED,),
+        "scheduler stopped": (DONE,),
+    },
+    ORPHANED: {
+        "succeeded": (DONE,),
+        "failed": _ANYWHERE,
+        "refused": _ANYWHERE,
+        "grace over": _ANYWHERE,
+        "scheduler stopped": (DONE,),
+    },
+    DONE: {},
+}
+
+
+class Task:
+    """A request on its way. Its place in the order of submission is `seq`; `epoch` numbers its stays in the queue."""
+
+    __slots__ = ("demands", "engine", "entry", "epoch", "id", "identities", "message", "queue", "seq", "state")
+
+    def __init__(self, msg_id: str, identities: tuple[bytes, ...], message: Message, seq: int) -> None:
+        self.id = msg_id
+        #: The client, and whatever it put before the delimiter.
+        self.identities = identities
+        self.message = message
+        self.seq = seq
+        self.demands: Demands | None = None
+        self.state = NEW
+        #: Who has it, while it is running or orphaned.
+        self.engine: Engine | None = None
+        #: The queue it stands in, and its valid entry there, while it is queued.
+        self.queue: Queue | None = None
+        self.entry: tuple[int, Task] | None = None
+        #: Of the timer that ends its stay in the queue; 0 if there is none.
+        self.epoch = 0
