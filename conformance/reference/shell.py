@@ -168,11 +168,10 @@ class Shell:
         self.on_note = on_note
         self.clock = clock
         self.status: int | None = None
-        self.links = {
-            name: Link(name, zsocket, is_raw=channel(role.SOCKETS[name].channel).framing == "raw")
-            for name, zsocket in sockets.items()
-        }
-        self._codecs = {name: (codecs or {}).get(name, codec) for name in self.links}
+        self.links: dict[str, Link] = {}
+        self._codecs: dict[str, Codec] = {}
+        for name, zsocket in sockets.items():
+            self.attach(name, zsocket, (codecs or {}).get(name))
         self._timers: list[tuple[int, int, str, int]] = []
         #: When what was stored must be durable, or None if it is.
         self._flush_due: int | None = None
@@ -195,6 +194,13 @@ class Shell:
         """When there is something to do although nothing arrives."""
         due = self._timers[0][0] if self._timers else NEVER
         return due if self._flush_due is None else min(due, self._flush_due)
+
+    def attach(self, name: str, zsocket: "zmq.Socket[bytes]", codec: Codec | None = None) -> Link:
+        """Give the role one more socket; a shell in a loop is given it by `Loop.attach`."""
+        is_raw = channel(self.role.SOCKETS[name].channel).framing == "raw"
+        link = self.links[name] = Link(name, zsocket, is_raw=is_raw)
+        self._codecs[name] = codec or self.codec
+        return link
 
     def start(self, state: Any = None) -> None:
         """Hand over the first event."""
@@ -347,13 +353,20 @@ class Loop:
         """Poll the sockets of a shell from now on."""
         self.shells.append(shell)
         for link in shell.links.values():
-            self._links[link.zsocket] = shell, link
-            # A PUB never receives, and a poll would be told so each time.
-            if link.zsocket.type != zmq.PUB:
-                self._poller.register(link.zsocket, _IN)
-            # Without high-water marks, a ROUTER and a publisher take or drop everything at once.
-            if link.zsocket.type not in (zmq.ROUTER, zmq.PUB, zmq.XPUB, zmq.SUB):
-                self._limited.append((shell, link))
+            self._poll(shell, link)
+
+    def attach(self, shell: Shell, name: str, zsocket: "zmq.Socket[bytes]") -> None:
+        """Give a shell of this loop one more socket."""
+        self._poll(shell, shell.attach(name, zsocket))
+
+    def _poll(self, shell: Shell, link: Link) -> None:
+        self._links[link.zsocket] = shell, link
+        # A PUB never receives, and a poll would be told so each time.
+        if link.zsocket.type != zmq.PUB:
+            self._poller.register(link.zsocket, _IN)
+        # Without high-water marks, a ROUTER and a publisher take or drop everything at once.
+        if link.zsocket.type not in (zmq.ROUTER, zmq.PUB, zmq.XPUB, zmq.SUB):
+            self._limited.append((shell, link))
 
     def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
         """Call back whenever a file descriptor is readable."""

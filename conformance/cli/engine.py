@@ -1,0 +1,39 @@
+"""`ippkit engine`: an engine of the reference, for any controller."""
+
+from pathlib import Path
+
+import click
+
+from conformance.cli.group import ExitStatus
+from conformance.cli.options import connection_file
+
+
+@click.command()
+@connection_file("engine")
+@click.option("--id", "number", type=click.IntRange(min=0), metavar="N", help="The number to ask for.")
+@click.option("--uuid", default="", metavar="TEXT", help="The identity of its sockets (default: a new one).")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, metavar="S",
+    help="How long to wait for the answer to the registration.",
+)  # fmt: skip
+@click.option(
+    "--max-misses", type=click.IntRange(min=0), default=50, show_default=True, metavar="N",
+    help="Checks in a row without a ping that end the engine; 0 switches this off.",
+)  # fmt: skip
+@click.option("--warden/--no-warden", default=True, help="Whether a second process watches it and delivers signals.")
+def engine(file: Path, number: int | None, uuid: str, timeout: float, max_misses: int, *, warden: bool) -> int:
+    """Run an engine until it is told to end, or its controller is gone.
+
+    Exit status: 0 when it was told to end, 255 when it could not register or heard no pings any more.
+    """
+    from conformance.reference.engine import EngineError, run
+    from conformance.reference.env import new_id
+    from protocol.roles.engine import EngineConfig
+    from protocol.world import SECOND
+
+    config = EngineConfig(uuid=uuid or new_id(), id=number, timeout=round(timeout * SECOND), misses=max_misses)
+    try:
+        return run(file, config, has_warden=warden)
+    except EngineError as error:
+        click.echo(f"ippkit: {error}", err=True)
+        return ExitStatus.UNUSABLE

@@ -1,0 +1,196 @@
+"""The reference engine: the role on real sockets in one thread, user code in the main thread, a heart in C.
+
+The process may stand alone; then its control socket connects to the controller. Behind a warden (`warden`) it connects
+there instead.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import zmq
+
+from conformance.files import read_connection_file
+from conformance.reference.code import Mailbox, Worker
+from conformance.reference.env import Log, RealEnv
+from conformance.reference.heart import DeviceHeart
+from conformance.reference.shell import Loop, Shell
+from conformance.reference.sockets import Curve, make
+from protocol.channels import socket_for
+from protocol.connection import ConnectionFileError, EngineFile
+from protocol.roles.base import Finished, Run
+from protocol.roles.engine import Engine, EngineConfig
+from protocol.wire import ReplayMemory
+
+#: Seconds to wait for a connection file that is not there yet, or only half written.
+FILE_PATIENCE: Final = 10.0
+#: Milliseconds that last replies get to leave the process.
+LINGER: Final = 1000
+#: Seconds that interrupted code gets to end by itself when the engine ends.
+CODE_PATIENCE: Final = 0.5
+#: Seconds between two looks at something that cannot be waited for.
+STEP: Final = 0.02
+
+
+class EngineError(Exception):
+    """The engine cannot run; the text is one sentence for the user."""
+
+
+def await_file(path: Path, patience: float = FILE_PATIENCE) -> EngineFile:
+    """The engine file of a controller, which may only just be starting. Raises EngineError."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return read_connection_file(path, EngineFile)
+        except ConnectionFileError as error:
+            if time.monotonic() >= deadline:
+                raise EngineError(str(error)) from None
+        time.sleep(STEP)
+
+
+class EngineProcess:
+    """One engine in this process; `run` is for the main thread. `control` is the address of a warden, if it has one."""
+
+    def __init__(self, file: EngineFile, config: EngineConfig, *, control: str = "") -> None:
+        self.file = file
+        self.config = config
+        self.status = 0
+        self._control = control
+        self._identity = config.uuid.encode()
+        self._log = Log(f"engine {config.uuid[:8]}")
+        self._curve = Curve(file.curve_serverkey.encode()) if file.curve_serverkey else None
+        self._mailbox = Mailbox()
+        self._worker = Worker(self._mailbox)
+        self._wakeup, self._wakeup_write = os.pipe()
+        for end in (self._wakeup, self._wakeup_write):
+            os.set_blocking(end, False)
+        self._heart: DeviceHeart | None = None
+
+    def run_until_end(self) -> int:
+        """Be an engine until it ends; its exit status."""
+        # What counts is the byte in the pipe: the loop sees it even while the main thread waits in C.
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        thread = threading.Thread(target=self._serve, name="engine-sockets")
+        thread.start()
+        self._worker.serve()
+        thread.join()
+        signal.set_wakeup_fd(-1)
+        return self.status
+
+    # -- the thread of the sockets -----------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        try:
+            self._be_engine()
+        except Exception as error:
+            self._log.failure("the sockets", error)
+            self.status = 1
+        self._worker.end()
+        if self._worker.is_busy:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            deadline = time.monotonic() + CODE_PATIENCE
+            while self._worker.is_busy and time.monotonic() < deadline:
+                time.sleep(STEP)
+            if self._worker.is_busy:
+                # Code that heeds no interrupt must not keep alive an engine that nobody reaches any more.
+                os._exit(self.status)
+
+    def _be_engine(self) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context = context
+        query = self._open("query", self.file.address("registration"))
+        self._shell = Shell(
+            Engine(self.config, RealEnv(self.config.uuid)),
+            {"query": query},
+            self.file.codec(ReplayMemory()),
+            log=self._log,
+            runner=self,
+        )
+        self._loop = Loop()
+        self._loop.add(self._shell)
+        self._loop.watch(self._mailbox.descriptor, self._read_mail)
+        self._loop.watch(self._wakeup, self._read_signals)
+        self._shell.start()
+        self.status = self._loop.run()
+        if self._heart is not None:
+            self._heart.stop()
+        self._loop.close(LINGER)
+        context.term()
+
+    def _read_mail(self) -> None:
+        for event in self._mailbox.fetch():
+            self._shell.deliver(event)
+
+    def _read_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if signal.SIGTERM in os.read(self._wakeup, 4096):
+                self._shell.stop()
+
+    # -- jobs --------------------------------------------------------------------------------------------------------
+
+    def run(self, effect: Run) -> None:
+        """Do what the role asks for: user code in the main thread, the rest here and now."""
+        if effect.kind == "connect":
+            self._mailbox.post(Finished(effect.job, self._connect(effect)))
+        elif effect.kind == "clear":
+            self._worker.clear()
+            self._mailbox.post(Finished(effect.job, None))
+        else:
+            self._worker.put(effect)
+
+    def _connect(self, effect: Run) -> str | None:
+        """Open the sockets of a registered engine and start its heart; what went wrong, or None."""
+        number = effect.message.content["id"]
+        leaves = self.file.addresses("broadcast")
+        leaf = leaves[number % len(leaves)]
+        if "shell" in self._shell.links:
+            # Registered again, perhaps under another number, which has another leaf.
+            if leaf != self._leaf:
+                self._shell.links["shell"].zsocket.disconnect(self._leaf)
+                self._shell.links["shell"].zsocket.connect(leaf)
+                self._leaf = leaf
+            return None
+        self._leaf = leaf
+        watch = self._open("heartbeat")
+        port = watch.bind_to_random_port("tcp://127.0.0.1")
+        opened = {
+            "shell": self._open("shell", self.file.address("mux"), self.file.address("task"), leaf),
+            "control": self._open(
+                "control", self._control or self.file.address("control"), is_local=bool(self._control)
+            ),
+            "iopub": self._open("iopub", self.file.address("iopub")),
+            "heartbeat": watch,
+        }
+        for name, zsocket in opened.items():
+            self._loop.attach(self._shell, name, zsocket)
+        self._heart = DeviceHeart(
+            self.file.address("hb_ping"),
+            self.file.address("hb_pong"),
+            f"tcp://127.0.0.1:{port}",
+            self._identity,
+            self._curve,
+        )
+        return None
+
+    def _open(self, name: str, *addresses: str, is_local: bool = False) -> "zmq.Socket[bytes]":
+        spec = Engine.SOCKETS[name]
+        end = socket_for(spec.channel, "engine", side=spec.side)
+        curve = None if is_local or end.attach == "bind" else self._curve
+        zsocket = make(self._context, end, identity=self._identity if end.identity.rule != "none" else b"", curve=curve)
+        for address in addresses:
+            zsocket.connect(address)
+        return zsocket
+
+
+def run(path: Path, config: EngineConfig, *, has_warden: bool = True) -> int:
+    """Run an engine for the controller with this connection file; its exit status. Raises EngineError.
+
+    Only for the main thread of a process of its own.
+    """
+    file = await_file(path)
+    return EngineProcess(file, config).run_until_end()
