@@ -184,7 +184,7 @@ class Worker:
         handler = signal.signal(signal.SIGINT, interrupt)
         streams: list[Any] = [Stream(name, self.mailbox, lambda: self.job) for name in ("stdout", "stderr")]
         sys.stdout, sys.stderr = streams
-        sys.stdin = NoInput()  # type: ignore[assignment]
+        sys.stdin = NoInput()
         sys.modules["__main__"] = self.module
         try:
             yield
@@ -246,7 +246,7 @@ def run_cell(code: str, name: str, namespace: dict[str, Any], display: Callable[
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     tree = ast.parse(code, name)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, name, "exec"), namespace)
+    exec(compile(tree, name, "exec"), namespace)  # noqa: S102 - the user's own code, on the user's own engine
     if isinstance(last, ast.Expr):
         value = eval(compile(ast.Expression(last.value), name, "eval"), namespace)  # noqa: S307 - as above
         if display is not None:

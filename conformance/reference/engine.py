@@ -69,6 +69,7 @@ class EngineProcess:
         for end in (self._wakeup, self._wakeup_write):
             os.set_blocking(end, False)
         self._heart: DeviceHeart | None = None
+        self._leaf = ""
 
     def run_until_end(self) -> int:
         """Be an engine until it ends; its exit status."""

@@ -6,6 +6,8 @@ engine sees that its controller lives. `protocol.roles.heart` is the model of th
 Source: ipython-dev mail, MinRK, 12 July 2010, "Heartbeat Device"; measured on ipyparallel 9.2.0.
 """
 
+from typing import Any
+
 import zmq
 from zmq.devices import ThreadMonitoredQueue
 
@@ -19,7 +21,8 @@ class DeviceHeart:
     def __init__(self, ping: str, pong: str, monitor: str, identity: bytes, curve: Curve | None = None) -> None:
         row = device("heart-monitored")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._device = ThreadMonitoredQueue(
+        queue: Any = ThreadMonitoredQueue  # pyzmq's devices have no types
+        self._device = queue(
             zmq.SUB, zmq.DEALER, zmq.PUB, in_prefix=row.in_prefix or b"", out_prefix=row.out_prefix or b""
         )
         self._device.context_factory = lambda: self._context
@@ -41,7 +44,7 @@ class DeviceHeart:
     @property
     def is_beating(self) -> bool:
         """Whether the device still runs."""
-        return not self._device.done
+        return not bool(self._device.done)
 
     def stop(self) -> None:
         """Stop beating; its thread and its sockets are gone when this returns. May be called twice."""

@@ -219,13 +219,17 @@ class Shell:
         except Exception as error:
             self.log.failure(f"{self.role.NAME}: {describe(event)}", error)
             return
+        self.carry_out(effects)
+
+    def carry_out(self, effects: Sequence[Effect]) -> None:
+        """Do what a role decided, in order. Never raises."""
         carry = self._carry
         for effect in effects:
             try:
                 carry[type(effect)](effect)
             except Exception as error:
-                # The other effects of the event concern other peers.
-                self.log.failure(f"{self.role.NAME}: {type(effect).__name__} after {describe(event)}", error)
+                # The other effects of the same event concern other peers.
+                self.log.failure(f"{self.role.NAME}: {type(effect).__name__}", error)
 
     def drain(self, link: Link) -> bool:
         """Take what has arrived on a socket, up to a batch. Whether there may be more."""
