@@ -13,7 +13,8 @@ from conformance.results import COLUMNS, by_family, stale
 from conformance.targets.descriptor import Target
 from protocol.requirements import load
 
-_HEADS = {"not applicable": "n/a", NOT_YET_TESTED: "not yet tested", "kit error": "kit errors"}
+#: How a column is headed where its name would not do.
+HEADS = {"not applicable": "n/a", NOT_YET_TESTED: "not yet tested", "kit error": "kit errors"}
 
 #: What is told result by result before the table; violations were told by pytest.
 _SECTIONS = {
@@ -86,7 +87,7 @@ def _table(results: Sequence[Result]) -> Table:
     total: Counter[str] = sum(counts.values(), Counter())
     table.add_column("family", "total", no_wrap=True)
     for column in shown:
-        table.add_column(_HEADS.get(column, column), str(total[column]), justify="right")
+        table.add_column(HEADS.get(column, column), str(total[column]), justify="right")
     for family, counted in counts.items():
         if counted:
             table.add_row(family, *(str(counted[column] or "·") for column in shown))
