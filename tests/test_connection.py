@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jupyter_client.connect import write_connection_file
 from rich.console import Console
 
-from conformance.files import MAXIMUM_BYTES, data, read_connection_file
+from conformance.files import MAXIMUM_BYTES, FileOnDisk, data, look_at, read_connection_file
 from protocol import requirements
 from protocol.connection import (
     AGREED,
@@ -485,6 +485,13 @@ def test_a_folder_and_a_huge_file(tmp_path: Path) -> None:
 def test_a_file_that_others_can_read_is_refused_with_the_repair(tmp_path: Path, mode: int) -> None:
     text = disk_refusal(path := written(tmp_path, CLIENT, mode))
     assert f"found mode {mode:04o} (repair it with: chmod 600 {path})" in text
+
+
+@POSIX
+def test_a_wrong_file_can_be_looked_at_without_judgement(tmp_path: Path) -> None:
+    assert look_at(written(tmp_path, CLIENT, 0o644)) == FileOnDisk(0o644, json.loads(CLIENT))
+    assert look_at(written(tmp_path, CLIENT[:40], 0o600)) == FileOnDisk(0o600, {})
+    assert look_at(tmp_path / "none") is None
 
 
 @POSIX

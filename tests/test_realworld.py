@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 import zmq
 import zmq.backend.cython._zmq
@@ -351,6 +352,41 @@ def test_a_heart_in_c_beats_while_no_python_runs(hub: Hub):
         assert hub.pong.recv_multipart() == [b"engine", b"1.25"]
     # Stopped: its subscription ends.
     assert hub.ping.recv() == b"\x00"
+
+
+def test_a_world_ends_the_device_hearts_that_it_started(hub: Hub):
+    with RealWorld(hub.client, hub.engine) as world:
+        world.start_device_heart(b"engine")
+        assert hub.ping.recv() == b"\x01"
+    assert hub.ping.recv() == b"\x00"
+
+
+# -- what is no message ------------------------------------------------------------------------------------------------
+
+
+def test_a_greeting_tells_what_a_peer_would_meet_and_is_no_observation(world: RealWorld):
+    greeting = world.greeting("query", end="engine")
+    assert (greeting.socket_type, greeting.probed_as, greeting.is_accepted) == ("ROUTER", "DEALER", True)
+    assert list(world.observations) == []
+
+
+def test_a_subscription_is_no_observation(hub: Hub):
+    with zmq.Context() as context, context.socket(zmq.SUB) as relay:
+        port = relay.bind_to_random_port("tcp://127.0.0.1")
+        relay.subscribe(b"topic")
+        engine = msgspec.structs.replace(hub.engine, iopub=port)
+        with RealWorld(hub.client, engine) as world:
+            socket = world.open("iopub", party="engine-1", end="engine")
+
+            def becomes(subscriptions: list[bytes]) -> bool:
+                # A socket greets new peers only while its owner looks at it.
+                deadline = world.now + 5 * SECOND
+                return world.run_until(lambda: relay.poll(0) or socket.subscriptions == subscriptions, deadline)
+
+            assert becomes([b"topic"])
+            relay.unsubscribe(b"topic")
+            assert becomes([])
+            assert not [each for each in world.observations if isinstance(each, Observation)]
 
 
 # -- a real controller -------------------------------------------------------------------------------------------------
