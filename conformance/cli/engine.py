@@ -26,14 +26,17 @@ def engine(file: Path, number: int | None, uuid: str, timeout: float, max_misses
 
     Exit status: 0 when it was told to end, 255 when it could not register or heard no pings any more.
     """
-    from conformance.reference.engine import EngineError, run
+    from conformance.reference.engine import EngineError, EngineProcess, await_file
     from conformance.reference.env import new_id
+    from conformance.reference.warden import WardenProcess
     from protocol.roles.engine import EngineConfig
     from protocol.world import SECOND
 
     config = EngineConfig(uuid=uuid or new_id(), id=number, timeout=round(timeout * SECOND), misses=max_misses)
     try:
-        return run(file, config, has_warden=warden)
+        connection = await_file(file)
     except EngineError as error:
         click.echo(f"ippkit: {error}", err=True)
         return ExitStatus.UNUSABLE
+    process = WardenProcess(connection, config) if warden else EngineProcess(connection, config)
+    return process.run_until_end()

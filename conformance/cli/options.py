@@ -19,7 +19,7 @@ def connection_file(which: Literal["client", "engine"]) -> Callable[[F], F]:
         directory: Path | None = context.params.pop("directory", None)
         if (directory is None) == (value is None):
             raise click.UsageError("give either --dir or --file, to say where the controller is", context)
-        return value if value is not None else directory / NAMES[which] if directory is not None else Path()
+        return value if directory is None else directory / NAMES[which]  # type: ignore[return-value]
 
     def add(command: F) -> F:
         with_file = click.option(

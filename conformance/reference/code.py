@@ -31,6 +31,7 @@ from protocol.wire import Message
 UNMET: Final = "UnmetDependency"
 #: The texts of so many cells are kept for tracebacks.
 CELLS: Final = 1000
+OURS: Final = os.path.dirname(__file__)  # noqa: PTH120 - the names in a traceback are texts
 
 
 class Mailbox:
@@ -254,13 +255,11 @@ def run_cell(code: str, name: str, namespace: dict[str, Any], display: Callable[
 
 
 def describe(raised: BaseException) -> dict[str, Any]:
-    """The content of an error, with a traceback that begins where the user's code does."""
-    trace = raised.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("conformance.reference"):
-        trace = trace.tb_next
+    """The content of an error, its traceback without the frames that are ours."""
     try:
         value = str(raised)
     except Exception:
         value = "<no text>"
-    lines = traceback.format_exception(type(raised), raised, trace)
-    return error(type(raised).__name__, value) | {"traceback": [line.rstrip("\n") for line in lines]}
+    told = traceback.TracebackException.from_exception(raised)
+    told.stack = traceback.StackSummary.from_list([one for one in told.stack if not one.filename.startswith(OURS)])
+    return error(type(raised).__name__, value) | {"traceback": [line.rstrip("\n") for line in told.format()]}

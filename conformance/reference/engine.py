@@ -1,7 +1,7 @@
 """The reference engine: the role on real sockets in one thread, user code in the main thread, a heart in C.
 
-The process may stand alone; then its control socket connects to the controller. Behind a warden (`warden`) it connects
-there instead.
+The process may stand alone; then its control socket connects to the controller. With a warden as its parent (see
+`warden`) it connects there instead, and ends when that is gone.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from conformance.reference.env import Log, RealEnv
 from conformance.reference.heart import DeviceHeart
 from conformance.reference.shell import Loop, Shell
 from conformance.reference.sockets import Curve, make
+from conformance.reference.supervisor import Gone, Pair
 from protocol.channels import socket_for
 from protocol.connection import ConnectionFileError, EngineFile
 from protocol.roles.base import Finished, Run
@@ -53,13 +54,16 @@ def await_file(path: Path, patience: float = FILE_PATIENCE) -> EngineFile:
 
 
 class EngineProcess:
-    """One engine in this process; `run` is for the main thread. `control` is the address of a warden, if it has one."""
+    """One engine in this process; `run_until_end` is for the main thread.
 
-    def __init__(self, file: EngineFile, config: EngineConfig, *, control: str = "") -> None:
+    `parent` leads to its warden, if it has one.
+    """
+
+    def __init__(self, file: EngineFile, config: EngineConfig, *, parent: Pair | None = None) -> None:
         self.file = file
         self.config = config
         self.status = 0
-        self._control = control
+        self._parent = parent
         self._identity = config.uuid.encode()
         self._log = Log(f"engine {config.uuid[:8]}")
         self._curve = Curve(file.curve_serverkey.encode()) if file.curve_serverkey else None
@@ -70,12 +74,19 @@ class EngineProcess:
             os.set_blocking(end, False)
         self._heart: DeviceHeart | None = None
         self._leaf = ""
+        #: The warden's address instead of the controller's, and the keys for the way there.
+        self._control = ""
+        self._link_curve: Curve | None = None
 
     def run_until_end(self) -> int:
         """Be an engine until it ends; its exit status."""
         # What counts is the byte in the pipe: the loop sees it even while the main thread waits in C.
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: None)
+        if self._parent is not None:
+            link = self._parent.line()
+            self._control = link["control"]
+            self._link_curve = Curve(link["server_key"].encode()) if link["server_key"] else None
         thread = threading.Thread(target=self._serve, name="engine-sockets")
         thread.start()
         self._worker.serve()
@@ -116,6 +127,8 @@ class EngineProcess:
         self._loop.add(self._shell)
         self._loop.watch(self._mailbox.descriptor, self._read_mail)
         self._loop.watch(self._wakeup, self._read_signals)
+        if self._parent is not None:
+            self._loop.watch(self._parent.fileno(), self._read_parent)
         self._shell.start()
         self.status = self._loop.run()
         if self._heart is not None:
@@ -131,6 +144,14 @@ class EngineProcess:
         with contextlib.suppress(BlockingIOError):
             if signal.SIGTERM in os.read(self._wakeup, 4096):
                 self._shell.stop()
+
+    def _read_parent(self) -> None:
+        assert self._parent is not None
+        try:
+            self._parent.lines()
+        except Gone:
+            self._loop.forget(self._parent.fileno())
+            self._shell.stop()
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -149,6 +170,9 @@ class EngineProcess:
         number = effect.message.content["id"]
         leaves = self.file.addresses("broadcast")
         leaf = leaves[number % len(leaves)]
+        if self._parent is not None:
+            with contextlib.suppress(Gone):
+                self._parent.tell(id=number)
         if "shell" in self._shell.links:
             # Registered again, perhaps under another number, which has another leaf.
             if leaf != self._leaf:
@@ -161,9 +185,7 @@ class EngineProcess:
         port = watch.bind_to_random_port("tcp://127.0.0.1")
         opened = {
             "shell": self._open("shell", self.file.address("mux"), self.file.address("task"), leaf),
-            "control": self._open(
-                "control", self._control or self.file.address("control"), is_local=bool(self._control)
-            ),
+            "control": self._open("control", self._control or self.file.address("control")),
             "iopub": self._open("iopub", self.file.address("iopub")),
             "heartbeat": watch,
         }
@@ -178,20 +200,13 @@ class EngineProcess:
         )
         return None
 
-    def _open(self, name: str, *addresses: str, is_local: bool = False) -> "zmq.Socket[bytes]":
+    def _open(self, name: str, *addresses: str) -> "zmq.Socket[bytes]":
         spec = Engine.SOCKETS[name]
         end = socket_for(spec.channel, "engine", side=spec.side)
-        curve = None if is_local or end.attach == "bind" else self._curve
+        curve = self._link_curve if name == "control" and self._control else self._curve
+        if end.attach == "bind":
+            curve = None
         zsocket = make(self._context, end, identity=self._identity if end.identity.rule != "none" else b"", curve=curve)
         for address in addresses:
             zsocket.connect(address)
         return zsocket
-
-
-def run(path: Path, config: EngineConfig, *, has_warden: bool = True) -> int:
-    """Run an engine for the controller with this connection file; its exit status. Raises EngineError.
-
-    Only for the main thread of a process of its own.
-    """
-    file = await_file(path)
-    return EngineProcess(file, config).run_until_end()

@@ -1,0 +1,68 @@
+"""`ippkit controller`: the controller of the reference."""
+
+from pathlib import Path
+
+import click
+
+from conformance.cli.group import ExitStatus
+
+SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
+
+
+@click.command()
+@click.option(
+    "--dir", "directory", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Where connection files and state are; made if it is not there.",
+)  # fmt: skip
+@click.option(
+    "--db", default="memory", show_default=True, metavar="STORE",
+    help="Where requests and results are recorded: memory, sqlite:PATH or mongodb://...",
+)  # fmt: skip
+@click.option(
+    "--scheme", type=click.Choice(SCHEMES), default="leastload", show_default=True,
+    help="How the task scheduler chooses an engine.",
+)  # fmt: skip
+@click.option(
+    "--hwm", type=click.IntRange(min=0), default=1, show_default=True, metavar="N",
+    help="How many tasks an engine has at a time; 0 for any number.",
+)  # fmt: skip
+@click.option(
+    "--ping", "period_ms", type=click.IntRange(min=1), default=3000, show_default=True, metavar="MS",
+    help="Milliseconds between two pings.",
+)  # fmt: skip
+@click.option(
+    "--misses", type=click.IntRange(min=0), default=10, show_default=True, metavar="N",
+    help="How many pings in a row an engine may leave unanswered.",
+)  # fmt: skip
+@click.option(
+    "--registration-timeout", "registration_timeout_s", type=click.FloatRange(min=0, min_open=True), default=30.0,
+    show_default=True, metavar="S", help="Seconds in which the heart of a new engine must be heard.",
+)  # fmt: skip
+@click.option(
+    "--scheduler-grace", "scheduler_grace_s", type=click.FloatRange(min=0), default=5.0, show_default=True,
+    metavar="S", help="Seconds in which replies of an engine that died still count.",
+)  # fmt: skip
+@click.option(
+    "--broadcast-depth", type=click.IntRange(min=0, max=6), default=1, show_default=True, metavar="N",
+    help="Depth of the broadcast tree, which has 2^N leaves.",
+)  # fmt: skip
+@click.option("--ip", "client_ip", default="127.0.0.1", show_default=True, help="Where to listen for clients.")
+@click.option("--engine-ip", default="", help="Where to listen for engines.  [default: the same]")
+@click.option("--transport", type=click.Choice(("tcp", "ipc")), default="tcp", show_default=True)
+@click.option("--curve", "has_curve", is_flag=True, help="Encrypt everything; who lacks the key gets nothing.")
+@click.option(
+    "--restore", "is_restored", is_flag=True,
+    help="Go on where a controller in this directory ended; keep the files at the end.",
+)  # fmt: skip
+def controller(directory: Path, db: str, **options: object) -> int:
+    """Run a controller until it is told to end, by a signal or by a client.
+
+    Exit status: 0 when it was told to end, 3 when it cannot run.
+    """
+    from conformance.reference.controller import ControllerError, Options, run
+
+    try:
+        return run(Options(directory=directory, database=db, **options))  # type: ignore[arg-type]
+    except ControllerError as error:
+        click.echo(f"ippkit: {error}", err=True)
+        return ExitStatus.UNUSABLE
