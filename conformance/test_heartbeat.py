@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import pytest
 
-from conformance.harness.actors import Engine, Heart, no_answer
+from conformance.harness.actors import Engine
 from conformance.harness.case import requirement
 from conformance.harness.controller import Controller
+from conformance.harness.hearts import Heart, no_answer
 from conformance.harness.verdict import violate
 from protocol.wire import DELIMITER, Frame
 from protocol.world import SECOND, Observation

@@ -1,4 +1,4 @@
-"""The scripted parties of a case: clients, engines with their hearts, and the listener for notifications.
+"""The scripted clients and engines of a case.
 
 They do exactly what a case says, right or wrong. Nothing here decides what is legal: an expectation compares, and the
 rules watch. All waiting pumps the world, in which scripted hearts beat.
@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from conformance.harness.expect import Pattern, expect_one_of, ok
+from conformance.harness.hearts import Answer, DeviceHeart, Heart, echo
+from conformance.harness.party import Party
 from conformance.harness.verdict import Blocked, Finding, Violated
-from protocol.messages import header, lookup
+from protocol.messages import lookup
 from protocol.wire import DELIMITER, Frame, Json, Message
 from protocol.world import SECOND, Observation, Socket
 
@@ -67,60 +69,6 @@ class Reply:
         """Raise Violated unless it fits one of the patterns; `requirement` is accused instead of the case's own."""
         expect_one_of(self.observation, patterns, requirement)
         return self
-
-
-class Party:
-    """Somebody who holds sockets of their own for the length of one case."""
-
-    def __init__(self, controller: Controller, name: str) -> None:
-        self.controller = controller
-        self.world = controller.world
-        self.name = name
-        self.session = f"{controller.token}-{name}"
-        self._sockets: list[Socket] = []
-        self._sent = 0
-
-    def open(self, channel: str, *, identity: bytes = b"", end: str = "") -> Socket:
-        """One more socket of this party."""
-        socket = self.world.open(channel, party=self.name, identity=identity, end=end)
-        self._sockets.append(socket)
-        return socket
-
-    def make(
-        self,
-        msg_type: str,
-        content: object = None,
-        *,
-        metadata: object = None,
-        buffers: Sequence[Frame] = (),
-        parent: Json | None = None,
-        identities: Sequence[bytes] = (),
-        **header_fields: object,
-    ) -> Message:
-        """A message of this party with a fresh id; `header_fields` are added to its header or replace what is there."""
-        self._sent += 1
-        head = header(
-            f"{self.session}_{self._sent}", msg_type, session=self.session, username="kit", date=self.controller.date()
-        )
-        return Message(
-            head | header_fields,
-            parent_header=parent,
-            metadata=metadata,
-            content=content,
-            buffers=buffers,
-            identities=identities,
-        )
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it still holds a socket."""
-        return bool(self._sockets)
-
-    def close(self) -> None:
-        """Close every socket."""
-        for socket in self._sockets:
-            socket.close()
-        self._sockets.clear()
 
 
 class Client(Party):
@@ -310,108 +258,6 @@ class Client(Party):
         return dict(reply.content.get("engines", {}))
 
 
-Answer = Callable[[Sequence[Frame]], Sequence[Frame] | None]
-
-
-def echo(frames: Sequence[Frame]) -> Sequence[Frame]:
-    """The answer of a good heart: the ping as it came."""
-    return frames
-
-
-def no_answer(_frames: Sequence[Frame]) -> None:
-    """The answer of a heart that stands still."""
-
-
-class Heart(Party):
-    """A scripted heart: echoes each ping behind its identity, or does whatever `answer` makes of it.
-
-    `delay` holds every answer back by so many nanoseconds. An `answer` that returns None misses the beat. Both may be
-    changed at any time. `pings` is what came, `answered` when an answer was sent.
-    """
-
-    def __init__(self, controller: Controller, name: str, uuid: str, *, answer: Answer = echo, delay: int = 0) -> None:
-        super().__init__(controller, name)
-        self.answer: Answer = answer
-        self.delay = delay
-        self.pings: list[Observation] = []
-        self.answered: list[int] = []
-        self.pong = self.open("heartbeat-pong", identity=uuid.encode(), end="heart")
-        self.ping = self.open("heartbeat-ping", end="heart")
-        self.world.listen(self.ping, self._beat)
-        self.world.note(name, "heart-started", party=name, uuid=uuid)
-
-    def _beat(self, observation: Observation) -> None:
-        self.pings.append(observation)
-        frames = self.answer(observation.frames)
-        if frames is None:
-            return
-        if not self.delay:
-            self._send(frames)
-            return
-
-        def later() -> None:
-            stop()
-            self._send(frames)
-
-        stop = self.world.every(self.delay, later)
-
-    def _send(self, frames: Sequence[Frame]) -> None:
-        if self._sockets:
-            self.answered.append(self.world.now)
-            self.pong.send_raw(frames, "raw by design: a heart's answer")
-
-    def fall_silent(self) -> int:
-        """Answer no more, with the connections open; when the last answer was sent."""
-        self.answer = no_answer
-        return self.answered[-1]
-
-    def beat_again(self) -> None:
-        """Answer every ping as it comes."""
-        self.answer = echo
-
-    def send(self, frames: Sequence[Frame], why: str) -> None:
-        """Send something that answers no ping, or is no answer at all."""
-        self.pong.send_raw(frames, why)
-
-    def close(self) -> None:
-        """Fall silent."""
-        if self._sockets:
-            self.world.note(self.name, "heart-stopped", party=self.name)
-        super().close()
-
-    def expect_ping(self, requirement: str | None = None) -> Observation:
-        """Wait for one more ping; none within the deadline is a violation."""
-        seen = len(self.pings)
-        started = self.world.now
-        within = max(self.controller.timing.reply_deadline, 5 * self.controller.timing.heartbeat_period)
-        if not self.world.run_until(lambda: len(self.pings) > seen, started + within):
-            self.controller.expect_steady(started, within)
-            raise Violated(Finding(f"no ping within {within / SECOND:.1f} s", ("a ping every period",)), requirement)
-        return self.pings[seen]
-
-    def expect_pings(self, count: int, requirement: str | None = None) -> list[Observation]:
-        """The next so many pings."""
-        return [self.expect_ping(requirement) for _ in range(count)]
-
-
-class DeviceHeart(Party):
-    """A heart that beats in C, whatever the kit is doing. Nobody records its answers, and the rules are told so."""
-
-    def __init__(self, controller: Controller, name: str, uuid: str) -> None:
-        super().__init__(controller, name)
-        self._device = self.world.start_device_heart(uuid.encode())
-        self.world.note(name, "heart-started", party=name, uuid=uuid, unseen=True)
-        self._is_beating = True
-
-    def close(self) -> None:
-        """Fall silent."""
-        if self._is_beating:
-            self._is_beating = False
-            self._device.stop()
-            self.world.note(self.name, "heart-stopped", party=self.name)
-        super().close()
-
-
 class Engine(Client):
     """A raw engine: its registration socket, and a heart that a case starts and stops."""
 
@@ -599,58 +445,3 @@ class Engine(Client):
         """Close every socket, the heart's too."""
         self.stop_heart()
         super().close()
-
-
-class Notifications(Party):
-    """A subscriber to the Hub's notifications; one of them is long-lived and shared by all cases of a controller.
-
-    That one exists before the cases do. A pilot registration shows of each that it hears: a subscriber that joins late
-    misses what was published before.
-    """
-
-    def __init__(self, controller: Controller, name: str = "subscriber") -> None:
-        super().__init__(controller, name)
-        self.heard: list[Observation] = []
-        self._start = 0
-        self._socket = self.open("notification", end="client")
-        self.world.listen(self._socket, self.heard.append)
-
-    def prove(self) -> None:
-        """Tell the rules that from now on nothing is missed."""
-        self.world.note(self.name, "subscribed", socket=self._socket.name)
-
-    def begin(self) -> None:
-        """Forget what earlier cases caused."""
-        self._start = len(self.heard)
-
-    def of(self, msg_type: str, **content: object) -> list[Observation]:
-        """The notifications of this case, in order, that fit."""
-        pattern = Pattern(msg_type, content)
-        return [seen for seen in self.heard[self._start :] if seen.message and not pattern.differences(seen)]
-
-    def wait(self, msg_type: str, *, within: int | None = None, **content: object) -> Observation | None:
-        """Wait for a notification of this case, or None."""
-        limit = within or self.controller.timing.announcement
-        self.world.run_until(lambda: bool(self.of(msg_type, **content)), self.world.now + limit)
-        found = self.of(msg_type, **content)
-        return found[0] if found else None
-
-    def expect(
-        self, msg_type: str, *, within: int | None = None, requirement: str | None = None, **content: object
-    ) -> Observation:
-        """Wait for a notification; a missing one is a violation."""
-        started = self.world.now
-        found = self.wait(msg_type, within=within, **content)
-        if found is not None:
-            return found
-        limit = within or self.controller.timing.announcement
-        self.controller.expect_steady(started, limit)
-        heard = [seen.message.msg_type for seen in self.heard[self._start :] if seen.message]
-        raise Violated(
-            Finding(f"no {msg_type} within {limit / SECOND:.2f} s (heard: {heard or 'nothing'})",
-                    (str(Pattern(msg_type, content)),)), requirement
-        )  # fmt: skip
-
-    def barrier(self) -> None:
-        """Return when everything published before now has been heard: a pilot's announcement travels behind it."""
-        self.controller.engine(kind="pilot").registered()

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from conformance.files import FileOnDisk
-from conformance.harness.actors import Answer, Client, Engine, Heart, Notifications, Party, echo
+from conformance.harness.actors import Client, Engine
+from conformance.harness.hearts import Answer, Heart, echo
+from conformance.harness.notifications import Notifications
+from conformance.harness.party import Party
 from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import Timing

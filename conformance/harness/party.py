@@ -1,0 +1,67 @@
+"""Who takes part in a case: sockets and messages of one's own, for the length of the case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from protocol.messages import header
+from protocol.wire import Frame, Json, Message
+from protocol.world import Socket
+
+if TYPE_CHECKING:
+    from conformance.harness.controller import Controller
+
+
+class Party:
+    """Somebody who holds sockets of their own for the length of one case."""
+
+    def __init__(self, controller: Controller, name: str) -> None:
+        self.controller = controller
+        self.world = controller.world
+        self.name = name
+        self.session = f"{controller.token}-{name}"
+        self._sockets: list[Socket] = []
+        self._sent = 0
+
+    def open(self, channel: str, *, identity: bytes = b"", end: str = "") -> Socket:
+        """One more socket of this party."""
+        socket = self.world.open(channel, party=self.name, identity=identity, end=end)
+        self._sockets.append(socket)
+        return socket
+
+    def make(
+        self,
+        msg_type: str,
+        content: object = None,
+        *,
+        metadata: object = None,
+        buffers: Sequence[Frame] = (),
+        parent: Json | None = None,
+        identities: Sequence[bytes] = (),
+        **header_fields: object,
+    ) -> Message:
+        """A message of this party with a fresh id; `header_fields` are added to its header or replace what is there."""
+        self._sent += 1
+        head = header(
+            f"{self.session}_{self._sent}", msg_type, session=self.session, username="kit", date=self.controller.date()
+        )
+        return Message(
+            head | header_fields,
+            parent_header=parent,
+            metadata=metadata,
+            content=content,
+            buffers=buffers,
+            identities=identities,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still holds a socket."""
+        return bool(self._sockets)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for socket in self._sockets:
+            socket.close()
+        self._sockets.clear()
