@@ -104,17 +104,19 @@ def normal_date(date: object) -> str | None:
 
 def normal_query(query: Mapping[str, Any]) -> dict[str, Any]:
     """The query with its moments in the form of records, however the client writes them."""
-    return {key: _dated(value) if key in DATES else value for key, value in query.items()}
+    return {key: _dated_condition(value) if key in DATES else value for key, value in query.items()}
+
+
+def _dated_condition(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: operand if name == "$glob" else _dated(operand) for name, operand in value.items()}
+    return _dated(value)
 
 
 def _dated(value: Any) -> Any:
-    if isinstance(value, str):
-        return normal_date(value) or value
     if isinstance(value, list):
-        return [normal_date(each) or each if isinstance(each, str) else each for each in value]
-    if isinstance(value, dict):
-        return {name: operand if name == "$glob" else _dated(operand) for name, operand in value.items()}
-    return value
+        return [normal_date(each) or each for each in value]
+    return normal_date(value) or value
 
 
 class Narrowed(NamedTuple):
