@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,7 +75,20 @@ def _without_accusation(error: BaseException) -> tuple[Verdict, str]:
     return "kit error", f"{type(error).__name__}: {error}"
 
 
-def by_rule(nodeid: str, controller: Controller, violation: Violation) -> Result:
+def by_rules(nodeid: str, controller: Controller, violations: Sequence[Violation]) -> list[Result]:
+    """One result for each requirement that rules saw broken: the first time is explained, the others are counted."""
+    counts = Counter(violation.requirement for violation in violations)
+    firsts = {violation.requirement: violation for violation in reversed(violations)}
+    results = []
+    for requirement, violation in reversed(firsts.items()):
+        result = _by_rule(nodeid, controller, violation)
+        if counts[requirement] > 1:
+            result.details += f"\n({counts[requirement]} times in this case)"
+        results.append(result)
+    return results
+
+
+def _by_rule(nodeid: str, controller: Controller, violation: Violation) -> Result:
     """The result of a rule that fired while a case about something else ran."""
     case = case_name(nodeid)
     slug = violation.requirement
@@ -133,4 +148,4 @@ def replay(item: pytest.Item) -> str:
     return f"ippkit test -t {target_name(item)} -k {_function(case_name(item.nodeid))}"
 
 
-__all__: list[str] = ["by_rule", "case_name", "passed_by_rule", "replay", "results_of"]
+__all__: list[str] = ["by_rules", "case_name", "passed_by_rule", "replay", "results_of"]

@@ -148,18 +148,18 @@ def target(request: pytest.FixtureRequest) -> Target:
 def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """What starts controllers of the target, and stops them all at the end."""
     from conformance.harness.deployment import Deployment
-    from conformance.judging import by_rule
+    from conformance.judging import by_rules
 
     running = Deployment(target)
     yield running
     if running.current is not None:
         found = running.current.judge_rest()
-        request.session.stash[_AT_THE_END] = [by_rule("the end of the run", running.current, each) for each in found]
+        request.session.stash[_AT_THE_END] = by_rules("the end of the run", running.current, found)
     running.close()
 
 
 def _run_case(controller: Controller, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Controller]:
-    from conformance.judging import by_rule, passed_by_rule
+    from conformance.judging import by_rules, passed_by_rule
 
     node = request.node
     controller.begin_case()
@@ -171,9 +171,8 @@ def _run_case(controller: Controller, request: pytest.FixtureRequest, *, is_last
     controller.end_case()
     found = controller.judge_rest() if is_last else controller.judge_new()
     # What the case itself accuses is not reported a second time.
-    node.stash[_BY_RULE] = [
-        by_rule(node.nodeid, controller, each) for each in found if each.requirement not in _slugs(node)
-    ] + passed_by_rule(controller)
+    others = [each for each in found if each.requirement not in _slugs(node)]
+    node.stash[_BY_RULE] = by_rules(node.nodeid, controller, others) + passed_by_rule(controller)
 
 
 @pytest.fixture
