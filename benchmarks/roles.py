@@ -3,7 +3,8 @@
 A task is one message in and one reply in: two calls of `handle`, whose effects are made but not carried out. Messages
 are decoded beforehand, down to the header as a shell does it; parent header and metadata are read by the scheduler, as
 in life. Every contender has 200 tasks outstanding at any time. All take turns in short rounds, so that a busy machine
-slows them alike, and the medians of the rounds are shown.
+slows them alike, and the medians of the rounds are shown: CPU time, with the cyclic garbage collector off, as its
+runs would mostly go over the benchmark's own messages; the scheduler makes no cyclic garbage.
 
     python benchmarks/roles.py [--rounds N] [--json FILE]
 
@@ -185,12 +186,13 @@ def measure(rounds: int) -> dict[str, float]:
     """The median nanoseconds per task of every contender."""
     benches = contenders()
     times: dict[str, list[int]] = {name: [] for name in benches}
-    gc.freeze()
+    gc.disable()
     for number in range(rounds + 1):
         for name, bench in benches.items():
             spent = bench.round()
             if number:  # the first round warms caches
                 times[name].append(spent)
+    gc.enable()
     return {name: statistics.median(values) / TASKS for name, values in times.items()}
 
 

@@ -60,7 +60,6 @@ MARKS: Final = (
     "task.stale-notification",
     "task.submitted-again",
     "task.timed-out",
-    "task.unreadable-metadata",
     "task.unreadable-reply",
 )
 
@@ -116,25 +115,26 @@ class TaskScheduler(Depending):
         self.seq = seq = self.seq + 1
         task = self.tasks[msg_id] = Task(msg_id, identities, message, seq)
         try:
+            # Of a task whose parent header nobody can read no engine would ever reply, and none would be free again.
+            if not type(message.parent_header) is type(message.metadata) is dict:
+                raise BadDemandError("a part of the task is no object")
             demands = read_demands(message.metadata, self.numbers)
-        except BadDemandError as mistake:
+        except (BadDemandError, RemoteProtocolError) as mistake:
             self.env.mark("task.bad-demand")
-            self._fail(now, task, "ValueError", str(mistake))
-        except RemoteProtocolError:
-            self.env.mark("task.unreadable-metadata")
-            self._fail(now, task, "ValueError", "the metadata of the task cannot be read")
-        else:
-            if demands is None:
-                engine = self.pool.pick()
-                if engine is not None:
-                    self._assign(now, task, engine)
-                else:
-                    self.general.add(task)
-                    self._hold(now, task, QUEUED)
-                return
+            is_ours = isinstance(mistake, BadDemandError)
+            self._fail(now, task, "ValueError", str(mistake) if is_ours else "a part of the task cannot be read")
+            return
+        if demands is not None:
             task.demands = demands
             self._submitted_with_demands(now, task, demands)
-        self._settle(now)
+            self._settle(now)
+            return
+        engine = self.pool.pick()
+        if engine is not None:
+            self._assign(now, task, engine)
+        else:
+            self.general.add(task)
+            self._hold(now, task, QUEUED)
 
     def _submitted_with_demands(self, now: int, task: Task, demands: Demands) -> None:
         for need in demands.needs:
