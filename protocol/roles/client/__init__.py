@@ -7,7 +7,6 @@ from protocol.roles.client.tables import (
     Answer,
     ClientConfig,
     Ended,
-    Engines,
     Published,
     Request,
 )
@@ -19,7 +18,6 @@ __all__ = [
     "Client",
     "ClientConfig",
     "Ended",
-    "Engines",
     "Published",
     "Request",
 ]

@@ -37,7 +37,6 @@ from protocol.roles.client.tables import (
     Answer,
     ClientConfig,
     Ended,
-    Engines,
     Published,
     Request,
     freeze_parts,
@@ -45,6 +44,7 @@ from protocol.roles.client.tables import (
     thaw_parts,
     thaw_request,
 )
+from protocol.roles.engineview import EngineView, announced, listed
 from protocol.roles.speech import Voice, content_of, error, metadata_of, parent_id
 from protocol.wire import Frame, Message
 
@@ -64,7 +64,7 @@ class Client(Role):
         self.config: Final = config
         self.env: Final = env
         self.voice: Final = Voice(env, config.session)
-        self.engines: Final = Engines()
+        self.engines: Final = EngineView()
         self.connected = False
         self.gone = False
         self.asked = ""
@@ -228,23 +228,13 @@ class Client(Role):
             effects.append(SetTimer("refresh", now + delay))
 
     def _snapshot(self, now: int, message: Message, effects: list[Effect]) -> None:
-        content = content_of(message)
-        engines = None if content is None else content.get("engines")
-        if message.msg_type != "connection_reply" or not isinstance(engines, dict):
+        engines = listed(message)
+        if engines is None:
             self.env.mark("client.bad-snapshot")
             return
         self.asked = ""
         self.connected, self.gone = True, False
-        listed = {
-            int(number): uuid
-            for number, uuid in engines.items()
-            if isinstance(uuid, str)
-            and isinstance(number, str)
-            and number.isascii()
-            and number.isdigit()
-            and len(number) < 19
-        }
-        for _, uuid in self.engines.snapshot(listed):
+        for _, uuid in self.engines.snapshot(engines):
             self.env.mark("client.unnoticed-death")
             self._lost(now, uuid, effects)
         self._note(effects)
@@ -254,10 +244,10 @@ class Client(Role):
             self.gone = True
             self._strand(now, "the controller has shut down", tuple(self.open), effects)
             return
-        content = content_of(message) or {}
-        number, uuid = content.get("id"), content.get("uuid")
-        if type(number) is not int or number < 0 or not isinstance(uuid, str):
+        about = announced(message)
+        if about is None:
             return
+        number, uuid = about
         if message.msg_type == "registration_notification":
             for _, old in self.engines.add(number, uuid):
                 self._lost(now, old, effects)

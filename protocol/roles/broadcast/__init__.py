@@ -1,0 +1,27 @@
+"""The broadcast schedulers: the shape of their tree and what they keep (`tables`), and what they do (`role`)."""
+
+from protocol.roles.broadcast.role import BroadcastScheduler
+from protocol.roles.broadcast.tables import (
+    TARGET_STATES,
+    TARGET_TRANSITIONS,
+    BroadcastConfig,
+    Gathering,
+    Part,
+    children,
+    leaf_index,
+    name_of,
+    nodes,
+)
+
+__all__ = [
+    "TARGET_STATES",
+    "TARGET_TRANSITIONS",
+    "BroadcastConfig",
+    "BroadcastScheduler",
+    "Gathering",
+    "Part",
+    "children",
+    "leaf_index",
+    "name_of",
+    "nodes",
+]
