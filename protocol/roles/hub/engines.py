@@ -191,7 +191,10 @@ class Engines:
             # Where it is not known which of the smaller ones were given, all were.
             ranges = given if isinstance(given, list) and all(map(_is_range, given)) else [[0, next_id]]
             for first, end in sorted(ranges):
-                if first < end and (not self.given or self.given[-1][1] < first):
+                if self.given and first <= self.given[-1][1]:
+                    first, last = self.given.pop()
+                    end = max(end, last)
+                if first < end:
                     self.given.append((first, end))
         for key, uuid in engines.items() if isinstance(engines, dict) else ():
             number = int(key) if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 17 else -1
