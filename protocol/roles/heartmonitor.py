@@ -8,9 +8,11 @@ and less than misses + 2.
 
 The monitor judges hearts and not engines: it does not know who registered. A heart that beats before its engine has
 registered is announced once like every other, and the Hub remembers it; a heart that stopped and beats again is a new
-one. It waits for the Hub's subscription before the first ping, so that no first heart is lost, and names all hearts
-again to a Hub that came back (`monitor` is an XPUB: a frame of byte 1 says that somebody listens, byte 0 that nobody
-does).
+one. It waits for the Hub's subscription before the first ping, so that no first heart is lost. To each subscription it
+answers with all hearts it knows: a Hub that came back learns of them, and at the start the empty list says that a
+monitor is there which knows of none. `monitor` is an XPUB: a frame of byte 1 says that somebody listens, byte 0 that
+nobody does. The shell sets it to pass on every subscription: one that connects is not told that its peer went, only
+that another one came.
 
 The shell hands over what waits on `pong` before it fires the timer: an answer that came in time counts, even if the
 monitor was held up.
@@ -60,13 +62,13 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
 class HeartMonitorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`period`: nanoseconds between pings. `misses`: how many pings in a row may stay unanswered.
 
-    The oldest dialect allows one miss. `session` stands in the headers of what the monitor tells the Hub; `notes` adds
-    facts about hearts found and lost.
+    The oldest dialect allows one miss. `session` stands in the headers of what the monitor tells the Hub, which takes
+    another one for another monitor; an empty one is replaced by a fresh one. `notes` adds facts about hearts.
     """
 
     period: int = 3_000_000_000
     misses: int = 10
-    session: str = "heart-monitor"
+    session: str = ""
     notes: bool = False
 
 
@@ -83,7 +85,7 @@ class HeartMonitor(Role):
     def __init__(self, config: HeartMonitorConfig, env: Env) -> None:
         self.config: Final = config
         self.env: Final = env
-        self.voice: Final = Voice(env, config.session)
+        self.voice: Final = Voice(env, config.session or env.fresh_id())
         self.started = -1
         self.beating = False
         self.lifetime = 0
@@ -124,15 +126,14 @@ class HeartMonitor(Role):
             return NOTHING
         if command != b"\x01":
             return NOTHING
+        told = self._tell(now, "new_heart", self.hearts)
         if self.beating:
-            if not self.hearts:
-                return NOTHING
             self.env.mark("heartmonitor.listener-returned")
-            return (self._tell(now, "new_heart", self.hearts),)
+            return (told,)
         self.beating = True
         if self.started < 0:
             self.started = now
-        return self._beat(now)
+        return [told, *self._beat(now)]
 
     def _pong(self, frames: Sequence[Any]) -> None:
         if len(frames) != 2 or not self.ping:
@@ -203,11 +204,13 @@ class HeartMonitor(Role):
             tuple(self.hearts),
             tuple(self.responses),
             tuple(self.probation.items()),
+            self.voice.session,
         )
 
     def thaw(self, frozen: tuple[Any, ...]) -> None:
         """Take up a state that `freeze` gave."""
-        self.started, self.beating, self.lifetime, self.ping, self.last_ping, hearts, responses, probation = frozen
+        self.started, self.beating, self.lifetime, self.ping, self.last_ping, *tables = frozen
+        hearts, responses, probation, self.voice.session = tables
         self.hearts = dict.fromkeys(hearts)
         self.responses = dict.fromkeys(responses)
         self.probation = dict(probation)

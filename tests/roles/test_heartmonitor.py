@@ -27,6 +27,7 @@ class Clinic:
         self.told: list[tuple[str, list[str]]] = []
         self.take(self.monitor.handle(0, Started()))
         self.take(self.monitor.handle(0, Raw("monitor", (b"\x01",))))
+        assert self.told.pop() == ("new_heart", [])
 
     def take(self, effects: Sequence[Effect]) -> Sequence[Effect]:
         self.pings += [one.frames[0] for one in of(effects, SendRaw)]
@@ -49,7 +50,8 @@ def test_no_ping_before_the_hub_listens() -> None:
     assert not monitor.handle(0, Started())
     assert not monitor.handle(5 * P, Fired("beat", 0))
     effects = monitor.handle(7 * P, Raw("monitor", (b"\x01",)))
-    assert effects == [SendRaw("ping", (b"7.000000000",)), SetTimer("beat", 10 * P)]
+    assert [one.content for one in sent(effects, "monitor", "new_heart")] == [{"hearts": []}]
+    assert list(effects[1:]) == [SendRaw("ping", (b"7.000000000",)), SetTimer("beat", 10 * P)]
 
 
 def test_pings_are_lifetimes_all_different_even_if_the_clock_stands_still() -> None:
@@ -150,8 +152,8 @@ def test_an_empty_ping_is_answered_by_nobody_before_the_first_beat() -> None:
     monitor = HeartMonitor(HeartMonitorConfig(), FakeEnv())
     monitor.handle(0, Started())
     assert not monitor.handle(0, Raw("pong", (A, b"")))
-    effects = monitor.handle(0, Raw("monitor", (b"\x01",)))
-    assert not sent(effects)
+    (start,) = sent(monitor.handle(0, Raw("monitor", (b"\x01",))))
+    assert start.content == {"hearts": []}
 
 
 def test_a_heart_that_stops_and_resumes_is_new_again() -> None:
