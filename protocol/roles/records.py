@@ -95,6 +95,8 @@ def normal_date(date: object) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(date)
+        if len(date) == 27 and date[10] == "T" and date[19] == "." and date[26] == "Z":
+            return date
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
