@@ -462,6 +462,18 @@ def test_code_on_control_waits_its_turn_and_is_answered_there() -> None:
     assert bench.reply("control").msg_type == "execute_reply"
 
 
+def test_a_job_of_control_that_ends_does_not_begin_what_waits_for_the_shell() -> None:
+    bench = Bench(hosted=("is_complete_request",))
+    running = queued(bench)
+    bench.control("is_complete_request", {"code": "1"})
+    beside = bench.run("is_complete").job
+    bench.do(Finished(beside, Outcome(content={"status": "complete"})))
+    assert bench.reply("control").content == {"status": "complete"}
+    assert not of(bench.seen, Run)
+    bench.do(Finished(running.job, OK))
+    assert bench.run("apply").message.msg_id == "m2"
+
+
 def test_every_request_is_bracketed_once() -> None:
     bench = Bench()
     seen: list[Effect] = []
