@@ -89,8 +89,9 @@ class Demands:
     """What one task demands, and what happened to it that restricts it further; a task without any has none of these.
 
     `timeout` is in nanoseconds. `targets` holds identities; None allows every engine. `refused` are the engines that
-    found a dependency unmet, which never get it again; `avoid` is the one on which it failed last, which gets it again
-    only if nobody else may have it. `introduction` is the epoch of a timer for targets that are all unknown, else 0.
+    found a dependency unmet, which never get it again. `avoid` is the one on which it failed last, which gets it again
+    only once there is nobody else who may have it. `introduction` is the epoch of a timer for targets that are all
+    unknown, else 0.
 
     `names`, `alive` and `slot` belong to the queue that the task stands in (`protocol.roles.task.queues`).
     """

@@ -76,7 +76,10 @@ class Depending(Placing):
             self._ready.pop(task.id, None)
             self._fail(now, task, IMPOSSIBLE, "a task ended in a way that leaves the dependency unmet for ever")
         elif demands.is_met and (
-            task.queue is None or (demands.follow is not None and len(demands.follow.engines) > places)
+            task.queue is None
+            # There is another engine to follow to, or one hope less for a task that stands for nobody alive.
+            or (demands.follow is not None and len(demands.follow.engines) > places)
+            or (task.queue is self.named and not demands.alive)
         ):
             self._ready[task.id] = task
 

@@ -115,15 +115,20 @@ class Placing(Role):
     def _place_named(self, now: int, task: Task, demands: Demands, names: tuple[bytes, ...]) -> None:
         engines = self.engines
         live = [engines[name] for name in names if name in engines]
-        if demands.avoid in engines and len(live) > 1:
-            names = tuple(name for name in names if name != demands.avoid)
-            live = [engine for engine in live if engine.uuid != demands.avoid]
+        if demands.avoid is not None:
+            others = [engine for engine in live if engine.uuid != demands.avoid]
+            if others:
+                live = others
+                names = tuple(name for name in names if name != demands.avoid)
+            elif live:
+                self.env.mark("task.retry-on-same-engine")
+                demands.avoid = None
         if not live:
-            if demands.is_hopeful:
-                self._hold(now, task, WAITING)
-            elif demands.introduction and names:
+            if names and (demands.is_hopeful or demands.introduction):
                 self.named.add(task, names, 0)
                 self._hold(now, task, QUEUED)
+            elif demands.is_hopeful:
+                self._hold(now, task, WAITING)
             else:
                 self.env.mark("task.nobody-left")
                 self._fail(now, task, IMPOSSIBLE, "no engine is left that may run the task")

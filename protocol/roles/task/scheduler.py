@@ -320,7 +320,7 @@ class TaskScheduler(Depending):
     def _introduced(self, now: int, task: Task, demands: Demands, epoch: int) -> None:
         if epoch and epoch == demands.introduction:
             demands.introduction = 0
-            if task.queue is self.named and not demands.alive:
+            if task.queue is self.named and not demands.alive and not demands.is_hopeful:
                 self._cause = "nobody introduced"
                 self._fail(now, task, IMPOSSIBLE, "no engine is left that may run the task")
 

@@ -83,14 +83,15 @@ def _thaw_engine(scheduler: "Placing", frozen: tuple[Any, ...] | list[Any]) -> E
 
 def _freeze_task(task: Task) -> tuple[Any, ...]:
     demands = task.demands
+    kind = "" if task.queue is None else task.queue.kind
     return (
         task.id,
         freeze_message(task.message),
         task.state,
         task.epoch,
         None if demands is None else demands.freeze(),
-        "" if task.queue is None else task.queue.kind,
-        () if demands is None or task.queue is None else demands.names,
+        kind,
+        demands.names if demands is not None and kind in ("named", "barred") else (),
     )
 
 

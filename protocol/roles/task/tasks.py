@@ -27,6 +27,8 @@ DONE: Final = "done"
 STATES: Final = (NEW, WAITING, QUEUED, RUNNING, ORPHANED, DONE)
 
 _ANYWHERE: Final = (WAITING, QUEUED, RUNNING, DONE)
+#: Where a task can be whose dependencies were met before and have left it an engine.
+_PLACED: Final = (QUEUED, RUNNING, DONE)
 
 #: state -> what happens -> the states that may follow. What is not here does not happen to a task in that state.
 TRANSITIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
@@ -38,25 +40,25 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     },
     QUEUED: {
         "engine free": (RUNNING,),
-        "engine came": (RUNNING, QUEUED, DONE),
-        "engine gone": _ANYWHERE,
-        "dependency ended": (QUEUED, RUNNING),
+        "engine came": _PLACED,
+        "engine gone": _PLACED,
+        "dependency ended": _PLACED,
         "timed out": (DONE,),
         "nobody introduced": (DONE,),
         "scheduler stopped": (DONE,),
     },
     RUNNING: {
         "succeeded": (DONE,),
-        "failed": _ANYWHERE,
+        "failed": _PLACED,
         "refused": _ANYWHERE,
         "engine gone": (ORPHANED,),
         "scheduler stopped": (DONE,),
     },
     ORPHANED: {
         "succeeded": (DONE,),
-        "failed": _ANYWHERE,
+        "failed": _PLACED,
         "refused": _ANYWHERE,
-        "grace over": _ANYWHERE,
+        "grace over": _PLACED,
         "scheduler stopped": (DONE,),
     },
     DONE: {},
