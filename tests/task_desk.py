@@ -172,9 +172,7 @@ class Desk:
     def ends(self) -> dict[str, str]:
         """Task to what its client got: `ok`, the ename of an error, or the status of a real reply."""
         assert len({answer.task for answer in self.answers}) == len(self.answers), "two replies"
-        return {
-            answer.task: answer.ename or answer.message.content["status"] for answer in self.answers
-        }
+        return {answer.task: answer.ename or answer.message.content["status"] for answer in self.answers}
 
     def places(self) -> list[str]:
         """The engines of all deliveries, in order."""

@@ -355,7 +355,8 @@ class Ledger:
         assert not self.open
         desk, role = self.desk, self.desk.role
         assert sorted(desk.ends()) == sorted(f"t{number + 1}" for number in range(self.count))
-        assert not (role.dependents or role.graves or role.general.line.count or role.named.lines or role.barred.count)
+        assert not [*role.dependents, *role.graves, *role.named.lines]
+        assert role.general.line.count == role.barred.count == 0
         kinds = [kind for kind, _ in desk.monitor]
         assert kinds.count("intask") == kinds.count("outtask") == self.count
         assert kinds.count("tracktask") == len(desk.deliveries)

@@ -1,6 +1,6 @@
 """`after` and `follow`: the truth table, the forms in which they are written, and how ends are carried on."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from task_desk import Desk
@@ -147,7 +147,7 @@ def test_ends_are_carried_through_a_long_chain_in_order() -> None:
     desk = Desk("A")
     names = [f"t{number}" for number in range(5000)]
     desk.submit(names[0])
-    for before, name in zip(names, names[1:], strict=False):
+    for before, name in pairwise(names):
         desk.submit(name, after=[before])
     desk.reply("A", names[0], "error")
     assert [answer.task for answer in desk.answers] == names

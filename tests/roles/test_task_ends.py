@@ -73,7 +73,7 @@ def test_own_replies_name_the_request_and_no_engine() -> None:
     assert desk.monitor == [("intask", "t"), ("outtask", "t")]
 
 
-# -- refusals for the metadata -------------------------------------------------------------------------------------------
+# -- refusals for the metadata -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,8 @@ def test_own_replies_name_the_request_and_no_engine() -> None:
         *({"retries": value} for value in (-1, 1.5, "1", True, False, [], {})),
         *({"timeout": value} for value in ("1", -1, True, False, [], float("nan"), {})),
         *({"targets": value} for value in (1.5, True, False, [None], [["A"]], {}, {"A": 1}, 0.0, [True], ["\ud800"])),
-        *({"after": value} for value in (7, True, False, 0, [7], [None], {"dependencies": 7}, {"dependencies": ["t"], "all": 1})),
+        *({"after": value} for value in (7, True, False, 0, [7], [None], {"dependencies": 7})),
+        {"after": {"dependencies": ["t"], "all": 1}},
         *({"follow": value} for value in (7, 0, [["t"]], {"success": "yes"}, {"failure": None}, {"dependencies": {}})),
     ],
 )  # fmt: skip
@@ -138,7 +139,7 @@ def test_a_message_from_nobody_and_one_without_an_id_change_nothing() -> None:
     assert desk.role.freeze() == frozen
 
 
-# -- ids -----------------------------------------------------------------------------------------------------------------
+# -- ids ---------------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_request_again_is_not_run_again() -> None:
@@ -166,7 +167,7 @@ def test_an_id_in_use_by_another_client_is_refused_without_harm() -> None:
     assert desk.monitor.count(("intask", "t")) == desk.monitor.count(("outtask", "t")) == 1
 
 
-# -- targets -------------------------------------------------------------------------------------------------------------
+# -- targets -----------------------------------------------------------------------------------------------------------
 
 
 def test_targets_are_respected_and_wait_for_room() -> None:
@@ -234,7 +235,7 @@ def test_a_target_not_known_yet_counts_once_it_comes() -> None:
     assert desk.deliveries[-1] == ("B", "t")
 
 
-# -- refusals by engines -------------------------------------------------------------------------------------------------
+# -- refusals by engines -----------------------------------------------------------------------------------------------
 
 
 def test_a_refused_task_goes_elsewhere_at_once_and_the_client_sees_nothing() -> None:
@@ -325,7 +326,7 @@ def test_only_false_is_a_refusal() -> None:
     assert desk.ends() == {"t": "error"}
 
 
-# -- retries -------------------------------------------------------------------------------------------------------------
+# -- retries -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_failed_task_is_run_elsewhere_and_the_client_sees_the_last_reply() -> None:
@@ -399,7 +400,7 @@ def test_status_is_read_from_the_metadata_alone() -> None:
     assert desk.deliveries == [("B", "t"), ("A", "t")]
 
 
-# -- the death of engines ------------------------------------------------------------------------------------------------
+# -- the death of engines ----------------------------------------------------------------------------------------------
 
 
 def test_a_task_on_a_dead_engine_is_an_error_after_the_time_of_grace() -> None:
@@ -514,7 +515,7 @@ def test_queued_tasks_survive_a_moment_without_engines() -> None:
     assert desk.deliveries[-1] == ("B", "u")
 
 
-# -- time ----------------------------------------------------------------------------------------------------------------
+# -- time --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_queued_task_times_out_and_is_not_run() -> None:
@@ -589,7 +590,7 @@ def test_the_time_of_a_task_goes_on_when_it_moves_between_queues() -> None:
     assert desk.ends()["t"] == "TaskTimeout"
 
 
-# -- strange replies, and the end of the scheduler -----------------------------------------------------------------------
+# -- strange replies, and the end of the scheduler ---------------------------------------------------------------------
 
 
 def test_a_reply_to_another_engines_task_changes_nothing() -> None:

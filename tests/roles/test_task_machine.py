@@ -174,7 +174,7 @@ def test_long_walks_reach_every_transition_of_the_table_and_every_mark() -> None
     assert marks <= set(MARKS)
 
 
-# -- any event ------------------------------------------------------------------------------------------------------------
+# -- any event ---------------------------------------------------------------------------------------------------------
 
 SOCKETS = ["in", "out", "monitor", "notification", "query"]
 TYPES = [
@@ -225,7 +225,7 @@ def test_a_pure_scheduler_is_a_device_and_no_scheme_is_a_mistake() -> None:
 
 @pytest.mark.parametrize("setting", [{"hwm": -1}, {"grace": -1}, {"introduction": -1}, {"resync": -1}, {"remember": 0}])
 def test_settings_without_sense_are_refused(setting: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="negative|at least one"):
+    with pytest.raises(ValueError, match=r"negative|at least one"):
         TaskConfig(**setting)  # type: ignore[arg-type]
 
 

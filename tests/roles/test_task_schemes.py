@@ -179,7 +179,7 @@ def test_weighted_prefers_the_idle_and_balances() -> None:
     assert max(counts.values()) - min(counts.values()) < 60
 
 
-# -- pools against lists -------------------------------------------------------------------------------------------------
+# -- pools against lists -----------------------------------------------------------------------------------------------
 
 
 def chosen(scheme: str, engines: list[Engine], draws: list[int]) -> Engine:
