@@ -14,7 +14,8 @@ class TaskConfig(msgspec.Struct, frozen=True, kw_only=True):
     `grace`: how long after an engine's end its replies still count, before its tasks are run again or given up.
     `introduction`: how long a task waits whose targets are all unknown. The client may have heard of an engine before
     the scheduler did: the two notifications take different ways.
-    `remember`: of how many finished tasks the outcome is kept, for dependencies on them.
+    `remember`: of how many finished tasks the outcome is kept, for dependencies on them; `dependency.recent-ids-known`
+    asks for a thousand.
     `resync`: how often the Hub is asked which engines there are, as notifications may be lost; 0 for once only.
     `session`: of the messages that the scheduler makes; drawn if empty.
     `notes`: whether to tell facts of the inner state.
