@@ -459,7 +459,7 @@ def test_two_controllers_cannot_share_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(b"no database at all, but long enough" * 10, "not a database"), (None, "unable to open")],
+    [(b"no database at all, but long enough" * 10, "not a database"), (None, "No such file")],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes | None, why: str) -> None:
     path = tmp_path / "r.sqlite"
@@ -469,6 +469,16 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes | 
         path.write_bytes(content)
     with pytest.raises(StoreError, match=why):
         SqliteRecords(path)
+
+
+def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
+    store = SqliteRecords(tmp_path / "r.sqlite")
+    store.add_record(new_record("a"))
+    store.flush()
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "r.sqlite": 0o600, "r.sqlite-wal": 0o600,
+    }  # fmt: skip
+    store.close()
 
 
 def test_databases_of_others_are_refused(tmp_path: Path) -> None:

@@ -137,10 +137,17 @@ def test_a_task_is_unassigned_then_on_its_engine_then_completed() -> None:
 def test_a_result_of_the_scheduler_itself_names_no_engine() -> None:
     desk = desk_with_engine()
     request = desk.task("t1")
-    desk.task_result("", request, FAILED)
+    desk.task_result("", request, FAILED, metadata={})
     record = desk.record("t1")
     assert (record["engine_uuid"], record["result_content"]) == (None, FAILED)
     assert desk.queues(None)["unassigned"] == []
+
+
+def test_a_result_that_no_scheduler_saw_is_its_engines_by_its_own_word() -> None:
+    desk = desk_with_engine()
+    request = desk.task("t1")
+    desk.task_result("", request, metadata={"engine": "e1", "status": "ok"})
+    assert desk.queues(None) == {"status": "ok", "0": {"queue": [], "completed": ["t1"], "tasks": []}, "unassigned": []}
 
 
 def test_an_aborted_task_does_not_count_as_completed_by_its_engine() -> None:

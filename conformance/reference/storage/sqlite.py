@@ -68,9 +68,12 @@ class SqliteRecords:
         self.path = path
         self._first_write = 0
         try:
+            # Requests and results are nobody else's business; SQLite's own files beside it follow its mode.
+            path.touch(mode=0o600)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from error
+        except (OSError, sqlite3.Error) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"{path}: {why}") from error
         try:
             self._prepare()
         except (sqlite3.Error, StoreError) as error:

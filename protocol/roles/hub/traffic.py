@@ -128,9 +128,10 @@ class Traffic:
         return self._completed(now, message, parent_id(message), {})
 
     def _task_result(self, now: int, message: Message) -> Effects:
-        # A result that the scheduler made itself names no engine.
-        uuid = _name(message, 2)
-        return self._completed(now, message, parent_id(message), {"engine_uuid": uuid} if uuid else {})
+        # A result that the scheduler made itself names no engine; with the scheme `pure` only the engine names itself.
+        uuid = _name(message, 2) or (metadata_of(message) or {}).get("engine")
+        changes = {"engine_uuid": uuid} if uuid and isinstance(uuid, str) else {}
+        return self._completed(now, message, parent_id(message), changes)
 
     def _broadcast_result(self, now: int, message: Message) -> Effects:
         metadata = metadata_of(message) or {}
