@@ -12,6 +12,9 @@ from conformance.cli.group import Entry, ExitStatus, LazyGroup
 
 COMMANDS: Final = {
     "test": Entry("conformance.cli.test:test", "Judge an implementation against the protocol."),
+    "controller": Entry("conformance.cli.controller:controller", "Run the reference controller."),
+    "engine": Entry("conformance.cli.engine:engine", "Run an engine of the reference, for any controller."),
+    "submit": Entry("conformance.cli.submit:submit", "Call a function on a cluster."),
     "explain": Entry("conformance.cli.explain:explain", "Show one requirement: text, source, example, cases."),
     "requirements": Entry("conformance.cli.requirements:requirements", "List the requirements."),
     "dialects": Entry("conformance.cli.dialects:dialects", "Show the protocol's dialects side by side."),

@@ -43,7 +43,7 @@ SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
     metavar="S", help="Seconds in which replies of an engine that died still count.",
 )  # fmt: skip
 @click.option(
-    "--broadcast-depth", type=click.IntRange(min=0, max=6), default=1, show_default=True, metavar="N",
+    "--broadcast-depth", type=click.IntRange(min=0, max=3), default=1, show_default=True, metavar="N",
     help="Depth of the broadcast tree, which has 2^N leaves.",
 )  # fmt: skip
 @click.option("--ip", "client_ip", default="127.0.0.1", show_default=True, help="Where to listen for clients.")

@@ -96,8 +96,12 @@ class Result:
             if answer.status != "ok":
                 raise RemoteError(answer)
         numbers = {uuid: number for number, uuid in self._client.engines.items()}
-        ordered = sorted(answers, key=lambda answer: numbers.get(answer.engine, -1))
-        return [value for answer in ordered for value in objects.unpack_values(answer.buffers)]
+        found: list[tuple[int, Any]] = []
+        for answer in answers:
+            # A coalesced reply has the values of many, and says whose they are.
+            targets = answer.metadata.get("broadcast_targets") or [(answer.engine, numbers.get(answer.engine, -1))]
+            found += zip([number for _, number in targets], objects.unpack_values(answer.buffers), strict=True)
+        return [value for _, value in sorted(found, key=lambda pair: pair[0])]
 
     def output(self, name: str, timeout: float = PATIENCE) -> str:
         """What the code wrote to a stream, until it was idle again. Raises Silence."""

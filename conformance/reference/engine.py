@@ -29,8 +29,8 @@ from protocol.wire import ReplayMemory
 
 #: Seconds to wait for a connection file that is not there yet, or only half written.
 FILE_PATIENCE: Final = 10.0
-#: Milliseconds that last replies get to leave the process.
-LINGER: Final = 1000
+#: Milliseconds that last replies get to leave the process; less than the patience of a warden.
+LINGER: Final = 500
 #: Seconds that interrupted code gets to end by itself when the engine ends.
 CODE_PATIENCE: Final = 0.5
 #: Seconds between two looks at something that cannot be waited for.

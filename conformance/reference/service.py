@@ -15,17 +15,19 @@ import zmq
 from conformance.reference.env import Log, RealEnv
 from conformance.reference.shell import Loop, Shell
 from conformance.reference.sockets import (
+    LINK,
     BusyPort,
     Curve,
     Interfaces,
     Opened,
     await_listeners,
     bind,
-    close_all,
+    inside,
     open_all,
 )
 from conformance.reference.supervisor import Gone, Pair
 from protocol.roles.base import Raw, Role, SocketSpec
+from protocol.roles.records import StoreError
 from protocol.wire import Codec, ReplayMemory
 
 #: Milliseconds that last words get to leave the process.
@@ -89,8 +91,8 @@ def serve(name: str, nodes: Sequence[Node], setup: Setup, pair: Pair) -> int:
         everything = [one for sockets in opened for one in sockets.values()]
         extras = [dict(node.extra()) for node in nodes]
         pair.tell(bound=_bind(everything, setup))
-    except (BusyPort, OSError, ValueError) as error:
-        # A sentence for the user; nothing of it comes from a message.
+    except (BusyPort, StoreError, OSError, ValueError) as error:
+        # Sentences for the user; nothing in them comes from a message.
         with contextlib.suppress(Gone):
             pair.tell(failed=str(error))
         context.destroy(linger=0)
@@ -137,7 +139,9 @@ def serve(name: str, nodes: Sequence[Node], setup: Setup, pair: Pair) -> int:
 def _bind(opened: Sequence[Opened], setup: Setup) -> dict[str, list[int]]:
     bound: dict[str, list[int]] = {}
     for zsocket, end, place in opened:
-        if end.attach == "bind":
+        if end.attach == "bind" and place.startswith(LINK):
+            zsocket.bind(inside(place))
+        elif end.attach == "bind":
             known = setup.ports.get(place, ())
             ports = bound.setdefault(place, [])
             wanted = known[len(ports)] if len(ports) < len(known) else 0
@@ -147,7 +151,9 @@ def _bind(opened: Sequence[Opened], setup: Setup) -> dict[str, list[int]]:
 
 def _connect(opened: Sequence[Opened], setup: Setup, places: Places) -> None:
     for zsocket, end, place in opened:
-        if end.attach == "connect":
+        if end.attach == "connect" and place.startswith(LINK):
+            zsocket.connect(inside(place))
+        elif end.attach == "connect":
             zsocket.connect(setup.interfaces.address(place, places[place][0]))
 
 
@@ -185,4 +191,4 @@ def _listen(loop: Loop, pair: Pair) -> None:
         loop.stop()
 
 
-__all__ = ["Node", "Places", "Setup", "close_all", "serve"]
+__all__ = ["Node", "Places", "Setup", "serve"]

@@ -168,6 +168,8 @@ class Shell:
         self.on_note = on_note
         self.clock = clock
         self.status: int | None = None
+        #: Answers of the store that the role is still to get, when the effects before them are carried out.
+        self._answers: deque[Found] = deque()
         self.links: dict[str, Link] = {}
         self._codecs: dict[str, Codec] = {}
         for name, zsocket in sockets.items():
@@ -220,6 +222,8 @@ class Shell:
             self.log.failure(f"{self.role.NAME}: {describe(event)}", error)
             return
         self.carry_out(effects)
+        while self._answers:
+            self.deliver(self._answers.popleft())
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
         """Do what a role decided, in order. Never raises."""
@@ -278,8 +282,10 @@ class Shell:
 
     def close(self, linger: int) -> None:
         """Close the sockets; what is still under way gets `linger` milliseconds."""
-        for link in self.links.values():
-            link.zsocket.close(linger=linger)
+        for name, link in self.links.items():
+            # The listener may have ended before, and nobody else is told anything there.
+            is_monitor = self.role.SOCKETS[name].channel == "monitor"
+            link.zsocket.close(linger=0 if is_monitor else linger)
 
     # -- effects -----------------------------------------------------------------------------------------------------
 
@@ -307,12 +313,12 @@ class Shell:
             self._flush()
             found = getattr(self.records, effect.operation)(*effect.arguments)
         except QueryError as error:
-            self.deliver(Found(effect.token, (), str(error)))
+            self._answers.append(Found(effect.token, (), str(error)))
         except Exception as error:
             self.log.failure(f"{self.role.NAME}: {effect.operation}", error)
-            self.deliver(Found(effect.token, (), f"{type(error).__name__}: the store cannot answer"))
+            self._answers.append(Found(effect.token, (), f"{type(error).__name__}: the store cannot answer"))
         else:
-            self.deliver(Found(effect.token, found))
+            self._answers.append(Found(effect.token, found))
 
     def _flush(self) -> None:
         if self._flush_due is not None and self.records is not None:

@@ -11,7 +11,7 @@ that its process sees when the listener is there.
 
 import errno
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import zmq
@@ -23,6 +23,8 @@ from protocol.roles.base import SocketSpec
 
 #: Seconds in which the predecessor on a port may still be ending.
 PATIENCE: Final = 3.0
+#: How places begin that only one process knows: it binds and connects there within itself.
+LINK: Final = "link "
 #: How often another port is tried when one is free on one interface only.
 ATTEMPTS: Final = 50
 
@@ -50,6 +52,11 @@ class Interfaces(NamedTuple):
         return join(reachable(self.of(place)[0], ""), port)
 
 
+def inside(place: str) -> str:
+    """The address of a place that only one process knows."""
+    return f"inproc://{place.removeprefix(LINK)}"
+
+
 class Curve(NamedTuple):
     """The keys of CURVE connections, in Z85. Everybody has the server's public key, and the server its secret one."""
 
@@ -73,6 +80,16 @@ class Opened(NamedTuple):
     zsocket: "zmq.Socket[bytes]"
     end: End
     place: str
+
+
+def end_of(role: str, spec: SocketSpec, variant: str = "") -> End:
+    """The end of a channel that a role's socket is; `variant` is used where the table has it for this channel."""
+    try:
+        return socket_for(spec.channel, role, side=spec.side, variant=variant)
+    except KeyError:
+        if not variant:
+            raise
+        return socket_for(spec.channel, role, side=spec.side)
 
 
 def place_of(end: End) -> str:
@@ -130,15 +147,11 @@ def open_all(
     """
     opened = {}
     for name, spec in sockets.items():
-        try:
-            end = socket_for(spec.channel, role, side=spec.side, variant=variant)
-        except KeyError:
-            if not variant:
-                raise
-            end = socket_for(spec.channel, role, side=spec.side)
+        end = end_of(role, spec, variant)
+        place = (places or {}).get(name) or place_of(end)
         own = b"" if end.identity.rule == "none" else identity
-        zsocket = make(context, end, identity=own, curve=curve)
-        opened[name] = Opened(zsocket, end, (places or {}).get(name) or place_of(end))
+        zsocket = make(context, end, identity=own, curve=None if place.startswith(LINK) else curve)
+        opened[name] = Opened(zsocket, end, place)
     return opened
 
 
@@ -197,9 +210,3 @@ def await_listeners(zsocket: "zmq.Socket[bytes]", count: int, is_cancelled: Call
         if zsocket.poll(50):
             told.append(zsocket.recv())
     return told
-
-
-def close_all(sockets: Iterable["zmq.Socket[bytes]"]) -> None:
-    """Close sockets at once, with all that they still held."""
-    for zsocket in sockets:
-        zsocket.close(linger=0)

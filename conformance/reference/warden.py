@@ -26,9 +26,12 @@ from protocol.roles.base import Finished, Run
 from protocol.roles.engine import EngineConfig
 from protocol.roles.warden import CHILD, Warden, WardenConfig
 from protocol.wire import ReplayMemory
+from protocol.world import SECOND
 
 #: Milliseconds that last words get; the one about a dead engine spares the Hub ten missed heartbeats.
 LINGER: Final = 3000
+#: Nanoseconds in which the engine must end when its warden is told to.
+PATIENCE: Final = 3 * SECOND
 LOCAL: Final = "tcp://127.0.0.1"
 
 
@@ -123,7 +126,8 @@ class WardenProcess:
         return self.config.uuid.encode()
 
     def _role(self, number: int) -> Warden:
-        return Warden(WardenConfig(uuid=self.config.uuid, engine_id=number), RealEnv(f"{self.config.uuid}-warden"))
+        config = WardenConfig(uuid=self.config.uuid, engine_id=number, patience=PATIENCE)
+        return Warden(config, RealEnv(f"{self.config.uuid}-warden"))
 
     def _await_number(self) -> int | None:
         """The number that the engine was given, or None if it has ended before."""
