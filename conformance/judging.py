@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,17 +21,27 @@ if TYPE_CHECKING:
 
 
 def results_of(
-    item: pytest.Item, call: pytest.CallInfo[None], slugs: tuple[str, ...], controller: Controller | None
+    item: pytest.Item,
+    call: pytest.CallInfo[None],
+    slugs: tuple[str, ...],
+    controller: Controller | None,
+    *,
+    target: str,
+    command: str,
 ) -> list[Result]:
-    """One result per requirement that the case names; a requirement accused besides gets one of its own."""
+    """One result per requirement that the case names; a requirement accused besides gets one of its own.
+
+    `target` is the name of the target, `command` what judges it again.
+    """
     error = call.excinfo.value if call.excinfo else None
     case = case_name(item.nodeid)
-    target = target_name(item)
     if error is None:
         return [Result(slug, case, target, "passed") for slug in slugs]
     if isinstance(error, Violated):
         accused = error.requirement or slugs[0]
-        text = explain(get(accused), error.finding, controller.observations if controller else (), replay(item))
+        text = explain(
+            get(accused), error.finding, controller.observations if controller else (), replay(command, case)
+        )
         if controller is not None and not controller.is_running:
             text += "\n\n" + last_words(controller)
         main = Result(accused, case, target, accuse(accused), error.finding.found, text)
@@ -75,27 +85,27 @@ def _without_accusation(error: BaseException) -> tuple[Verdict, str]:
     return "kit error", f"{type(error).__name__}: {error}"
 
 
-def by_rules(nodeid: str, controller: Controller, violations: Sequence[Violation]) -> list[Result]:
-    """One result for each requirement that rules saw broken: the first time is explained, the others are counted."""
+def by_rules(case: str, controller: Controller, violations: Sequence[Violation], *, command: str) -> list[Result]:
+    """One result for each requirement that rules saw broken: the first time is explained, the others are counted.
+
+    `case` is where they saw it, `command` what judges the target again.
+    """
     counts = Counter(violation.requirement for violation in violations)
     firsts = {violation.requirement: violation for violation in reversed(violations)}
     results = []
     for requirement, violation in reversed(firsts.items()):
-        result = _by_rule(nodeid, controller, violation)
+        result = _by_rule(case, controller, violation, command)
         if counts[requirement] > 1:
             result.details += f"\n({counts[requirement]} times in this case)"
         results.append(result)
     return results
 
 
-def _by_rule(nodeid: str, controller: Controller, violation: Violation) -> Result:
+def _by_rule(case: str, controller: Controller, violation: Violation, command: str) -> Result:
     """The result of a rule that fired while a case about something else ran."""
-    case = case_name(nodeid)
     slug = violation.requirement
     finding = Finding(violation.found, violation.allowed, violation.guilty, violation.evidence)
-    text = explain(
-        get(slug), finding, controller.observations, f"ippkit test -t {controller.name} -k {_function(case)}"
-    )
+    text = explain(get(slug), finding, controller.observations, replay(command, case))
     return Result(slug, case, controller.name, accuse(slug), violation.found, text, by_rule=True)
 
 
@@ -133,19 +143,10 @@ def case_name(nodeid: str) -> str:
     return f"{path.rpartition('/')[2]}::{function.partition('[')[0]}"
 
 
-def _function(case: str) -> str:
-    return case.rpartition("::")[2]
-
-
-def target_name(item: pytest.Item) -> str:
-    """The name of the target that a case was collected for."""
-    callspec: Any = getattr(item, "callspec", None)
-    return str(callspec.params.get("target", "")) if callspec else ""
-
-
-def replay(item: pytest.Item) -> str:
-    """The command that runs this one case again."""
-    return f"ippkit test -t {target_name(item)} -k {_function(case_name(item.nodeid))}"
+def replay(command: str, case: str) -> str:
+    """The command that runs this one case again; what was seen after the last case takes a whole run."""
+    _, is_case, function = case.partition("::")
+    return f"{command} -k {function}" if is_case else command
 
 
 __all__: list[str] = ["by_rules", "case_name", "passed_by_rule", "replay", "results_of"]

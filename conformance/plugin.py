@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,12 +68,21 @@ def _targets(config: pytest.Config) -> dict[str, Target]:
     if not loaded:
         from conformance.targets import DescriptorError, load
 
-        for name in config.getoption("target") or DEFAULT_TARGETS:
+        for word in config.getoption("target") or DEFAULT_TARGETS:
             try:
-                loaded[name] = load(name)
+                target = load(word)
             except DescriptorError as error:
                 raise pytest.UsageError(str(error)) from None
+            if any(target.name == other.name for known, other in loaded.items() if known != word):
+                raise pytest.UsageError(f"two targets have the name {target.name!r}; verdicts could not be told apart")
+            loaded[word] = target
     return loaded
+
+
+def _command(config: pytest.Config, target: Target) -> str:
+    """The command that judges this target as this run does."""
+    word = next(word for word, loaded in _targets(config).items() if loaded == target)
+    return f"ippkit test -t {shlex.quote(word)}" + (" --strict" if _is_strict(config) else "")
 
 
 def _is_strict(config: pytest.Config) -> bool:
@@ -87,8 +97,9 @@ def _is_case(item: pytest.Item) -> bool:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One run of each case per target."""
     if "target" in metafunc.fixturenames and metafunc.definition.path.parent == _SUITE:
-        names = list(_targets(metafunc.config))
-        metafunc.parametrize("target", names, ids=[Path(name).stem for name in names], indirect=True, scope="session")
+        targets = _targets(metafunc.config)
+        names = [target.name for target in targets.values()]
+        metafunc.parametrize("target", list(targets), ids=names, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -154,14 +165,16 @@ def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[Deplo
     yield running
     if running.current is not None:
         found = running.current.judge_rest()
-        request.session.stash[_AT_THE_END] = by_rules("the end of the run", running.current, found)
+        command = _command(request.config, target)
+        request.session.stash[_AT_THE_END] = by_rules("the end of the run", running.current, found, command=command)
     running.close()
 
 
 def _run_case(controller: Controller, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Controller]:
-    from conformance.judging import by_rules, passed_by_rule
+    from conformance.judging import by_rules, case_name, passed_by_rule
 
     node = request.node
+    command = _command(request.config, request.getfixturevalue("target"))
     controller.begin_case()
     node.stash[_CONTROLLER] = controller
     marker = node.get_closest_marker("needs")
@@ -172,7 +185,8 @@ def _run_case(controller: Controller, request: pytest.FixtureRequest, *, is_last
     found = controller.judge_rest() if is_last else controller.judge_new()
     # What the case itself accuses is not reported a second time.
     others = [each for each in found if each.requirement not in _slugs(node)]
-    node.stash[_BY_RULE] = by_rules(node.nodeid, controller, others) + passed_by_rule(controller)
+    node.stash[_BY_RULE] = by_rules(case_name(node.nodeid), controller, others, command=command)
+    node.stash[_BY_RULE] += passed_by_rule(controller)
 
 
 @pytest.fixture
@@ -202,7 +216,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
     found: list[Result] = []
     if call.when == "call" or call.excinfo is not None:
-        found = results_of(item, call, _slugs(item), item.stash.get(_CONTROLLER, None))
+        target = _targets(item.config)[item.callspec.params["target"]]  # type: ignore[attr-defined]
+        own, command = item.stash.get(_CONTROLLER, None), _command(item.config, target)
+        found = results_of(item, call, _slugs(item), own, target=target.name, command=command)
     if call.when == "teardown":
         found += item.stash.get(_BY_RULE, []) + item.session.stash.get(_AT_THE_END, [])
         item.session.stash[_AT_THE_END] = []
@@ -240,9 +256,9 @@ def _settle(report: pytest.TestReport, found: list[Result]) -> None:
     verdicts = {result.verdict for result in found}
     if verdicts & {"failed", "kit error"}:
         report.outcome = "failed"
-        report.longrepr = "\n\n".join(
-            result.details or result.summary for result in found if result.verdict in ("failed", "kit error")
-        )
+        # What ends a case ends it for all its requirements, and is told once.
+        texts = [result.details or result.summary for result in found if result.verdict in ("failed", "kit error")]
+        report.longrepr = "\n\n".join(dict.fromkeys(texts))
     elif verdicts & {"not applicable", "blocked", "undecided"}:
         summary = next(result.summary for result in found if result.verdict != "passed")
         report.outcome = "skipped"
@@ -312,8 +328,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     session.exitstatus = exit_status(results, session.testsfailed if exitstatus == 1 else 0, stale_fails=stale_fails)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """The last word: what was judged, and what was not."""
+    if exitstatus == 5 and config.stash[_LOADED]:
+        globs = config.getoption("requirement")
+        why = f": no case that tests {' or '.join(globs)} was left" if globs else ""
+        terminalreporter.write_line(f"Nothing was selected{why}. Nothing was judged.")
     if config.stash[_RESULTS]:
         from conformance.report.console import summary
 

@@ -46,7 +46,10 @@ def excuse(result: Result, target: Target, version: str | None) -> Result:
 
     What a known deviation blocks is given that reason: it was not judged, and everybody knows why.
     """
-    if result.verdict == "blocked" and any(known.slug == result.blocked_by for known in target.deviations):
+    if result.verdict == "blocked" and any(
+        known.slug == result.blocked_by and known.is_about(version) and not known.unreviewed
+        for known in target.deviations
+    ):
         return replace(result, reason=f"{result.blocked_by} is a known deviation")
     if result.verdict not in ("failed", "warned"):
         return result

@@ -85,6 +85,8 @@ def test_what_a_known_deviation_blocks_needs_no_decision() -> None:
     blocked = Result("registration.refusal-in-reply", "test_a.py::test_x", "demo", "blocked", blocked_by=MUST)
     assert book.exit_status([blocked], 0) == 6
     assert book.exit_status([book.excuse(blocked, demo, None)], 0) == 0
+    assert book.exit_status([book.excuse(blocked, target(reason="", unreviewed=True), None)], 0) == 6
+    assert book.exit_status([book.excuse(blocked, target(reason="argued", versions="<=9.2.0"), "9.3.0")], 0) == 6
 
 
 def test_a_deviation_whose_case_passes_is_stale() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+CHECKOUT = Path(__file__).parent.parent
 DESCRIPTOR = """
 name = "demo"
 dialect = "ipyparallel-9"
@@ -50,15 +51,42 @@ def test_a_typo_in_a_descriptor_is_wrong_usage(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_nothing_selected(tmp_path: Path) -> None:
-    assert run(tmp_path, "--target", "ipyparallel", "-k", "no_such_case").returncode == 5
+@pytest.mark.parametrize("arguments", [("-k", "no_such_case"), ("--requirement", "kernel.*")], ids=" ".join)
+def test_nothing_selected(tmp_path: Path, arguments: tuple[str, str]) -> None:
+    done = run(tmp_path, "--target", "ipyparallel", *arguments)
+    assert done.returncode == 5
+    assert "Nothing was judged." in done.stdout
+
+
+def test_two_targets_of_one_name_are_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    done = run(tmp_path, "--target", write(tmp_path, DESCRIPTOR), "--target", write(tmp_path / "other", DESCRIPTOR))
+    assert done.returncode == 4
+    assert "two targets have the name 'demo'" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["checkout", "elsewhere"])
+def test_the_command_adds_no_noise_of_its_own(tmp_path: Path, place: str) -> None:
+    # In a checkout a warning is an error, and the command has imported the kit before pytest looks at it.
+    command = [sys.executable, "-c", "from conformance.cli import main; main()", "test"]
+    done = subprocess.run(
+        [*command, "-t", write(tmp_path, DESCRIPTOR), "--requirement", "registration.*"],
+        cwd=CHECKOUT if place == "checkout" else tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "a last word" in done.stdout
+    assert "warning" not in done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
 
 
 def test_a_target_that_dies_is_a_kit_error_with_its_output(tmp_path: Path) -> None:
     done = run(tmp_path, "--target", write(tmp_path, DESCRIPTOR), "--requirement", "registration.*")
     assert done.returncode == 3
-    assert "ended with status 7 before it was ready" in done.stdout
-    assert "a last word" in done.stdout
-    # One sentence for the target, not one failure for each case.
-    assert done.stdout.count("a last word") <= 2
+    assert "ended with status 7 before it was ready: a last word" in done.stdout
+    # One sentence for the target, not one failure for each case; then what the target printed.
+    assert done.stdout.count("a last word") == 2
     assert "violated" not in done.stdout.replace("0 violated", "")

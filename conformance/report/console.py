@@ -36,21 +36,24 @@ def summary(
 ) -> list[str]:
     """The lines that close a run."""
     console = Console(file=io.StringIO(), width=max(width, 100), color_system=None, highlight=False)
-    for verdict, title in _SECTIONS.items():
-        chosen = [result for result in results if result.verdict == verdict]
-        if chosen:
-            console.rule(title, characters="-")
-            for group in _grouped(chosen):
-                console.print(group)
     for target in targets:
-        for deviation in stale(results, target, version_of(target)):
+        # Of two targets each has its own table: a sum would hide which of them fails.
+        of = f" of {target.name}" if len(targets) > 1 else ""
+        own = [result for result in results if result.target == target.name]
+        for verdict, title in _SECTIONS.items():
+            chosen = [result for result in own if result.verdict == verdict]
+            if chosen:
+                console.rule(title + of, characters="-")
+                for group in _grouped(chosen):
+                    console.print(group)
+        for deviation in stale(own, target, version_of(target)):
             console.print(
                 f"{target.name}: the known deviation {deviation.slug} ({deviation.case}) no longer fails; remove it",
                 markup=False, soft_wrap=True,
             )  # fmt: skip
-    console.rule("verdicts", characters="-")
-    console.print(_table(results))
-    console.print(_headline(results), markup=False, soft_wrap=True)
+        console.rule(f"verdicts{of}", characters="-")
+        console.print(_table(own))
+        console.print(_headline(own), markup=False, soft_wrap=True)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
 
 

@@ -178,8 +178,10 @@ class Deviation(_Table, frozen=True, kw_only=True):
         `case` is a pattern with `*` and `?`; it is also compared with the part of the node id after the last `::`,
         without parameters. A deviation of certain versions does not cover a target whose version is unknown (None).
         """
-        if slug != self.slug or not _matches(case, self.case):
-            return False
+        return slug == self.slug and _matches(case, self.case) and self.is_about(version)
+
+    def is_about(self, version: str | None) -> bool:
+        """Whether a target of this version is meant."""
         return not self.versions or (version is not None and versions.accepts(self.versions, version))
 
 

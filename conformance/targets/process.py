@@ -298,7 +298,9 @@ class Running:
         if self.process.failure:
             raise self.unusable(f"could not be started: {self.process.failure}")
         how = describe_status(self.process.status)
-        last = next((line for line in reversed(self.output()[1].splitlines()) if line.strip()), "it printed nothing")
+        stdout, stderr = self.output()
+        printed = [line for line in (stdout + "\n" + stderr).splitlines() if line.strip()]
+        last = printed[-1] if printed else "it printed nothing"
         raise self.unusable(f"ended {how} before it was ready: {last.strip()}")
 
     def _late(self, what: str) -> TargetUnusable:
