@@ -189,15 +189,26 @@ class Client(Party):
         content: object = None,
         metadata: object = None,
         buffers: Sequence[Frame] = APPLY_BUFFERS,
+        why: str | None = None,
+        **header_fields: Any,
     ) -> Message:
-        """Send work: through `mux` or `control` to one engine, through `task` to whichever the scheduler picks."""
-        socket = self._queues.get(channel)
-        if socket is None:
-            socket = self._queues[channel] = self.open(channel, end="client")
+        """Send work: through `mux` or `control` to one engine, through `task` to whichever the scheduler picks.
+
+        With `why`, which says the mistake, it is sent whether or not it fits its type.
+        """
         to = (engine.uuid.encode(),) if engine is not None and channel != "task" else ()
-        message = self.make(msg_type, content, metadata=metadata, buffers=buffers, identities=to)
-        socket.send(message)
+        message = self.make(msg_type, content, metadata=metadata, buffers=buffers, identities=to, **header_fields)
+        if why is None:
+            self.queue(channel).send(message)
+        else:
+            self.queue(channel).send_raw(self.controller.codec.encode(message), why)
         return message
+
+    def queue(self, channel: str) -> Socket:
+        """The socket of this party on a queue, connected when it is first asked for."""
+        if channel not in self._queues:
+            self._queues[channel] = self.open(channel, end="client")
+        return self._queues[channel]
 
     def result(self, request: Message, *, channel: str = "mux") -> Observation:
         """Wait for the reply to submitted work."""
