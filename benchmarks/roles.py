@@ -206,8 +206,7 @@ def report(medians: dict[str, float]) -> dict[str, Any]:
         "budget": {"leastload, 4 engines": BUDGET},
         "kept": rates["leastload, 4 engines"] >= BUDGET,
         "time_with_1000_engines_over_4": {
-            scheme: round(medians[f"{scheme}, 1000 engines"] / medians[f"{scheme}, 4 engines"], 2)
-            for scheme in SCHEMES
+            scheme: round(medians[f"{scheme}, 1000 engines"] / medians[f"{scheme}, 4 engines"], 2) for scheme in SCHEMES
         },
     }
 

@@ -237,6 +237,19 @@ def test_follow_any_of_a_gone_engine_hopes_for_the_others() -> None:
     assert verdict(desk) == "B"
 
 
+def test_a_task_that_may_still_follow_somebody_outlasts_the_introduction_of_its_targets() -> None:
+    desk = Desk("AB")
+    desk.submit("on A", targets=["A"])
+    desk.submit("on B", targets=["B"])
+    desk.reply("A", "on A")
+    desk.went("A")
+    desk.submit("t", targets=["A"], follow=dependency(["on A", "on B"], False, True, False))
+    desk.sleep(1)
+    assert not [answer for answer in desk.answers if answer.task == "t"]
+    desk.came("A")
+    assert verdict(desk) == "A"
+
+
 def test_nobody_can_follow_a_task_that_never_reached_an_engine() -> None:
     for is_all in (True, False):
         desk = Desk("A")

@@ -300,6 +300,18 @@ def test_a_refused_task_waits_through_a_moment_without_engines() -> None:
     assert desk.deliveries[-1] == ("C", "t")
 
 
+def test_an_engine_that_refused_counts_again_when_it_comes_back() -> None:
+    desk = Desk("AB")
+    desk.submit("long", targets=["A"])
+    desk.submit("t")
+    desk.refuse("B", "t")
+    desk.went("B")
+    desk.came("B")
+    assert not desk.answers
+    desk.went("A")
+    assert own(desk).content["ename"] == "ImpossibleDependency"
+
+
 def test_an_engine_that_refused_and_comes_back_alone_makes_it_impossible() -> None:
     desk = Desk("A")
     desk.submit("t")
@@ -490,6 +502,15 @@ def test_an_engine_that_comes_back_in_the_time_of_grace_is_another_one() -> None
     desk.reply("A", "new")
     desk.sleep(5)
     assert desk.ends() == {"new": "ok", "old": "EngineError"}
+
+
+def test_a_task_whose_engine_died_prefers_another_to_the_one_that_came_back() -> None:
+    desk = Desk("AB")
+    desk.submit("t", retries=1)
+    desk.went("B")
+    desk.came("B")
+    desk.sleep(5)
+    assert desk.deliveries == [("B", "t"), ("A", "t")]
 
 
 def test_no_task_goes_to_a_dead_engine_and_dying_twice_is_dying_once() -> None:

@@ -185,6 +185,31 @@ def test_a_restarted_hub_has_time_to_hear_its_engines() -> None:
     assert known(desk) == "AB"
 
 
+def test_a_notification_between_two_answers_starts_the_count_anew() -> None:
+    desk = Desk(resync=30 * 10**9)
+    answer(desk, {"0": "A"})
+    resync(desk)
+    answer(desk, {})
+    desk.came("A", 0)
+    for expected in ("A", ""):
+        resync(desk)
+        answer(desk, {})
+        assert known(desk) == expected
+
+
+def test_what_was_said_before_the_question_counts_less_than_the_answer() -> None:
+    desk = Desk(resync=30 * 10**9)
+    desk.came("A", 0)
+    desk.went("B", 1)
+    answer(desk, {})
+    resync(desk)
+    answer(desk, {"1": "B"})
+    assert known(desk) == "AB"
+    resync(desk)
+    answer(desk, {"1": "B"})
+    assert known(desk) == "B"
+
+
 def test_a_newcomer_is_not_missing_from_an_older_answer() -> None:
     desk = Desk(resync=30 * 10**9)
     for _ in range(3):

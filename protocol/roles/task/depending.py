@@ -7,7 +7,7 @@ from protocol.roles.task.demands import Demands
 from protocol.roles.task.engines import Engine
 from protocol.roles.task.outcomes import Outcome
 from protocol.roles.task.placing import IMPOSSIBLE, Placing
-from protocol.roles.task.tasks import DONE, WAITING, Task
+from protocol.roles.task.tasks import WAITING, Task
 
 
 class Depending(Placing):
@@ -58,8 +58,6 @@ class Depending(Placing):
                     self._fill(now, engine, before=task.seq)
                     if len(engine.pending) < self.limit:
                         self.pool.offer(engine)
-                if task.state == DONE or task.engine is not None:
-                    continue
                 self._cause = "dependency ended"
                 if task.queue is not None:
                     task.queue.remove(task)

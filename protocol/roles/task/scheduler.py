@@ -40,7 +40,7 @@ from protocol.roles.task.depending import Depending
 from protocol.roles.task.engines import Engine
 from protocol.roles.task.placing import IMPOSSIBLE, made
 from protocol.roles.task.roster import read_notice
-from protocol.roles.task.tasks import DONE, ORPHANED, QUEUED, Task
+from protocol.roles.task.tasks import ORPHANED, QUEUED, Task
 from protocol.wire import Message
 
 #: The rare branches that are marked.
@@ -349,10 +349,7 @@ class TaskScheduler(Depending):
     def _stop(self, now: int) -> None:
         """The scheduler ends: nobody should wait for an answer that cannot come."""
         for task in tuple(self.tasks.values()):
-            if task.state != DONE:
-                self._cause = "scheduler stopped"
-                if task.engine is not None:
-                    self._leave(task, task.engine)
-                self._fail(now, task, "TaskAborted", "the task scheduler was stopped before the task had ended")
+            self._cause = "scheduler stopped"
+            self._fail(now, task, "TaskAborted", "the task scheduler was stopped before the task had ended")
         self.reset()
         self._out.append(Exit())
