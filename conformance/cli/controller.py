@@ -59,7 +59,8 @@ def controller(directory: Path, db: str, **options: object) -> int:
 
     Exit status: 0 when it was told to end, 3 when it cannot run.
     """
-    from conformance.reference.controller import ControllerError, Options, run
+    from conformance.reference.controller import ControllerError, run
+    from conformance.reference.parts import Options
 
     try:
         return run(Options(directory=directory, database=db, **options))  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ from conformance.reference.sockets import Curve, make
 from protocol.channels import socket_for
 from protocol.connection import ClientFile
 from protocol.roles import client as machine
-from protocol.wire import Frame, ReplayMemory
+from protocol.wire import Codec, Frame, ReplayMemory
 from protocol.world import SECOND
 
 #: Seconds that anything may take if nobody says otherwise.
@@ -157,6 +157,11 @@ class Client:
     def from_dir(cls, directory: Path, *, timeout: float = PATIENCE) -> Self:
         """A client of the controller that runs in this directory. Raises ConnectionFileError."""
         return cls.from_file(directory / CLIENT_FILE, timeout=timeout)
+
+    @property
+    def codec(self) -> Codec:
+        """The codec with the cluster's key."""
+        return self._shell.codec
 
     # -- the engines -------------------------------------------------------------------------------------------------
 

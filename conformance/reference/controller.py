@@ -186,7 +186,8 @@ def _run(options: Options, directory: Directory, ready: Callable[[], None] | Non
         status = _watch(supervisor, hub, log)
     except (ChildFailed, OSError) as error:
         supervisor.end()
-        directory.remove(CLIENT_FILE, ENGINE_FILE)
+        if not options.is_restored:
+            directory.remove(CLIENT_FILE, ENGINE_FILE)
         text = f"{directory.path} cannot be written: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise ControllerError(text) from None
     if not options.is_restored:

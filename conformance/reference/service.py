@@ -127,6 +127,8 @@ def serve(name: str, nodes: Sequence[Node], setup: Setup, pair: Pair) -> int:
         for link in shell.links.values():
             for frame in told.get(link.zsocket, ()):
                 shell.deliver(Raw(link.name, (frame,)))
+    if pair.kept:
+        _listen(loop, pair)
     status = loop.run()
     loop.close(LINGER)
     context.term()
@@ -169,7 +171,7 @@ def _meet(opened: Sequence[Opened], setup: Setup, pair: Pair) -> "dict[Any, list
 
 def _expect(pair: Pair, key: str, opened: Sequence[Opened]) -> Any:
     """What the supervisor says next, under this key. Raises Gone."""
-    while not select.select([pair], [], [], STEP)[0]:
+    while not pair.kept and not select.select([pair], [], [], STEP)[0]:
         # libzmq subscribes for us only when its socket is used.
         for one in opened:
             one.zsocket.getsockopt(zmq.EVENTS)

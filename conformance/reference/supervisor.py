@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from conformance.reference.env import Log
@@ -51,6 +52,8 @@ class Pair:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
+        #: Lines that were read and not asked for yet; no poll tells of them.
+        self.kept: list[Line] = []
         self._unread = b""
         end.setblocking(True)
 
@@ -66,7 +69,19 @@ class Pair:
             raise Gone from None
 
     def lines(self) -> list[Line]:
-        """Wait for at least a part of a line; the whole lines that are there. Raises Gone."""
+        """The lines that are there; if there are none, waits for more bytes first. Raises Gone."""
+        if not self.kept:
+            self._read()
+        found, self.kept = self.kept, []
+        return found
+
+    def line(self) -> Line:
+        """The next line, waiting for it. Raises Gone."""
+        while not self.kept:
+            self._read()
+        return self.kept.pop(0)
+
+    def _read(self) -> None:
         try:
             data = self.end.recv(65536)
         except OSError:
@@ -74,14 +89,7 @@ class Pair:
         if not data:
             raise Gone
         *whole, self._unread = (self._unread + data).split(b"\n")
-        return [json.loads(line) for line in whole]
-
-    def line(self) -> Line:
-        """Wait for one line, the next in a conversation in which each side waits for the other. Raises Gone."""
-        while True:
-            found = self.lines()
-            if found:
-                return found[0]
+        self.kept += [json.loads(line) for line in whole]
 
     def is_closed(self) -> bool:
         """Whether the other end is gone; looks without waiting and without reading."""
@@ -171,6 +179,7 @@ class Supervisor:
             # An interrupt reaches the whole group; the supervisor then ends everybody in order.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, lambda number, _: _report(pair, number))
+            name_process(name)
             status = main(pair)
         except Gone:
             status = 0
@@ -264,6 +273,12 @@ def _report(pair: Pair, number: int) -> None:
     # Told to the supervisor, which ends all of them in order; this process waits for its turn.
     with suppress(Gone):
         pair.tell(signal=number)
+
+
+def name_process(name: str) -> None:
+    """Let `top` and `ps -o comm` tell the processes of a cluster apart, where the system has a way (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(f"ippkit-{name}")
 
 
 def raise_file_limit() -> None:

@@ -19,7 +19,7 @@ from conformance.reference.engine import EngineProcess
 from conformance.reference.env import Log, RealEnv
 from conformance.reference.shell import Loop, Shell
 from conformance.reference.sockets import Curve, bind, make
-from conformance.reference.supervisor import Gone, Pair
+from conformance.reference.supervisor import Gone, Pair, name_process
 from protocol.channels import socket_for
 from protocol.connection import EngineFile
 from protocol.roles.base import Finished, Run
@@ -28,8 +28,10 @@ from protocol.roles.warden import CHILD, Warden, WardenConfig
 from protocol.wire import ReplayMemory
 from protocol.world import SECOND
 
-#: Milliseconds that last words get; the one about a dead engine spares the Hub ten missed heartbeats.
+#: Milliseconds that last words get; the one about an engine that died spares the Hub ten missed heartbeats.
 LINGER: Final = 3000
+#: The same for an engine that ended in order, and so has said it itself.
+SHORT_LINGER: Final = 300
 #: Nanoseconds in which the engine must end when its warden is told to.
 PATIENCE: Final = 3 * SECOND
 LOCAL: Final = "tcp://127.0.0.1"
@@ -58,6 +60,7 @@ class WardenProcess:
         if self._child == 0:
             self._be_engine(ours, Pair(theirs))
         theirs.close()
+        name_process("warden")
         self._pair = Pair(ours)
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -67,7 +70,7 @@ class WardenProcess:
         try:
             self._watch()
         finally:
-            self._context.destroy(linger=LINGER)
+            self._context.destroy(linger=SHORT_LINGER)
             if self._status is None:
                 os.kill(self._child, signal.SIGKILL)
                 self._reap(is_patient=True)
@@ -81,6 +84,7 @@ class WardenProcess:
             other.close()
             os.close(self._wakeup)
             os.close(self._wakeup_write)
+            name_process("engine")
             status = EngineProcess(self.file, self.config, parent=pair).run_until_end()
             sys.stdout.flush()
             sys.stderr.flush()
@@ -119,7 +123,7 @@ class WardenProcess:
         # The child may have ended while nobody looked.
         self._notice_end()
         self._loop.run()
-        self._loop.close(LINGER)
+        self._loop.close(LINGER if self._status else SHORT_LINGER)
 
     @property
     def _identity(self) -> bytes:
