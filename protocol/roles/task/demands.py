@@ -21,7 +21,11 @@ _LONGEST: Final = 1 << 33
 
 
 class BadDemandError(Exception):
-    """A steering field has a wrong type or an impossible value; the text names it."""
+    """A steering field has a wrong type or an impossible value; the text names it, `ename` is for the reply."""
+
+    def __init__(self, text: str, ename: str = "ValueError") -> None:
+        super().__init__(text)
+        self.ename: Final = ename
 
 
 class Need:
@@ -253,10 +257,10 @@ def _need(field: str, value: object) -> Need | None:
         for key in ("all", "success", "failure"):
             flag = value.get(key, key != "failure")
             if type(flag) is not bool:
-                raise BadDemandError(f"{field}.{key} is neither true nor false")
+                raise BadDemandError(f"{field}.{key} is neither true nor false", "InvalidDependency")
             flags["is_all" if key == "all" else key] = flag
         value = value.get("dependencies")
     ids = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise BadDemandError(f"{field} names no tasks")
+        raise BadDemandError(f"{field} names no tasks", "InvalidDependency")
     return Need(ids, is_place=is_place, **flags) if ids and value != "" else None

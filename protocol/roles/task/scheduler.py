@@ -60,6 +60,7 @@ MARKS: Final = (
     "task.stale-notification",
     "task.submitted-again",
     "task.timed-out",
+    "task.unreadable",
     "task.unreadable-reply",
 )
 
@@ -119,10 +120,13 @@ class TaskScheduler(Depending):
             if not type(message.parent_header) is type(message.metadata) is dict:
                 raise BadDemandError("a part of the task is no object")
             demands = read_demands(message.metadata, self.numbers)
-        except (BadDemandError, RemoteProtocolError) as mistake:
+        except BadDemandError as mistake:
             self.env.mark("task.bad-demand")
-            is_ours = isinstance(mistake, BadDemandError)
-            self._fail(now, task, "ValueError", str(mistake) if is_ours else "a part of the task cannot be read")
+            self._fail(now, task, mistake.ename, str(mistake))
+            return
+        except RemoteProtocolError:
+            self.env.mark("task.unreadable")
+            self._fail(now, task, "ValueError", "a part of the task cannot be read")
             return
         if demands is not None:
             task.demands = demands
