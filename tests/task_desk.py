@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from role_world import message, wired
 
-from protocol.messages import build
+from protocol.messages import build, validate
 from protocol.roles.base import Arrived, Effect, Event, Exit, Fired, Forward, Note, Send, SetTimer, Started, Stopping
 from protocol.roles.speech import parent_id
 from protocol.roles.task import TaskConfig, TaskScheduler
@@ -177,3 +177,19 @@ class Desk:
     def places(self) -> list[str]:
         """The engines of all deliveries, in order."""
         return [engine for engine, _ in self.deliveries]
+
+    def own(self, task: str = "t") -> Message:
+        """The reply that the scheduler made to a task: it has to be right, and its copy for the Hub the same."""
+        (answer,) = (answer for answer in self.answers if answer.task == task)
+        msg_id = answer.message.msg_id
+        (copy,) = (
+            effect.message
+            for effect in self.effects
+            if isinstance(effect, Send) and effect.socket == "monitor" and effect.message.msg_id == msg_id
+        )
+        assert copy.identities == (b"outtask", *answer.message.identities)
+        assert copy.replace(identities=answer.message.identities) == answer.message
+        reading = validate(answer.message, "task", local=True)
+        assert reading.row.name == "apply_reply"
+        assert answer.message.content["status"] == "error"
+        return answer.message

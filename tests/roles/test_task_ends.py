@@ -46,26 +46,10 @@ def test_frames_that_a_client_puts_before_the_delimiter_come_back() -> None:
     assert last.message.identities == (b"client", b"")
 
 
-def own(desk: Desk, task: str = "t") -> Message:
-    """The reply that the scheduler made, which has to be right, and its copy for the Hub the same."""
-    (answer,) = (answer for answer in desk.answers if answer.task == task)
-    (copy,) = (
-        effect.message
-        for effect in desk.effects
-        if isinstance(effect, Send) and effect.socket == "monitor" and effect.message.msg_id == answer.message.msg_id
-    )
-    assert copy.identities == (b"outtask", *answer.message.identities)
-    assert copy.replace(identities=answer.message.identities) == answer.message
-    reading = validate(answer.message, "task", local=True)
-    assert reading.row.name == "apply_reply"
-    assert answer.message.content["status"] == "error"
-    return answer.message
-
-
 def test_own_replies_name_the_request_and_no_engine() -> None:
     desk = Desk("A")
     desk.submit("t", after=["nothing"])
-    reply = own(desk)
+    reply = desk.own()
     assert reply.parent_header["msg_id"] == "t"
     assert reply.identities == (b"client",)
     assert reply.metadata == {}
@@ -93,7 +77,7 @@ def test_bad_steering_fields_get_an_error_and_nobody_else_does(metadata: dict[st
     made = build("apply_request", msg_id="t", session="c", metadata=metadata, identities=[b"client"])
     desk.handle(Arrived("in", made))
     ename = "InvalidDependency" if {"after", "follow"} & set(metadata) else "ValueError"
-    assert own(desk).content["ename"] == ename
+    assert desk.own().content["ename"] == ename
     desk.reply("A", "before")
     desk.submit("behind")
     desk.reply("A", "behind")
@@ -104,7 +88,7 @@ def test_bad_steering_fields_get_an_error_and_nobody_else_does(metadata: dict[st
 def test_an_unreadable_parent_or_metadata_get_an_error_as_no_engine_could_read_the_task(part: int) -> None:
     desk = Desk("A")
     desk.handle(Arrived("in", unreadable("apply_request", "t", part=part, identities=[b"client"])))
-    assert own(desk).content["ename"] == "ValueError"
+    assert desk.own().content["ename"] == "ValueError"
 
 
 def test_unreadable_content_is_the_engines_business() -> None:
@@ -194,7 +178,7 @@ def test_targets_that_nobody_introduces_are_an_error(targets: Any) -> None:
     desk = Desk("A")
     desk.submit("t", targets=targets)
     desk.sleep(0.5)
-    assert own(desk).content["ename"] == "ImpossibleDependency"
+    assert desk.own().content["ename"] == "ImpossibleDependency"
 
 
 def test_a_target_of_which_the_client_heard_first_gets_its_task() -> None:
@@ -225,7 +209,7 @@ def test_the_end_of_the_last_target_is_the_end_of_the_task() -> None:
     desk.went("A")
     assert not desk.answers
     desk.went("B")
-    assert own(desk).content["ename"] == "ImpossibleDependency"
+    assert desk.own().content["ename"] == "ImpossibleDependency"
 
 
 def test_a_target_not_known_yet_counts_once_it_comes() -> None:
@@ -255,7 +239,7 @@ def test_a_task_that_everybody_refuses_is_impossible() -> None:
     desk.submit("t", retries=5)
     desk.refuse("B", "t")
     desk.refuse("A", "t")
-    assert own(desk).content["ename"] == "ImpossibleDependency"
+    assert desk.own().content["ename"] == "ImpossibleDependency"
 
 
 def test_a_task_that_all_its_targets_refuse_is_impossible() -> None:
@@ -263,7 +247,7 @@ def test_a_task_that_all_its_targets_refuse_is_impossible() -> None:
     desk.submit("t", targets=["A", "B"])
     desk.refuse("B", "t")
     desk.refuse("A", "t")
-    assert own(desk).content["ename"] == "ImpossibleDependency"
+    assert desk.own().content["ename"] == "ImpossibleDependency"
     assert desk.places() == ["B", "A"]
 
 
@@ -286,7 +270,7 @@ def test_the_end_of_the_only_engine_that_had_not_refused_makes_it_impossible() -
     desk.submit("t")
     desk.refuse("B", "t")
     desk.went("A")
-    assert own(desk).content["ename"] == "ImpossibleDependency"
+    assert desk.own().content["ename"] == "ImpossibleDependency"
 
 
 def test_a_refused_task_waits_through_a_moment_without_engines() -> None:
@@ -310,7 +294,7 @@ def test_an_engine_that_refused_counts_again_when_it_comes_back() -> None:
     desk.came("B")
     assert not desk.answers
     desk.went("A")
-    assert own(desk).content["ename"] == "ImpossibleDependency"
+    assert desk.own().content["ename"] == "ImpossibleDependency"
 
 
 def test_an_engine_that_refused_and_comes_back_alone_makes_it_impossible() -> None:
@@ -320,7 +304,7 @@ def test_an_engine_that_refused_and_comes_back_alone_makes_it_impossible() -> No
     desk.refuse("A", "t")
     assert not desk.answers
     desk.came("A")
-    assert own(desk).content["ename"] == "ImpossibleDependency"
+    assert desk.own().content["ename"] == "ImpossibleDependency"
 
 
 def test_a_refusal_uses_no_retry() -> None:
@@ -413,205 +397,6 @@ def test_status_is_read_from_the_metadata_alone() -> None:
     assert desk.deliveries == [("B", "t"), ("A", "t")]
 
 
-# -- the death of engines ----------------------------------------------------------------------------------------------
-
-
-def test_a_task_on_a_dead_engine_is_an_error_after_the_time_of_grace() -> None:
-    desk = Desk("AB")
-    desk.submit("t")
-    desk.went("B")
-    desk.sleep(4.999)
-    assert not desk.answers
-    desk.sleep(0.001)
-    reply = own(desk)
-    assert reply.identities == (b"client", b"B")
-    assert reply.content["ename"] == "EngineError"
-    assert "B" in reply.content["evalue"]
-    assert {"status": "error", "engine": "B"}.items() <= reply.metadata.items()
-    assert reply.metadata["date"]
-
-
-def test_a_task_with_retries_on_a_dead_engine_is_run_elsewhere() -> None:
-    desk = Desk("AB", grace=2 * 10**9)
-    desk.submit("t", retries=1)
-    desk.went("B")
-    desk.sleep(2)
-    assert desk.deliveries == [("B", "t"), ("A", "t")]
-    desk.went("A")
-    desk.sleep(2)
-    assert desk.ends() == {"t": "EngineError"}
-
-
-def test_a_reply_within_the_grace_is_delivered() -> None:
-    desk = Desk("A")
-    desk.submit("t")
-    desk.went("A")
-    desk.sleep(4)
-    desk.reply("A", "t")
-    desk.sleep(10)
-    assert desk.ends() == {"t": "ok"}
-    assert desk.answers[0].engine == "A"
-
-
-def test_late_replies_are_dropped() -> None:
-    desk = Desk("AB")
-    desk.submit("lost", targets=["A"])
-    desk.submit("saved", targets=["B"], retries=1)
-    desk.went("A")
-    desk.sleep(5)
-    assert not desk.reply("A", "lost")
-    desk.went("B")
-    desk.came("C")
-    desk.sleep(5)
-    assert not desk.reply("B", "lost")
-    assert desk.ends() == {"lost": "EngineError", "saved": "ImpossibleDependency"}
-
-
-def test_a_late_reply_does_not_end_the_run_on_another_engine() -> None:
-    desk = Desk("AB")
-    desk.submit("t", retries=1)
-    desk.went("B")
-    desk.sleep(5)
-    assert desk.deliveries[-1] == ("A", "t")
-    assert not desk.reply("B", "t")
-    desk.reply("A", "t")
-    assert not desk.reply("A", "t")
-    assert desk.ends() == {"t": "ok"}
-
-
-def test_a_failure_or_refusal_within_the_grace_goes_on_at_once() -> None:
-    for refused in (True, False):
-        desk = Desk("AB")
-        desk.submit("t", retries=1)
-        desk.went("B")
-        if refused:
-            desk.refuse("B", "t")
-        else:
-            desk.reply("B", "t", "error")
-        assert desk.deliveries == [("B", "t"), ("A", "t")]
-        desk.sleep(10)
-        assert not desk.answers
-
-
-def test_an_engine_that_comes_back_in_the_time_of_grace_is_another_one() -> None:
-    desk = Desk("A")
-    desk.submit("old")
-    desk.went("A")
-    desk.came("A")
-    desk.submit("new")
-    assert desk.deliveries == [("A", "old"), ("A", "new")]
-    desk.reply("A", "new")
-    desk.sleep(5)
-    assert desk.ends() == {"new": "ok", "old": "EngineError"}
-
-
-def test_a_task_whose_engine_died_prefers_another_to_the_one_that_came_back() -> None:
-    desk = Desk("AB")
-    desk.submit("t", retries=1)
-    desk.went("B")
-    desk.came("B")
-    desk.sleep(5)
-    assert desk.deliveries == [("B", "t"), ("A", "t")]
-
-
-def test_no_task_goes_to_a_dead_engine_and_dying_twice_is_dying_once() -> None:
-    desk = Desk("AB")
-    desk.submit("t")
-    desk.went("B")
-    desk.went("B")
-    desk.submit("u")
-    desk.submit("v")
-    assert desk.deliveries == [("B", "t"), ("A", "u")]
-    assert len(desk.timers) == 1
-    desk.sleep(5)
-    assert desk.ends() == {"t": "EngineError"}
-
-
-def test_queued_tasks_survive_a_moment_without_engines() -> None:
-    desk = Desk("A")
-    desk.submit("t")
-    desk.submit("u")
-    desk.went("A")
-    desk.sleep(60)
-    desk.came("B")
-    assert desk.deliveries[-1] == ("B", "u")
-
-
-# -- time --------------------------------------------------------------------------------------------------------------
-
-
-def test_a_queued_task_times_out_and_is_not_run() -> None:
-    desk = Desk("A")
-    desk.submit("long")
-    desk.submit("t", timeout=1.5)
-    desk.sleep(1.499)
-    assert not desk.answers
-    desk.sleep(0.001)
-    assert own(desk).content["ename"] == "TaskTimeout"
-    desk.reply("A", "long")
-    assert desk.deliveries == [("A", "long")]
-
-
-def test_a_task_times_out_while_it_waits_for_others() -> None:
-    desk = Desk("A")
-    desk.submit("long")
-    desk.submit("t", timeout=1, after=["long"])
-    desk.submit("then", after={"dependencies": ["t"], "success": False, "failure": True})
-    desk.sleep(1)
-    assert desk.ends() == {"t": "TaskTimeout"}
-    desk.reply("A", "long")
-    assert desk.deliveries[-1] == ("A", "then")
-
-
-def test_a_running_task_never_times_out() -> None:
-    desk = Desk("A")
-    desk.submit("long")
-    desk.submit("t", timeout=1)
-    desk.reply("A", "long")
-    desk.sleep(100)
-    desk.reply("A", "t")
-    assert desk.ends() == {"long": "ok", "t": "ok"}
-
-
-def test_the_time_runs_anew_whenever_a_task_is_queued_again() -> None:
-    desk = Desk("AB")
-    desk.submit("on A", targets=["A"])
-    desk.submit("t", timeout=2, retries=1, targets=["A", "B"])
-    assert not [name for *_, name, _ in desk.timers]
-    desk.sleep(1)
-    desk.reply("B", "t", "error")
-    desk.sleep(1.9)
-    assert not desk.answers
-    desk.sleep(0.1)
-    assert desk.ends() == {"t": "TaskTimeout"}
-
-
-def test_an_old_timer_does_not_end_a_later_stay() -> None:
-    desk = Desk("A")
-    desk.submit("one")
-    desk.submit("t", timeout=2, retries=1)
-    desk.sleep(1.5)
-    desk.reply("A", "one")
-    desk.came("B")
-    desk.submit("two", targets=["B"])
-    desk.reply("A", "t", "error")
-    desk.sleep(1.5)
-    assert desk.ends() == {"one": "ok"}
-    desk.sleep(0.5)
-    assert desk.ends() == {"one": "ok", "t": "TaskTimeout"}
-
-
-def test_the_time_of_a_task_goes_on_when_it_moves_between_queues() -> None:
-    desk = Desk("AB")
-    desk.submit("on A", targets=["A"])
-    desk.submit("on B", targets=["B"])
-    desk.submit("t", timeout=2, after=["on A"], targets=["B"])
-    desk.sleep(1)
-    desk.reply("A", "on A")
-    desk.sleep(1)
-    assert desk.ends()["t"] == "TaskTimeout"
-
-
 # -- strange replies, and the end of the scheduler ---------------------------------------------------------------------
 
 
@@ -652,7 +437,7 @@ def test_a_reply_whose_metadata_cannot_be_read_is_a_failure() -> None:
     desk.handle(Arrived("out", unreadable_reply(b"B", "t")))
     assert desk.deliveries == [("B", "t"), ("A", "t")]
     desk.handle(Arrived("out", unreadable_reply(b"A", "t")))
-    reply = own(desk)
+    reply = desk.own()
     assert reply.content["ename"] == "EngineError"
     assert reply.identities == (b"client", b"A")
     desk.submit("next")
