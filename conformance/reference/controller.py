@@ -11,6 +11,7 @@ A controller that was started with --restore keeps all of them, so that it can b
 
 import contextlib
 import fcntl
+import gc
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -171,6 +172,9 @@ def _run(options: Options, directory: Directory, ready: Callable[[], None] | Non
     )
     supervisor = Supervisor(log)
     supervisor.take_signals()
+    # What is there now is shared by all processes for as long as no collector writes to it.
+    gc.collect()
+    gc.freeze()
     for name, nodes in made.items():
         supervisor.fork(name, _main(name, nodes, setup, directory))
     hub = supervisor.children[0]

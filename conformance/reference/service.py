@@ -5,6 +5,7 @@ processes is a list of `Node`; the rest is here.
 """
 
 import contextlib
+import gc
 import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ from protocol.wire import Codec, ReplayMemory
 
 #: Milliseconds that last words get to leave the process.
 LINGER: Final = 500
+#: How many more containers must be made than were freed before the garbage collector looks.
+COLLECT_AFTER: Final = 50_000
 #: Seconds between two looks at sockets while nothing else is going on.
 STEP: Final = 0.005
 
@@ -122,6 +125,8 @@ def serve(name: str, nodes: Sequence[Node], setup: Setup, pair: Pair) -> int:
         loop.add(shell)
         shells.append((shell, node))
     loop.watch(pair.fileno(), lambda: _listen(loop, pair))
+    # Messages and records hold no cycles; to walk over all that is remembered costs more than could be found.
+    gc.set_threshold(COLLECT_AFTER, 20, 50)
     for shell, node in shells:
         shell.start(node.state)
         for link in shell.links.values():
