@@ -29,8 +29,12 @@ def ask(client: Client, query: Json, **more: object) -> Reply:
     return client.ask("db_request", {"query": query, **more}).expect(ok("db_reply", records=kind(list)))
 
 
-def expect_found(client: Client, query: Json, *wanted: Message) -> None:
-    found = sorted(record.get("msg_id") for record in ask(client, query, keys=["msg_id"]).content["records"])
+def expect_found(client: Client, query: Json, *wanted: Message, or_refused: bool = False) -> None:
+    allowed = [ok("db_reply", records=kind(list)), *(refusal("db_reply") if or_refused else ())]
+    reply = client.ask("db_request", {"query": query, "keys": ["msg_id"]}).expect(*allowed)
+    if reply.content["status"] == "error":
+        return
+    found = sorted(record.get("msg_id") for record in reply.content["records"])
     ids = sorted(request.msg_id for request in wanted)
     if found != ids:
         violate(f"{found} for {query!r}", f"{ids}")
@@ -121,11 +125,16 @@ OPERATORS: dict[str, tuple[Callable[[list[str]], Json], tuple[int, ...]]] = {
 }
 
 
+#: A database need not know these; then it must say so. A wrong answer is never allowed.
+OPTIONAL = {"$all", "$mod", "$exists", "$glob"}
+
+
 def expect_selected(controller: Controller, condition: Callable[[list[str]], Json], places: tuple[int, ...]) -> None:
     engine, client = worker(controller), controller.client()
     requests = sorted((client.run_on(engine) for _ in range(3)), key=lambda request: request.msg_id)
-    query = {"engine_uuid": {"$eq": engine.uuid}, "msg_id": condition([request.msg_id for request in requests])}
-    expect_found(client, query, *(requests[place] for place in places))
+    asked = condition([request.msg_id for request in requests])
+    query = {"engine_uuid": {"$eq": engine.uuid}, "msg_id": asked}
+    expect_found(client, query, *(requests[place] for place in places), or_refused=not OPTIONAL.isdisjoint(asked))
 
 
 @requirement("query.db-operators")
@@ -143,8 +152,10 @@ def test_greater_than_selects_what_is_greater(controller: Controller) -> None:
 def test_a_field_that_no_record_has_does_not_exist(controller: Controller) -> None:
     engine, client = worker(controller), controller.client()
     request = client.run_on(engine)
-    expect_found(client, {"msg_id": {"$eq": request.msg_id}, "no_such_field": {"$exists": False}}, request)
-    expect_found(client, {"msg_id": {"$eq": request.msg_id}, "no_such_field": {"$exists": True}})
+    expect_found(
+        client, {"msg_id": {"$eq": request.msg_id}, "no_such_field": {"$exists": False}}, request, or_refused=True
+    )
+    expect_found(client, {"msg_id": {"$eq": request.msg_id}, "no_such_field": {"$exists": True}}, or_refused=True)
 
 
 @requirement("query.db-operators")
@@ -236,15 +247,19 @@ def test_buffers_come_when_they_were_asked_for_and_are_counted(controller: Contr
 
 
 @requirement("query.db-bad-query")
-@pytest.mark.parametrize(
-    "asked",
-    [{"query": None}, {"query": {"msg_id": {"$no_such": 1}}}, {"query": {}, "keys": ["no_such_field"]}],
-    ids=["null", "operator", "key"],
-)
+@pytest.mark.parametrize("asked", [{"query": None}, {"query": {"msg_id": {"$no_such": 1}}}], ids=["null", "operator"])
 def test_a_query_that_cannot_be_understood_is_refused(controller: Controller, asked: Json) -> None:
     engine, client = worker(controller), controller.client()
     client.run_on(engine)
     client.ask_unchecked("cannot be understood", "db_request", asked).expect(*refusal("db_reply"))
+
+
+@requirement("query.db-bad-query")
+def test_a_field_that_no_record_has_is_refused_or_left_out(controller: Controller) -> None:
+    engine, client = worker(controller), controller.client()
+    request = client.run_on(engine)
+    reply = client.ask("db_request", {"query": {"msg_id": request.msg_id}, "keys": ["no_such_field"]})
+    reply.expect(*refusal("db_reply"), ok("db_reply", records=[{"msg_id": request.msg_id}]))
 
 
 @requirement("query.db-agrees-with-result")

@@ -99,7 +99,7 @@ def test_a_message_with_a_wrong_signature_is_not_answered(controller: Controller
     client.expect_silence("a message with a wrong signature")
 
 
-@requirement("wire.signature-lowercase-hex")
+@requirement("wire.signature-uppercase-refused")
 def test_a_signature_in_uppercase_is_not_valid(controller: Controller) -> None:
     client = controller.client()
     frames = good(client)
