@@ -48,6 +48,8 @@ class Hub:
             "mux": mux, "task": task, "iopub": iopub, "key": self.key, "curve_serverkey": None, "location": "localhost",
             "pack": "json", "unpack": "json", "signature_scheme": "hmac-sha256",
         }  # fmt: skip
+        for key in {"names-no-location": ["location"], "names-no-scheme": ["signature_scheme"]}.get(fault, []):
+            del shared[key]
         client = shared | {"broadcast": root, "task_scheme": "leastload", "notification": ports["notification"]}
         engine = shared | {"broadcast": leaves, "hb_ping": ports["hb_ping"], "hb_pong": ports["hb_pong"]}
         for name, content in (("client", client), ("engine", engine)):

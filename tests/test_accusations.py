@@ -17,6 +17,8 @@ FAULTS = {
     "forgets-parents": "wire.reply-parent",
     "answers-replays": "wire.replay-refused",
     "signs-wrongly": "wire.signature-verified",
+    "names-no-location": "connection.client-file-keys",
+    "names-no-scheme": "connection.engine-file-keys",
 }
 
 

@@ -14,6 +14,7 @@ POSIX only.
 
 import atexit
 import contextlib
+import json
 import os
 import re
 import select
@@ -27,7 +28,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import zmq
 
@@ -46,12 +47,21 @@ VERSION_DEADLINE: Final = 60.0
 #: How much of the output an error carries, in bytes.
 TAIL: Final = 4000
 
+#: What the kit assumes where a connection file says nothing: that the key is missing is for the cases to judge.
+ASSUMED: Final[Mapping[str, object]] = {
+    "ssh": "", "location": "localhost", "curve_serverkey": None, "task_scheme": "leastload", "pack": "json",
+    "unpack": "json", "signature_scheme": "hmac-sha256",
+}  # fmt: skip
+
 #: What a target sees of the kit's own environment; the rest (configuration, credentials, proxies) is withheld.
 INHERITED: Final = (
     "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV",
 )  # fmt: skip
 
 _KEY: Final = re.compile(r"""((?:exec_)?key["']?\s*[:=]\s*b?["'])([^"']+)(["'])""")
+
+
+F = TypeVar("F", ClientFile, EngineFile)
 
 
 class Process:
@@ -263,8 +273,8 @@ class Running:
         Their modes, and whether they agree, is for the cases to judge: nobody else can reach the directory.
         """
         try:
-            client = parse(self.client_path.read_bytes(), ClientFile, name=str(self.client_path))
-            engine = parse(self.engine_path.read_bytes(), EngineFile, name=str(self.engine_path))
+            client = _read(self.client_path, ClientFile)
+            engine = _read(self.engine_path, EngineFile)
             self._secrets |= {client.key, engine.key} - {""}
         except OSError as error:
             return f"{error.filename}: expected a connection file, found nothing to read ({error.strerror})"
@@ -334,6 +344,17 @@ def start(target: Target) -> Running:
         running.stop()
         raise
     return running
+
+
+def _read(path: Path, kind: type[F]) -> F:
+    """A connection file, with what the kit assumes in place of missing keys."""
+    content = path.read_bytes()
+    with contextlib.suppress(ValueError):
+        values = json.loads(content)
+        if isinstance(values, dict):
+            assumed = {key: value for key, value in ASSUMED.items() if key in kind.keys}
+            content = json.dumps(assumed | values).encode()
+    return parse(content, kind, name=str(path))
 
 
 def environment(directory: Path) -> dict[str, str]:
