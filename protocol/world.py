@@ -93,10 +93,11 @@ class World(Protocol):
     def observations(self) -> Sequence[Observation | Fact]:
         """Everything seen so far, in the order in which it was seen."""
 
-    def open(self, channel: str, *, party: str, identity: bytes = b"", end: str = "") -> Socket:
+    def open(self, channel: str, *, party: str, identity: bytes = b"", end: str = "", index: int = 0) -> Socket:
         """A socket of the right type, connected where the channel says; `party` names who holds it.
 
-        `end` names the role whose end of the channel it is, where more than one kind of peer connects.
+        `end` names the role whose end of the channel it is, where more than one kind of peer connects; `index` is the
+        leaf of the broadcast tree.
         """
 
     def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:

@@ -33,6 +33,9 @@ APPLY_BUFFERS: tuple[bytes, ...] = (
 )
 RESULT_BUFFERS: tuple[bytes, ...] = (pickle.dumps(3, 2),)
 
+#: What a reply's metadata say of the run itself, and never copy from the request.
+_OWN_KEYS = frozenset({"started", "dependencies_met", "engine", "status"})
+
 
 class Reply:
     """One message that arrived, with the request that it answers."""
@@ -280,6 +283,7 @@ class Engine(Client):
         self.id: int | None = None
         self.heart: Heart | DeviceHeart | None = None
         self.is_announced = False
+        self._seeks_leaf = False
 
     def send_registration(self, **content: object) -> Message:
         """Ask to be registered, under this engine's uuid; `content` adds keys or replaces them."""
@@ -330,6 +334,7 @@ class Engine(Client):
             self.register(**content)
         except Violated as violated:
             raise Blocked("registration.request-answered", violated.finding.found) from violated
+        self.connect_leaf()
         if has_device_heart:
             self.start_device_heart()
         else:
@@ -340,10 +345,28 @@ class Engine(Client):
         return self
 
     def with_shell(self, *channels: str) -> Self:
-        """Connect to these queues. Call it before `registered`: an engine that is not connected is not routable."""
+        """Connect to these queues. Call it before `registered`: an engine that is not connected is not routable.
+
+        The leaf of the broadcast tree follows from the id, so that `registered` connects to it.
+        """
         for channel in channels or ("mux",):
-            self._queues[channel] = self.open(channel, identity=self.uuid.encode(), end="engine")
+            if channel == "broadcast":
+                self._seeks_leaf = True
+            else:
+                self._queues[channel] = self.open(channel, identity=self.uuid.encode(), end="engine")
         return self
+
+    def connect_leaf(self) -> None:
+        """Connect to the leaf that is this engine's by its id, if `with_shell` was asked for one."""
+        if self._seeks_leaf and self.id is not None:
+            self._seeks_leaf = False
+            leaf = self.id % len(self.controller.engine_file.addresses("broadcast"))
+            self._queues["broadcast"] = self.open("broadcast", identity=self.uuid.encode(), end="engine", index=leaf)
+
+    def disconnect(self, *channels: str) -> None:
+        """Close the sockets on these queues, as an engine does that vanishes."""
+        for channel in channels or ("mux",):
+            self._queues.pop(channel).close()
 
     def take(self, channel: str = "mux") -> Observation:
         """The next request that a queue delivers to this engine."""
@@ -378,6 +401,8 @@ class Engine(Client):
             "started": self.controller.date(), "dependencies_met": True, "engine": self.uuid, "is_broadcast": False,
             "is_coalescing": False, "original_msg_id": "", "label": None, "status": status,
         }  # fmt: skip
+        # What steers a broadcast is given back as it came.
+        own |= {key: value for key, value in asked.metadata.items() if key in own and key not in _OWN_KEYS}
         reply = self.make(
             asked.msg_type.replace("_request", "_reply"),
             content,
@@ -395,15 +420,42 @@ class Engine(Client):
         assert request.message is not None
         content = {"status": "ok", "restart": False}
         self.answer(request, channel="control", content=content, buffers=())
-        # An engine's session is its uuid: that is how the Hub knows who it was.
-        topic = f"engine.{self.id}.shutdown".encode()
-        copy = self.make(
-            "shutdown_reply", content, parent=request.message.header, identities=(topic,), session=self.uuid
-        )
+        self.publish("shutdown_reply", content, topic=f"engine.{self.id}.shutdown", parent=request.message)
+
+    def publish(
+        self,
+        msg_type: str,
+        content: object,
+        *,
+        topic: str | None = None,
+        parent: Message | None = None,
+        metadata: object = None,
+        buffers: Sequence[Frame] = (),
+        why: str | None = None,
+    ) -> Message:
+        """Publish on `iopub`, about a request if one is given; with `why`, whether or not it fits its type."""
+        topic = f"engine.{self.id}.{msg_type}" if topic is None else topic
+        # An engine's session is its uuid: that is how the Hub knows who it is.
+        message = self.make(
+            msg_type, content, metadata=metadata, parent=parent.header if parent else None, buffers=buffers,
+            identities=(topic.encode(),), session=self.uuid,
+        )  # fmt: skip
+        if why is None:
+            self.publisher.send(message)
+        else:
+            self.publisher.send_raw(self.controller.codec.encode(message), why)
+        return message
+
+    @property
+    def publisher(self) -> Socket:
+        """The socket on `iopub`, to which the target has subscribed: what is published before that is lost."""
         iopub = self._queues["iopub"]
-        # What is published before the relay has subscribed is lost.
-        self.world.run_until(lambda: bool(iopub.subscriptions), self.world.now + self.controller.timing.reply_deadline)
-        iopub.send(copy)
+        limit = self.controller.timing.reply_deadline
+        started = self.world.now
+        if not self.world.run_until(lambda: bool(iopub.subscriptions), started + limit):
+            self.controller.expect_steady(started, limit)
+            raise Blocked("iopub.reaches-all-clients", f"nobody subscribed to {self.name}")
+        return iopub
 
     def unregister(self) -> Message:
         """Tell the Hub that this engine leaves. There is no reply."""

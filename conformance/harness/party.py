@@ -24,9 +24,9 @@ class Party:
         self._sockets: list[Socket] = []
         self._sent = 0
 
-    def open(self, channel: str, *, identity: bytes = b"", end: str = "") -> Socket:
-        """One more socket of this party."""
-        socket = self.world.open(channel, party=self.name, identity=identity, end=end)
+    def open(self, channel: str, *, identity: bytes = b"", end: str = "", index: int = 0) -> Socket:
+        """One more socket of this party; `index` chooses among the leaves of the broadcast tree."""
+        socket = self.world.open(channel, party=self.name, identity=identity, end=end, index=index)
         self._sockets.append(socket)
         return socket
 

@@ -206,7 +206,7 @@ class Judge:
         if isinstance(item, Fact):
             for rule in self.rules:
                 found += rule.note(item)
-        else:
+        elif not self.ledger.echoes.made(item):
             for rule in self._rules_for(item.channel):
                 found += rule.observe(item)
         self.violations += found

@@ -10,6 +10,7 @@ from collections import defaultdict
 from protocol.errors import Problem
 from protocol.messages.base import MessageType
 from protocol.messages.registry import lookup
+from protocol.rules.echoes import Echoes
 from protocol.rules.engines import Engines
 from protocol.rules.parts import claimed_id, is_reply, parent_of, part_problems, signature_of, type_problems, whole
 from protocol.rules.setting import Setting
@@ -101,6 +102,7 @@ class Ledger:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.engines = Engines(setting)
+        self.echoes = Echoes()
         self.exchanges: list[Exchange] = []
         self.orphan: Orphan | None = None
         self.dropped: defaultdict[str, list[Dropped]] = defaultdict(list)
@@ -123,6 +125,7 @@ class Ledger:
                 self._stalls.append((item.now, whole(item.data.get("ns")) or 0))
             self.engines.note(item)
             return
+        self.echoes.update(item)
         if item.channel in ASKED:
             if item.direction == "sent":
                 self._ask(item)
