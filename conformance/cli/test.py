@@ -23,7 +23,7 @@ def test(
     requirements: tuple[str, ...],
     pytest_args: tuple[str, ...],
 ) -> None:
-    """Judge an implementation; further arguments go to pytest (`-k NAME`, `-x`, `-n auto`).
+    """Judge an implementation; further arguments go to pytest (`-k NAME`, `-x`, with the extra xdist `-n auto`).
 
     Exit status: 0 conforms (or only known deviations), 1 violations, 3 the target or the kit is not usable, 4 wrong
     usage, 5 nothing selected, 6 something demanded stayed undecided or blocked.

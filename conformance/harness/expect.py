@@ -128,6 +128,8 @@ def _distance(entry: tuple[list[str], str]) -> tuple[bool, int]:
 
 
 def shorten(value: object, limit: int = 300) -> str:
-    """A value as text of bounded length."""
+    """A value as text of bounded length. Of an error its traceback comes last: it would leave no room for the rest."""
+    if isinstance(value, Mapping) and "traceback" in value:
+        value = {key: value[key] for key in sorted(value, key=lambda key: key == "traceback")}
     text = repr(value)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
