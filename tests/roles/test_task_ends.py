@@ -358,6 +358,18 @@ def test_a_retry_returns_where_there_is_nobody_else() -> None:
     assert desk.places() == ["A"] * 3
 
 
+def test_a_retry_is_signed_anew_as_its_engine_would_refuse_a_replay() -> None:
+    desk = Desk("A")
+    desk.submit("t", retries=2, label="kept")
+    for _ in range(2):
+        desk.reply("A", "t", "error")
+    sent = [effect for effect in desk.effects if isinstance(effect, Forward) and effect.socket == "out"]
+    assert len({CODEC.forward(each.message, each.identities)[3] for each in sent}) == 3
+    assert [each.message.metadata["retries"] for each in sent] == [2, 1, 0]
+    assert {each.message.metadata["label"] for each in sent} == {"kept"}
+    assert len({(each.message.msg_id, str(each.message.header)) for each in sent}) == 1
+
+
 def test_a_retry_that_waits_for_others_returns_when_they_are_gone() -> None:
     desk = Desk("AB")
     desk.submit("long", targets=["A"])

@@ -213,6 +213,7 @@ class TaskScheduler(Depending):
             self._cause = "failed"
             demands.retries -= 1
             demands.avoid = engine.uuid
+            _renew(task, demands)
         if engine.is_live and len(engine.pending) < self.limit:
             self.pool.offer(engine)
         self._consider(now, task, demands)
@@ -338,6 +339,7 @@ class TaskScheduler(Depending):
                 self.env.mark("task.retry-after-death")
                 demands.retries -= 1
                 demands.avoid = engine.uuid if engine.uuid in self.engines else None
+                _renew(task, demands)
                 self._consider(now, task, demands)
             else:
                 self._fail(now, task, "EngineError", f"Engine {engine.name} died while running task {task.id}", engine)
@@ -357,3 +359,15 @@ class TaskScheduler(Depending):
             self._fail(now, task, "TaskAborted", "the task scheduler was stopped before the task had ended")
         self.reset()
         self._out.append(Exit())
+
+
+def _renew(task: Task, demands: Demands) -> None:
+    """Have a task that runs once more signed anew, with the retries that are left.
+
+    An engine that had it already would take the very same message for a replay, and never answer.
+    """
+    try:
+        task.message = task.message.replace(metadata=task.message.metadata | {"retries": demands.retries})
+    except RemoteProtocolError:
+        # Content that nobody can read cannot be written again either.
+        return
