@@ -13,6 +13,7 @@ from conformance.files import FileOnDisk
 from conformance.harness.actors import Client, Engine
 from conformance.harness.hearts import Answer, Heart, echo
 from conformance.harness.notifications import Notifications
+from conformance.harness.output import Output
 from conformance.harness.party import Party
 from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
@@ -139,6 +140,10 @@ class Controller:
         """Unique per run, controller and case; part of every session and uuid."""
         return f"{self._token}-{self._cases}"
 
+    def is_of_earlier_case(self, session: str) -> bool:
+        """Whether a session is that of a party of a case that is over, on this controller."""
+        return session.startswith(f"{self._token}-") and not session.startswith(f"{self.token}-")
+
     @property
     def is_running(self) -> bool:
         """Whether the target's process is still there."""
@@ -183,6 +188,12 @@ class Controller:
         self._prove(party)
         party.begin()
         return party
+
+    def listener(self, engine: Engine) -> Output:
+        """A subscriber to the output of engines, which certainly hears what this one publishes from now on."""
+        party = Output(self, self._name("listener"))
+        self._parties.append(party)
+        return party.proved(engine)
 
     def greeting(self, channel: str, *, end: str, requirement: str | None = None) -> Greeting:
         """What the target's socket for this end of a channel says of itself; nobody there is a violation."""

@@ -7,14 +7,14 @@ engines of earlier cases: it hears of both in the order in which the Hub announc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from conformance.harness.actors import Client, Engine, Reply
 from conformance.harness.expect import error
 from conformance.harness.verdict import Blocked, Finding, Violated
-from protocol.wire import Message
+from protocol.wire import Json, Message
 from protocol.world import SECOND, Observation
 
 if TYPE_CHECKING:
@@ -88,8 +88,17 @@ class TaskQueue:
 
     def _connected(self) -> Engine:
         engine = self.controller.engine().with_shell("task")
-        self.world.listen(engine.queue("task"), lambda seen: self.deliveries.append(Delivery(engine, seen)))
+        self.world.listen(engine.queue("task"), lambda seen: self._delivered(Delivery(engine, seen)))
         return engine
+
+    def _delivered(self, delivery: Delivery) -> None:
+        message = delivery.observation.message
+        session = str(message.header.get("session")) if message else ""
+        if self.controller.is_of_earlier_case(session):
+            # A case that ended early left it in the queue; nobody waits for it any more.
+            self.answer_delivery(delivery)
+        else:
+            self.deliveries.append(delivery)
 
     def _announced(self, engine: Engine) -> None:
         if self.controller.notifications.wait("registration_notification", uuid=engine.uuid) is None:
@@ -101,18 +110,25 @@ class TaskQueue:
         started = self.world.now
         while self.world.now < started + self.controller.timing.reply_deadline:
             pilot = self.submit(targets=[engine.uuid])
-            self._wait(lambda pilot=pilot: bool(self.to(pilot) or self.answers(pilot)))  # type: ignore[misc]
+            self._settled(pilot)
             if self.to(pilot):
                 self.finish(pilot)
                 return
         self.controller.expect_steady(started, self.controller.timing.reply_deadline)
         raise Blocked("task.targets-respected", f"{engine.name} was never given a task")
 
+    def _settled(self, task: Message) -> bool:
+        """Wait until a task was delivered or answered."""
+        deadline = self.world.now + self.controller.timing.reply_deadline
+        return self.world.run_until(lambda: bool(self.to(task) or self.answers(task)), deadline)
+
     # -- what is sent ----------------------------------------------------------------------------------------------
 
-    def submit(self, *, client: Client | None = None, why: str | None = None, **steering: Any) -> Message:
+    def submit(
+        self, metadata: Json | None = None, *, client: Client | None = None, why: str | None = None, **steering: Any
+    ) -> Message:
         """Submit an apply_request with these steering fields in its metadata; see `Client.submit` for `why`."""
-        return (client or self.client).submit(None, channel="task", metadata=steering, why=why)
+        return (client or self.client).submit(None, channel="task", metadata=(metadata or {}) | steering, why=why)
 
     def submit_code(self, **steering: Any) -> Message:
         """Submit an execute_request with these steering fields."""
@@ -125,13 +141,18 @@ class TaskQueue:
     def answer(self, task: Message, how: How = "ok", *, by: Engine | None = None) -> Message:
         """Let the engine that was given a task last answer it; or `by` another one, which has no business to."""
         last = self.to(task)[-1]
+        return self.answer_delivery(last, how, by=by)
+
+    def answer_delivery(self, delivery: Delivery, how: How = "ok", *, by: Engine | None = None) -> Message:
+        """As `answer`, for one delivery of a task, whatever came after it."""
         content, metadata = _ANSWERS[how]
         fields: dict[str, Any] = {"content": content, "metadata": metadata}
-        if task.msg_type == "execute_request":
+        request = delivery.observation.message
+        if request is not None and request.msg_type == "execute_request":
             fields["buffers"] = ()
             if how == "ok":
                 fields["content"] = {"status": "ok", "execution_count": 1, "payload": [], "user_expressions": {}}
-        return (by or last.engine).answer(last.observation, channel="task", **fields)
+        return (by or delivery.engine).answer(delivery.observation, channel="task", **fields)
 
     def finish(self, task: Message, how: How = "ok") -> Engine:
         """Let a task be run and its client be told; which engine had it."""
@@ -189,6 +210,13 @@ class TaskQueue:
             raise Violated(finding, requirement)
         return delivery.engine
 
+    def next_of(self, tasks: Sequence[Message]) -> Message:
+        """The one of these tasks that an engine has, or is given next, whichever that is."""
+        unanswered = [task for task in tasks if not self.answers(task)]
+        found = f"none of {len(unanswered)} tasks was given to an engine"
+        self.wait(lambda: any(self.to(task) for task in unanswered), found, requirement="task.no-starvation")
+        return next(task for task in unanswered if self.to(task))
+
     def reply(self, task: Message, *, requirement: str | None = None) -> Reply:
         """Wait for the reply to a task."""
         self._expect(
@@ -245,18 +273,19 @@ class TaskQueue:
                 )  # fmt: skip
                 raise Violated(finding, requirement)
 
-    def wait(self, holds: Callable[[], bool], found: str, *, requirement: str | None = None) -> None:
-        """Wait for something else; the `found` silence violates what the case is about."""
-        self._expect(holds, found, "an end of the wait", requirement)
+    def wait(
+        self, holds: Callable[[], bool], found: str, *, requirement: str | None = None, within: int | None = None
+    ) -> None:
+        """Wait for something else; the silence that was `found` violates what the case is about."""
+        self._expect(holds, found, "an end of the wait", requirement, within)
 
-    def _wait(self, holds: Callable[[], bool]) -> bool:
-        return self.world.run_until(holds, self.world.now + self.controller.timing.reply_deadline)
-
-    def _expect(self, holds: Callable[[], bool], found: str, allowed: str, requirement: str | None) -> None:
+    def _expect(
+        self, holds: Callable[[], bool], found: str, allowed: str, requirement: str | None, within: int | None = None
+    ) -> None:
         started = self.world.now
-        if self._wait(holds):
+        limit = within or self.controller.timing.reply_deadline
+        if self.world.run_until(holds, started + limit):
             return
-        limit = self.controller.timing.reply_deadline
         self.controller.expect_steady(started, limit)
         if not self.controller.is_running:
             found += "; the target's process has ended"
