@@ -122,6 +122,21 @@ def test_buffers_that_are_no_call_are_refused(client: Client, buffers: tuple[byt
         client.request("mux", "apply_request", {}, engine=0, buffers=buffers).get(PATIENCE)
 
 
+def test_a_real_client_finds_the_namespace_and_a_place_to_display(client: Client) -> None:
+    serialize, util = pytest.importorskip("ipyparallel.serialize"), pytest.importorskip("ipyparallel.util")
+
+    def call(function: Any, *args: Any, **keywords: Any) -> Any:
+        buffers = serialize.pack_apply_message(function, args, keywords)
+        return client.request("mux", "apply_request", {}, engine=0, is_call=True, buffers=buffers).get(PATIENCE)
+
+    call(util._push, pushed=7)
+    assert call(util._pull, "pushed") == 7
+    assert client.execute("pushed + 1", engine=0).get(PATIENCE)["status"] == "ok"
+    shown = client.execute("from IPython.display import display, HTML; display(HTML('<b>'))", engine=0)
+    shown.output("stdout")
+    assert shown.displayed()[0]["text/html"] == "<b>"
+
+
 def test_control_is_answered_while_code_runs(client: Client) -> None:
     running = client.execute("import time\nwhile True: time.sleep(0.01)", engine=0)
     assert client.run(lambda: any(one.msg_type == "execute_input" for one in running._published()), PATIENCE)

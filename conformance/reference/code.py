@@ -18,14 +18,13 @@ import threading
 import traceback
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from conformance.reference import objects
+from conformance.reference import facade, objects
 from protocol.roles.base import Finished, Output, Run
 from protocol.roles.engine import Outcome
 from protocol.roles.speech import error
-from protocol.wire import Message
 
 #: Exceptions of this name, or of a class that inherits from one of this name, refuse a task.
 UNMET: Final = "UnmetDependency"
@@ -233,13 +232,9 @@ class Worker:
             self.mailbox.post(Output(self.job, "execute_result", {"data": {"text/plain": repr(value)}, "metadata": {}}))
 
     def _apply(self, effect: Run) -> Outcome:
-        return Outcome(buffers=call(effect.message, self.namespace))
-
-
-def call(message: Message, namespace: dict[str, Any]) -> Sequence[Any]:
-    """The buffers of what a call returns."""
-    function, args, keywords = objects.unpack(message.buffers, namespace)
-    return objects.pack_result(function(*args, **keywords))
+        function, args, keywords = objects.unpack(effect.message.buffers, self.namespace)
+        facade.install(self.namespace, lambda kind, content: self.mailbox.post(Output(self.job, kind, content)))
+        return Outcome(buffers=objects.pack_result(function(*args, **keywords)))
 
 
 def run_cell(code: str, name: str, namespace: dict[str, Any], display: Callable[[object], None] | None) -> None:
