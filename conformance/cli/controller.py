@@ -63,7 +63,10 @@ def controller(directory: Path, db: str, **options: object) -> int:
     from conformance.reference.parts import Options
 
     try:
-        return run(Options(directory=directory, database=db, **options))  # type: ignore[arg-type]
+        return run(
+            Options(directory=directory, database=db, **options),  # type: ignore[arg-type]
+            ready=lambda: click.echo(f"the controller is ready; its connection files are in {directory}"),
+        )
     except ControllerError as error:
         click.echo(f"ippkit: {error}", err=True)
         return ExitStatus.UNUSABLE

@@ -35,7 +35,7 @@ def submit(
 ) -> int:
     """Call a function that the engines can import, and print what it returns: `ippkit submit --dir DIR math.gcd 6 4`.
 
-    Each ARGUMENT is JSON; what is none is taken as text.
+    Each ARGUMENT is JSON; what is none is taken as text. Put -- before the first one that begins with a dash.
 
     Exit status: 0 when it returned, 1 when it raised, 3 when nobody answered.
     """
@@ -77,13 +77,17 @@ def submit(
 
 def _find(name: str) -> Any:
     """The function of this dotted name. Raises UsageError."""
-    import importlib
+    import pkgutil
 
-    module, _, attribute = name.replace(":", ".").rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module or "builtins"), attribute)
-    except (ImportError, AttributeError, ValueError):
-        raise click.UsageError(f"there is no function {name} here") from None
+    found = None
+    for dotted in (name, f"builtins.{name}"):
+        try:
+            found = pkgutil.resolve_name(dotted)
+        except (ImportError, AttributeError, ValueError):
+            continue
+        break
+    if found is None:
+        raise click.UsageError(f"there is no function {name} here")
     if not callable(found):
         raise click.UsageError(f"{name} cannot be called")
     return found

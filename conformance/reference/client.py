@@ -22,7 +22,7 @@ from conformance.files import read_connection_file
 from conformance.reference import objects
 from conformance.reference.env import Log, RealEnv, new_id
 from conformance.reference.shell import Loop, Shell
-from conformance.reference.sockets import Curve, make
+from conformance.reference.sockets import Curve, here, make
 from protocol.channels import socket_for
 from protocol.connection import ClientFile
 from protocol.roles import client as machine
@@ -139,7 +139,7 @@ class Client:
         for name, spec in self.machine.SOCKETS.items():
             end = socket_for(spec.channel, "client", side=spec.side)
             sockets[name] = make(self._context, end, curve=curve)
-            sockets[name].connect(file.address(end.address.key))
+            sockets[name].connect(file.address(end.address.key, here=here()))
         self._shell = Shell(self.machine, sockets, file.codec(ReplayMemory()), log=Log("client"))
         self._loop = Loop()
         self._loop.add(self._shell)

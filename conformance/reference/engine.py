@@ -19,12 +19,12 @@ from conformance.reference.code import Mailbox, Worker
 from conformance.reference.env import Log, RealEnv
 from conformance.reference.heart import DeviceHeart
 from conformance.reference.shell import Loop, Shell
-from conformance.reference.sockets import Curve, make
+from conformance.reference.sockets import Curve, here, make
 from conformance.reference.supervisor import Gone, Pair
 from protocol.channels import socket_for
 from protocol.connection import ConnectionFileError, EngineFile
 from protocol.roles.base import Finished, Run
-from protocol.roles.engine import Engine, EngineConfig
+from protocol.roles.engine import FAILED, Engine, EngineConfig
 from protocol.wire import ReplayMemory
 
 #: Seconds to wait for a connection file that is not there yet, or only half written.
@@ -115,7 +115,7 @@ class EngineProcess:
     def _be_engine(self) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context = context
-        query = self._open("query", self.file.address("registration"))
+        query = self._open("query", self.file.address("registration", here=here()))
         self._shell = Shell(
             Engine(self.config, RealEnv(self.config.uuid)),
             {"query": query},
@@ -135,6 +135,11 @@ class EngineProcess:
             self._heart.stop()
         self._loop.close(LINGER)
         context.term()
+        if self.status == FAILED:
+            engine = self._shell.role
+            assert isinstance(engine, Engine)
+            why = "the controller did not register it" if engine.id is None else "it hears nothing of its controller"
+            self._log.say(f"the engine ends, because {why}")
 
     def _read_mail(self) -> None:
         for event in self._mailbox.fetch():
@@ -168,7 +173,7 @@ class EngineProcess:
     def _connect(self, effect: Run) -> str | None:
         """Open the sockets of a registered engine and start its heart; what went wrong, or None."""
         number = effect.message.content["id"]
-        leaves = self.file.addresses("broadcast")
+        leaves = self.file.addresses("broadcast", here=here())
         leaf = leaves[number % len(leaves)]
         if self._parent is not None:
             with contextlib.suppress(Gone):
@@ -184,16 +189,18 @@ class EngineProcess:
         watch = self._open("heartbeat")
         port = watch.bind_to_random_port("tcp://127.0.0.1")
         opened = {
-            "shell": self._open("shell", self.file.address("mux"), self.file.address("task"), leaf),
-            "control": self._open("control", self._control or self.file.address("control")),
-            "iopub": self._open("iopub", self.file.address("iopub")),
+            "shell": self._open(
+                "shell", self.file.address("mux", here=here()), self.file.address("task", here=here()), leaf
+            ),
+            "control": self._open("control", self._control or self.file.address("control", here=here())),
+            "iopub": self._open("iopub", self.file.address("iopub", here=here())),
             "heartbeat": watch,
         }
         for name, zsocket in opened.items():
             self._loop.attach(self._shell, name, zsocket)
         self._heart = DeviceHeart(
-            self.file.address("hb_ping"),
-            self.file.address("hb_pong"),
+            self.file.address("hb_ping", here=here()),
+            self.file.address("hb_pong", here=here()),
             f"tcp://127.0.0.1:{port}",
             self._identity,
             self._curve,

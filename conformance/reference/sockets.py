@@ -3,13 +3,15 @@
 An address has a *place*: the name under which both of its ends know it, such as `client mux`, `engine hb_pong`,
 `registration` or `monitor`. Whoever binds a place reports the port; whoever connects is told it.
 
-All high-water marks are 0: nothing of ours is dropped, and sending never waits. A ROUTER lets a returning identity take
+High-water marks are 0: nothing of ours is dropped, and sending never waits. Only a subscriber that has stopped reading
+output loses some of it in the end, since nobody could say when it will go on. A ROUTER lets a returning identity take
 its place (ROUTER_HANDOVER): without that, a peer that comes back before its old connection was noticed to be dead would
 be connected, unreachable, and never told so. A connecting PUB is opened as XPUB, which is the same to its peer, so
 that its process sees when the listener is there.
 """
 
 import errno
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -23,6 +25,8 @@ from protocol.roles.base import SocketSpec
 
 #: Seconds in which the predecessor on a port may still be ending.
 PATIENCE: Final = 3.0
+#: How many messages of output wait for a client that does not read them.
+UNREAD_OUTPUT: Final = 100_000
 #: How places begin that only one process knows: it binds and connects there within itself.
 LINK: Final = "link "
 #: How often another port is tried when one is free on one interface only.
@@ -50,6 +54,11 @@ class Interfaces(NamedTuple):
     def address(self, place: str, port: int) -> str:
         """The address at which a process of this machine reaches a place."""
         return join(reachable(self.of(place)[0], ""), port)
+
+
+def here() -> tuple[str, ...]:
+    """The names of this machine: who finds one as a location behind a wildcard connects to itself."""
+    return (socket.gethostname(), "localhost")
 
 
 def inside(place: str) -> str:
@@ -126,6 +135,8 @@ def make(
         zsocket.setsockopt(zmq.XPUB_VERBOSE, 1)
     for option, value in end.options:
         zsocket.setsockopt(getattr(zmq, option), value)
+    if end.role == "iopub-relay" and kind == "PUB":
+        zsocket.sndhwm = UNREAD_OUTPUT
     if curve is not None:
         curve.bind(zsocket) if end.attach == "bind" else curve.connect(zsocket)
     return zsocket

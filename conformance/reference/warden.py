@@ -18,7 +18,7 @@ import zmq
 from conformance.reference.engine import EngineProcess
 from conformance.reference.env import Log, RealEnv
 from conformance.reference.shell import Loop, Shell
-from conformance.reference.sockets import Curve, bind, make
+from conformance.reference.sockets import Curve, bind, here, make
 from conformance.reference.supervisor import Gone, Pair, name_process
 from protocol.channels import socket_for
 from protocol.connection import EngineFile
@@ -111,7 +111,7 @@ class WardenProcess:
         if number is None:
             return
         up = make(self._context, socket_for("control", "warden"), identity=self._identity, curve=self._curve)
-        up.connect(self.file.address("control"))
+        up.connect(self.file.address("control", here=here()))
         self._shell = Shell(
             self._role(number), {"up": up, "down": down}, self.file.codec(ReplayMemory()), log=self._log, runner=self
         )
@@ -169,7 +169,7 @@ class WardenProcess:
         if self._reap():
             # Opened for one last message.
             query = make(self._context, socket_for("query", "warden"), curve=self._curve)
-            query.connect(self.file.address("registration"))
+            query.connect(self.file.address("registration", here=here()))
             self._loop.attach(self._shell, "query", query)
             self._shell.deliver(Finished(CHILD, self._status))
 
