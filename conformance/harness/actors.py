@@ -284,6 +284,7 @@ class Engine(Client):
         self.heart: Heart | DeviceHeart | None = None
         self.is_announced = False
         self._seeks_leaf = False
+        self._tells_subscriptions = True
 
     def send_registration(self, **content: object) -> Message:
         """Ask to be registered, under this engine's uuid; `content` adds keys or replaces them."""
@@ -354,6 +355,16 @@ class Engine(Client):
                 self._seeks_leaf = True
             else:
                 self._queues[channel] = self.open(channel, identity=self.uuid.encode(), end="engine")
+        return self
+
+    def with_publisher(self, kind: str) -> Self:
+        """Publish by a socket of this type: PUB, which does not tell who subscribed, or XPUB."""
+        address = self.controller.engine_file.address("iopub")
+        self._queues["iopub"] = socket = self.world.connect(
+            kind, [address], channel="iopub", party=self.name, identity=self.uuid.encode()
+        )
+        self._sockets.append(socket)
+        self._tells_subscriptions = kind == "XPUB"
         return self
 
     def connect_leaf(self) -> None:
@@ -448,8 +459,13 @@ class Engine(Client):
 
     @property
     def publisher(self) -> Socket:
-        """The socket on `iopub`, to which the target has subscribed: what is published before that is lost."""
+        """The socket on `iopub`, to which the target has subscribed: what is published before that is lost.
+
+        A PUB does not tell; whoever has one proves by a pilot message that it is heard.
+        """
         iopub = self._queues["iopub"]
+        if not self._tells_subscriptions:
+            return iopub
         limit = self.controller.timing.reply_deadline
         started = self.world.now
         if not self.world.run_until(lambda: bool(iopub.subscriptions), started + limit):

@@ -21,7 +21,7 @@ from conformance.targets.descriptor import Timing
 from protocol.connection import ClientFile, EngineFile
 from protocol.rules import Judge, Setting, Violation, rules_for
 from protocol.wire import Codec, Message
-from protocol.world import SECOND, Observation, World
+from protocol.world import SECOND, Observation, Socket, World
 
 
 class Device(Protocol):
@@ -37,6 +37,11 @@ class HarnessWorld(World, Protocol):
     @property
     def codec(self) -> Codec:
         """The codec with the target's key."""
+
+    def connect(
+        self, kind: str, addresses: Sequence[str], *, channel: str, party: str, identity: bytes = b""
+    ) -> Socket:
+        """A socket of another type than the channel's own, connected to these addresses."""
 
     def longest_stall(self, since: int) -> int:
         """The longest gap, in nanoseconds, between two rounds of the pump since a moment."""
