@@ -60,6 +60,22 @@ def test_a_signal_ends_everything_and_leaves_nothing(directory: Path, number: in
         assert list(directory.iterdir()) == []
 
 
+@pytest.mark.parametrize("way", ["a signal", "a request"])
+def test_whoever_waits_for_a_task_is_told_that_it_will_not_end(directory: Path, way: str) -> None:
+    with cluster(directory, engines=1) as made, made.client() as client:
+        client.wait_for_engines(1)
+        tasks = [client.submit(time.sleep, 600) for _ in range(3)]
+        assert client.run(lambda: client.ask("queue_request", {"targets": None}).get()["0"]["tasks"] == 1, PATIENCE)
+        if way == "a signal":
+            made.controller.terminate()
+        else:
+            client.shutdown_controller()
+        for task in tasks:
+            (answer,) = task.answers(PATIENCE)
+            assert answer.status == "error"
+        assert made.controller.wait(PATIENCE) == 0
+
+
 def test_a_signal_to_one_process_ends_all_in_order(directory: Path) -> None:
     with cluster(directory) as made:
         os.kill(made.parts()["mux"], signal.SIGTERM)

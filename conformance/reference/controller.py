@@ -319,7 +319,7 @@ def _watch(supervisor: Supervisor, hub: Child, log: Log) -> int:
         ended = next((child for child in supervisor.children if child.status is not None), None)
         if ended is not None:
             if ended is hub and ended.status == 0:
-                supervisor.end()
+                supervisor.end(hub)
                 return 0
             log.say(f"{ended.name} ended {describe(ended.status)}, so the controller ends")
             supervisor.end(hub)

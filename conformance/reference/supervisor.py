@@ -242,16 +242,25 @@ class Supervisor:
             if "failed" in line:
                 raise ChildFailed(line["failed"])
 
-    def end(self, first: Child | None = None) -> int:
-        """End every child: first the one that has something to say, then the others. How many had to be killed."""
+    def end(self, last: Child | None = None) -> int:
+        """End every child: each says goodbye, and the last one hears it. How many had to be killed.
+
+        Without a last one, nothing has begun yet, and nobody has anything to say.
+        """
+        if last is None:
+            for child in self.children:
+                child.pair.end.close()
+            return self._bury(self.children)
+        others = [child for child in self.children if child is not last]
         killed = 0
-        if first is not None and not first.reap():
-            with suppress(Gone):
-                first.pair.tell(is_stopping=True)
-            killed += self._bury([first])
+        for group in (others, [last]):
+            for child in group:
+                with suppress(Gone):
+                    child.pair.tell(is_stopping=True)
+            killed += self._bury(group)
         for child in self.children:
             child.pair.end.close()
-        return killed + self._bury(self.children)
+        return killed
 
     def _bury(self, children: list[Child]) -> int:
         deadline = time.monotonic() + GRACE
