@@ -58,6 +58,12 @@ def test_nothing_selected(tmp_path: Path, arguments: tuple[str, str]) -> None:
     assert "Nothing was judged." in done.stdout
 
 
+def test_without_a_target_the_reference_is_judged(tmp_path: Path) -> None:
+    done = run(tmp_path, "--requirement", "connection.client-file-keys", "--verbose")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[reference]" in done.stdout
+
+
 def test_two_targets_of_one_name_are_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     done = run(tmp_path, "--target", write(tmp_path, DESCRIPTOR), "--target", write(tmp_path / "other", DESCRIPTOR))
