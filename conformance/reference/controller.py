@@ -23,8 +23,8 @@ import zmq
 
 from conformance.files import read_connection_file
 from conformance.reference.env import Log, new_id
-from conformance.reference.parts import QUEUES, Options, listeners, parts, places_to_bind
-from conformance.reference.service import Node, Places, Setup, serve
+from conformance.reference.parts import Options, parts
+from conformance.reference.service import Setup, serve
 from conformance.reference.sockets import Curve, Interfaces
 from conformance.reference.supervisor import Child, ChildFailed, Pair, Supervisor, describe, raise_file_limit
 from protocol.connection import (
@@ -34,6 +34,7 @@ from protocol.connection import (
     check_pair,
     render,
 )
+from protocol.roles.assembly import Node, connection_files, listeners, places_to_bind
 
 CLIENT_FILE: Final = "ipcontroller-client.json"
 ENGINE_FILE: Final = "ipcontroller-engine.json"
@@ -181,7 +182,15 @@ def _run(options: Options, directory: Directory, ready: Callable[[], None] | Non
     try:
         places = supervisor.introduce()
         directory.write(STATE, msgspec.json.encode(msgspec.structs.replace(saved, ports=places)))
-        client, engine = connection_files(options, saved, places)
+        client, engine = connection_files(
+            places,
+            key=saved.key,
+            scheme=options.scheme,
+            client=saved.client,
+            engine=saved.engine,
+            location=socket.gethostname(),
+            server_key=saved.server_key,
+        )
         directory.write(ENGINE_FILE, render(engine))
         directory.write(CLIENT_FILE, render(client))
         supervisor.tell_all(is_begun=True)
@@ -199,39 +208,6 @@ def _run(options: Options, directory: Directory, ready: Callable[[], None] | Non
         if status == 0:
             directory.remove(STATE, ENGINES)
     return status
-
-
-def connection_files(options: Options, saved: Saved, places: Places) -> tuple[ClientFile, EngineFile]:
-    """Both files of a controller whose sockets are bound at these places."""
-
-    def port(place: str) -> int:
-        return places[place][0]
-
-    common: dict[str, Any] = {
-        "ssh": "",
-        "registration": port("registration"),
-        "key": saved.key,
-        "curve_serverkey": saved.server_key or None,
-        "location": socket.gethostname(),
-        "pack": "json",
-        "unpack": "json",
-        "signature_scheme": "hmac-sha256",
-    }
-    client = ClientFile(
-        **common | {name: port(f"client {name}") for name in QUEUES},
-        interface=saved.client,
-        task_scheme=options.scheme,
-        notification=port("client notification"),
-        broadcast=port("client broadcast"),
-    )
-    engine = EngineFile(
-        **common | {name: port(f"engine {name}") for name in QUEUES},
-        interface=saved.engine,
-        hb_ping=port("engine hb_ping"),
-        hb_pong=port("engine hb_pong"),
-        broadcast=list(places["engine broadcast"]),
-    )
-    return client, engine
 
 
 def _fresh(options: Options, directory: Directory) -> Saved:

@@ -7,7 +7,7 @@ processes is a list of `Node`; the rest is here.
 import contextlib
 import gc
 import select
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ import zmq
 from conformance.reference.env import Log, RealEnv
 from conformance.reference.shell import Loop, Shell
 from conformance.reference.sockets import (
-    LINK,
     BusyPort,
     Curve,
     Interfaces,
@@ -27,7 +26,8 @@ from conformance.reference.sockets import (
     open_all,
 )
 from conformance.reference.supervisor import Gone, Pair
-from protocol.roles.base import Raw, Role, SocketSpec
+from protocol.roles.assembly import LINK, Node, Places
+from protocol.roles.base import Raw
 from protocol.roles.records import StoreError
 from protocol.wire import Codec, ReplayMemory
 
@@ -37,8 +37,6 @@ LINGER: Final = 500
 COLLECT_AFTER: Final = 50_000
 #: Seconds between two looks at sockets while nothing else is going on.
 STEP: Final = 0.005
-
-Places = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -59,24 +57,6 @@ class Setup:
     def codec(self) -> Codec:
         """A codec that remembers what it has accepted."""
         return Codec(self.key, scheme=self.scheme, packer=self.packer, replay=ReplayMemory())
-
-
-@dataclass(frozen=True)
-class Node:
-    """One role of a process: its sockets, and how the machine is made once all addresses are known.
-
-    `build` gets the environment and the places of all. `places` overrides where sockets bind or connect; `extra` are
-    keyword arguments for the shell, made in the child.
-    """
-
-    role: str
-    sockets: Mapping[str, SocketSpec]
-    build: Callable[[RealEnv, Places], Role]
-    variant: str = ""
-    identity: bytes = b""
-    places: Mapping[str, str] = field(default_factory=dict)
-    extra: Callable[[], Mapping[str, Any]] = dict
-    state: Any = None
 
 
 def serve(name: str, nodes: Sequence[Node], setup: Setup, pair: Pair) -> int:
@@ -198,4 +178,4 @@ def _listen(loop: Loop, pair: Pair) -> None:
         loop.stop()
 
 
-__all__ = ["Node", "Places", "Setup", "serve"]
+__all__ = ["Setup", "serve"]

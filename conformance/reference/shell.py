@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import zmq
 
@@ -26,28 +26,20 @@ from protocol.channels import channel
 from protocol.errors import ProtocolError
 from protocol.roles.base import (
     Arrived,
-    Effect,
-    Event,
-    Exit,
     Fired,
     Forward,
-    Found,
     Malformed,
     Note,
-    Persist,
-    Query,
     Raw,
     Role,
-    Run,
     Send,
     SendRaw,
     SetTimer,
     Started,
     Stopping,
-    Store,
 )
-from protocol.roles.matching import QueryError
-from protocol.roles.records import FLUSH_PERIOD, Records
+from protocol.roles.carrier import Carrier, Runner
+from protocol.roles.records import Records
 from protocol.wire import Codec, Frame
 from protocol.world import MILLISECOND
 
@@ -58,8 +50,6 @@ BATCHES_IN_TIME: Final = 1000
 #: The longest a poll lasts, in milliseconds: nothing depends on it, a lost wakeup would be healed by it.
 LONGEST_POLL: Final = 10_000
 
-#: Nanoseconds after which what was stored is made durable: half of what is promised, for a shell that is busy.
-FLUSH_AFTER: Final = FLUSH_PERIOD // 2
 #: Later than every moment of the monotonic clock.
 NEVER: Final = 1 << 63
 
@@ -70,13 +60,6 @@ _TOLD: Final = (zmq.XPUB, zmq.XSUB)
 # Plain numbers: arithmetic with flags of an enumeration costs more than a system call.
 _IN: Final = int(zmq.POLLIN)
 _OUT: Final = int(zmq.POLLOUT)
-
-
-class Runner(Protocol):
-    """What runs user code. It calls `Shell.deliver` with `Finished`, in the loop's thread, when a job has ended."""
-
-    def run(self, effect: Run) -> None:
-        """Begin with a job, or put it behind the one that runs."""
 
 
 class Link:
@@ -138,12 +121,8 @@ class Link:
         return tuple(frames)
 
 
-class Shell:
-    """One role and what it meets the world through.
-
-    `records` carries out the effects Store and Query, `runner` Run, `persist` Persist, `on_note` Note; a role that has
-    no such effects needs none of them. `status` is the exit status once the role has ended.
-    """
+class Shell(Carrier):
+    """One role and what it meets the world through; see `Carrier` for `records`, `runner`, `persist` and `on_note`."""
 
     def __init__(
         self,
@@ -159,43 +138,21 @@ class Shell:
         on_note: Callable[[Note], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self.role = role
+        super().__init__(role, clock, records=records, runner=runner, persist=persist, on_note=on_note)
         self.codec = codec
         self.log = log
-        self.records = records
-        self.runner = runner
-        self.persist = persist
-        self.on_note = on_note
-        self.clock = clock
-        self.status: int | None = None
-        #: Answers of the store that the role is still to get, when the effects before them are carried out.
-        self._answers: deque[Found] = deque()
         self.links: dict[str, Link] = {}
         self._codecs: dict[str, Codec] = {}
         for name, zsocket in sockets.items():
             self.attach(name, zsocket, (codecs or {}).get(name))
         self._timers: list[tuple[int, int, str, int]] = []
-        #: When what was stored must be durable, or None if it is.
-        self._flush_due: int | None = None
         self._order = itertools.count()
-        self._carry: dict[type[Effect], Callable[[Any], None]] = {
-            Send: self._carry_send,
-            Forward: self._carry_forward,
-            SendRaw: self._carry_send_raw,
-            SetTimer: self._carry_timer,
-            Store: self._carry_store,
-            Query: self._carry_query,
-            Run: self._carry_run,
-            Persist: self._carry_persist,
-            Note: self._carry_note,
-            Exit: self._carry_exit,
-        }
 
     @property
     def due(self) -> int:
         """When there is something to do although nothing arrives."""
         due = self._timers[0][0] if self._timers else NEVER
-        return due if self._flush_due is None else min(due, self._flush_due)
+        return due if self.flush_due is None else min(due, self.flush_due)
 
     def attach(self, name: str, zsocket: "zmq.Socket[bytes]", codec: Codec | None = None) -> Link:
         """Give the role one more socket; a shell in a loop is given it by `Loop.attach`."""
@@ -212,28 +169,9 @@ class Shell:
         """Ask the role to end; it says goodbye first, and may take its time."""
         self.deliver(Stopping())
 
-    def deliver(self, event: Event) -> None:
-        """Let the role handle an event, and carry out what it decides. Never raises."""
-        if self.status is not None:
-            return
-        try:
-            effects = self.role.handle(self.clock(), event)
-        except Exception as error:
-            self.log.failure(f"{self.role.NAME}: {describe(event)}", error)
-            return
-        self.carry_out(effects)
-        while self._answers:
-            self.deliver(self._answers.popleft())
-
-    def carry_out(self, effects: Sequence[Effect]) -> None:
-        """Do what a role decided, in order. Never raises."""
-        carry = self._carry
-        for effect in effects:
-            try:
-                carry[type(effect)](effect)
-            except Exception as error:
-                # The other effects of the same event concern other peers.
-                self.log.failure(f"{self.role.NAME}: {type(effect).__name__}", error)
+    def failed(self, where: str, error: Exception) -> None:
+        """Tell the log, and go on."""
+        self.log.failure(f"{self.role.NAME}: {where}", error)
 
     def drain(self, link: Link) -> bool:
         """Take what has arrived on a socket, up to a batch. Whether there may be more."""
@@ -274,8 +212,8 @@ class Shell:
                         break
         timers = self._timers
         now = self.clock()
-        if self._flush_due is not None and now >= self._flush_due:
-            self._flush()
+        if self.flush_due is not None and now >= self.flush_due:
+            self.flush()
         while timers and timers[0][0] <= now:
             _, _, timer, epoch = heapq.heappop(timers)
             self.deliver(Fired(timer, epoch))
@@ -289,61 +227,24 @@ class Shell:
 
     # -- effects -----------------------------------------------------------------------------------------------------
 
-    def _carry_send(self, effect: Send) -> None:
+    def carry_send(self, effect: Send) -> None:
+        """Sign and send a message."""
         self.links[effect.socket].send(self.codec.encode(effect.message))
 
-    def _carry_forward(self, effect: Forward) -> None:
+    def carry_forward(self, effect: Forward) -> None:
+        """Send a message as it came, under other identities."""
         self.links[effect.socket].send(self.codec.forward(effect.message, effect.identities))
 
-    def _carry_send_raw(self, effect: SendRaw) -> None:
+    def carry_send_raw(self, effect: SendRaw) -> None:
+        """Send frames."""
         self.links[effect.socket].send(effect.frames)
 
-    def _carry_timer(self, effect: SetTimer) -> None:
+    def carry_timer(self, effect: SetTimer) -> None:
+        """Remember when to fire."""
         heapq.heappush(self._timers, (effect.at, next(self._order), effect.timer, effect.epoch))
 
-    def _carry_store(self, effect: Store) -> None:
-        if self._flush_due is None:
-            self._flush_due = self.clock() + FLUSH_AFTER
-        getattr(self.records, effect.operation)(*effect.arguments)
-
-    def _carry_query(self, effect: Query) -> None:
-        assert self.records is not None
-        try:
-            # What somebody was shown must still be there after a crash.
-            self._flush()
-            found = getattr(self.records, effect.operation)(*effect.arguments)
-        except QueryError as error:
-            self._answers.append(Found(effect.token, (), str(error)))
-        except Exception as error:
-            self.log.failure(f"{self.role.NAME}: {effect.operation}", error)
-            self._answers.append(Found(effect.token, (), f"{type(error).__name__}: the store cannot answer"))
-        else:
-            self._answers.append(Found(effect.token, found))
-
-    def _flush(self) -> None:
-        if self._flush_due is not None and self.records is not None:
-            self._flush_due = None
-            try:
-                self.records.flush()
-            except Exception as error:
-                self.log.failure(f"{self.role.NAME}: flush", error)
-                # Tried again: a full disk may have room later.
-                self._flush_due = self.clock() + FLUSH_AFTER
-
-    def _carry_run(self, effect: Run) -> None:
-        assert self.runner is not None
-        self.runner.run(effect)
-
-    def _carry_persist(self, effect: Persist) -> None:
-        if self.persist is not None:
-            self.persist(effect.state)
-
-    def _carry_note(self, effect: Note) -> None:
-        if self.on_note is not None:
-            self.on_note(effect)
-
-    def _carry_exit(self, effect: Exit) -> None:
-        self.status = effect.status
+    def flush_at(self, due: int) -> None:
+        """Nothing: `due` and `fire` look at when it is time."""
 
 
 class Loop:
@@ -453,16 +354,4 @@ class Loop:
                     self._poller.register(link.zsocket, flags)
 
 
-def describe(event: Event) -> str:
-    """An event in words that quote nothing of a message."""
-    kind = type(event).__name__
-    if isinstance(event, Arrived):
-        return f"{kind} on {event.socket}"
-    if isinstance(event, Raw | Malformed):
-        return f"{kind} on {event.socket}"
-    if isinstance(event, Fired):
-        return f"{kind} {event.timer.partition(':')[0][:40]}"
-    return kind
-
-
-__all__ = ["BATCH", "Link", "Loop", "Runner", "Shell", "describe"]
+__all__ = ["BATCH", "Link", "Loop", "Shell"]

@@ -1,13 +1,6 @@
 """Opening the sockets that a role has, as the tables of `protocol.channels` say.
 
-An address has a *place*: the name under which both of its ends know it, such as `client mux`, `engine hb_pong`,
-`registration` or `monitor`. Whoever binds a place reports the port; whoever connects is told it.
-
-High-water marks are 0: nothing of ours is dropped, and sending never waits. Only a subscriber that has stopped reading
-output loses some of it in the end, since nobody could say when it will go on. A ROUTER lets a returning identity take
-its place (ROUTER_HANDOVER): without that, a peer that comes back before its old connection was noticed to be dead would
-be connected, unreachable, and never told so. A connecting PUB is opened as XPUB, which is the same to its peer, so
-that its process sees when the listener is there.
+Types, options and places are those of `protocol.roles.assembly`; here they become sockets of pyzmq.
 """
 
 import errno
@@ -18,17 +11,13 @@ from typing import Final, NamedTuple
 
 import zmq
 
-from protocol.channels import socket_for
 from protocol.connection import join, reachable
 from protocol.patterns import End
+from protocol.roles.assembly import LINK, end_of, opening, place_of
 from protocol.roles.base import SocketSpec
 
 #: Seconds in which the predecessor on a port may still be ending.
 PATIENCE: Final = 3.0
-#: How many messages of output wait for a client that does not read them.
-UNREAD_OUTPUT: Final = 100_000
-#: How places begin that only one process knows: it binds and connects there within itself.
-LINK: Final = "link "
 #: How often another port is tried when one is free on one interface only.
 ATTEMPTS: Final = 50
 
@@ -91,26 +80,6 @@ class Opened(NamedTuple):
     place: str
 
 
-def end_of(role: str, spec: SocketSpec, variant: str = "") -> End:
-    """The end of a channel that a role's socket is; `variant` is used where the table has it for this channel."""
-    try:
-        return socket_for(spec.channel, role, side=spec.side, variant=variant)
-    except KeyError:
-        if not variant:
-            raise
-        return socket_for(spec.channel, role, side=spec.side)
-
-
-def place_of(end: End) -> str:
-    """The place of an end's address."""
-    source, key = end.address
-    if source == "internal":
-        return "monitor"
-    if key == "registration":
-        return key
-    return f"{source.partition(' ')[0]} {key}"
-
-
 def make(
     context: "zmq.Context[zmq.Socket[bytes]]", end: End, *, identity: bytes = b"", curve: Curve | None = None
 ) -> "zmq.Socket[bytes]":
@@ -118,25 +87,10 @@ def make(
 
     `identity` stands for one that the table does not fix. With `curve`, the side that binds is the server.
     """
-    kind = end.socket
-    if kind == "PUB" and (end.attach == "connect" or end.role == "hub"):
-        kind = "XPUB"
+    kind, options = opening(end, identity)
     zsocket = context.socket(getattr(zmq, kind))
-    zsocket.set_hwm(0)
-    zsocket.linger = 0
-    if end.identity.rule == "fixed":
-        identity = end.identity.value.encode()
-    if identity:
-        zsocket.routing_id = identity
-    if kind == "ROUTER":
-        zsocket.router_handover = 1
-    if kind == "XPUB":
-        # Each subscriber is told of, not only the first.
-        zsocket.setsockopt(zmq.XPUB_VERBOSE, 1)
-    for option, value in end.options:
+    for option, value in options:
         zsocket.setsockopt(getattr(zmq, option), value)
-    if end.role == "iopub-relay" and kind == "PUB":
-        zsocket.sndhwm = UNREAD_OUTPUT
     if curve is not None:
         curve.bind(zsocket) if end.attach == "bind" else curve.connect(zsocket)
     return zsocket

@@ -93,9 +93,14 @@ class BroadcastScheduler(Role):
     @property
     def sockets(self) -> Mapping[str, SocketSpec]:
         """The sockets of this node."""
-        wanted = {self.above}
-        wanted |= {"engine", "query", "notification"} if self.is_leaf else {"child0", "child1"}
-        wanted |= {"monitor"} if self.is_root else set()
+        return self.sockets_of(self.config.path, self.config.depth)
+
+    @staticmethod
+    def sockets_of(path: str, depth: int) -> Mapping[str, SocketSpec]:
+        """The sockets of the node at this path in a tree of this depth."""
+        level = len(path) - 1
+        wanted = {"client", "monitor"} if level == 0 else {"parent"}
+        wanted |= {"engine", "query", "notification"} if level >= depth else {"child0", "child1"}
         return {name: spec for name, spec in _ALL.items() if name in wanted}
 
     def handle(self, now: int, event: Event) -> Sequence[Effect]:
