@@ -8,6 +8,7 @@ Hypothesis draws its examples with care and shrinks them; this loop has no time 
 failures that it met.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -281,7 +282,8 @@ def _values(kind: type[Content] | type[Metadata]) -> Draw:
         return known
     entry = _of_type(inspect.type_info(kind.entry_type))
     fixed = {*kind.__struct_encode_fields__, kind.__struct_config__.tag_field, "status"}
-    names = [name for name in _TEXTS if name not in fixed]
+    is_entry = re.compile(kind.entry_keys or ".*", re.DOTALL).fullmatch
+    names = [name for name in _TEXTS if name not in fixed and is_entry(name)]
 
     def keyed(random: Random01) -> Json:
         value: Json = known(random)
@@ -352,13 +354,14 @@ def _of_struct(kind: inspect.StructType) -> Draw:
         if not (issubclass(kind.cls, KeyedContent) and each.name == "entries")
     ]
     tag = {} if kind.tag_field is None else {kind.tag_field: kind.tag}
+    is_all_data = issubclass(kind.cls, KeyedContent) and not kind.cls.entry_keys
 
     def struct(random: Random01) -> Json:
         value: Json = dict(tag)
         for name, draw, likely in fields:
             if likely == 1.0 or random() < likely:
                 value[name] = draw(random)
-        if random() < 0.1 and not kind.forbid_unknown_fields and not issubclass(kind.cls, KeyedContent):
+        if random() < 0.1 and not kind.forbid_unknown_fields and not is_all_data:
             value["x-unknown"] = _any(random)
         return value
 

@@ -130,7 +130,10 @@ def _reference(kind: type[Content] | type[Metadata], definitions: Json) -> Json:
     if issubclass(kind, KeyedContent):
         own: Json = components[kind.__name__]
         own["properties"] = {key: value for key, value in own["properties"].items() if key != "entries"}
-        own["additionalProperties"] = made[1]
+        if kind.entry_keys:
+            own["patternProperties"] = {f"^{kind.entry_keys}$": made[1]}
+        else:
+            own["additionalProperties"] = made[1]
     definitions.update(components)
     result: Json = made[0]
     return result

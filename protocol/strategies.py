@@ -161,8 +161,10 @@ def values(kind: type[Content] | type[Metadata]) -> SearchStrategy[Json]:
     if not issubclass(kind, KeyedContent):
         return known
     fixed = {*kind.__struct_encode_fields__, kind.__struct_config__.tag_field, "status"}
-    names = st.one_of(st.integers(0, 99).map(str), text()).filter(lambda name: name not in fixed)
-    entries = st.dictionaries(names, _of_type(inspect.type_info(kind.entry_type), {}), max_size=3)
+    names = st.from_regex(kind.entry_keys, fullmatch=True) if kind.entry_keys else st.integers(0, 99).map(str) | text()
+    entries = st.dictionaries(
+        names.filter(lambda name: name not in fixed), _of_type(inspect.type_info(kind.entry_type), {}), max_size=3
+    )
     return st.builds(lambda own, more: {**own, **more}, known, entries)
 
 
@@ -238,11 +240,12 @@ def _of_struct(kind: inspect.StructType, known: dict[type, SearchStrategy[Any]])
     made: SearchStrategy[Json] = st.deferred(lambda: built)
     known[kind.cls] = made
     keyed = issubclass(kind.cls, KeyedContent)
+    is_all_data = issubclass(kind.cls, KeyedContent) and not kind.cls.entry_keys
     fields = [field for field in kind.fields if not (keyed and field.name == "entries")]
     required = {field.encode_name: _of_type(field.type, known) for field in fields if field.required}
     optional = {field.encode_name: _of_type(field.type, known) for field in fields if not field.required}
     tag = {} if kind.tag_field is None else {kind.tag_field: st.just(kind.tag)}
-    if not kind.forbid_unknown_fields and not keyed:
+    if not kind.forbid_unknown_fields and not is_all_data:
         optional["x-unknown"] = json_values(2)
     built = st.fixed_dictionaries({**tag, **required}, optional=optional)
     return built

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from conformance.cli.schema import schema as command
 from protocol.errors import RemoteProtocolError
 from protocol.messages import NINE, OLD, REGISTRY, build, examples, lookup, read, rows, validate
-from protocol.messages.query import QueueReply
+from protocol.messages.query import QueueReply, ResultReply
 from protocol.schema import content_schema, document, identifier, json_path, schema
 from protocol.wire import Codec
 
@@ -88,9 +88,12 @@ def test_keys_that_are_data_have_the_schema_of_their_entries():
     made = content_schema(QueueReply)
     own = made["$defs"]["QueueReply"]
     assert "entries" not in own["properties"]
-    assert own["additionalProperties"] == {"$ref": "#/$defs/QueueCounts"}
+    assert own["patternProperties"] == {"^[0-9]+$": {"$ref": "#/$defs/QueueCounts"}}
+    check({"status": "ok", "unassigned": 0, "backlog": 5}, made)
     with pytest.raises(jsonschema.ValidationError):
         check({"status": "ok", "0": 5}, made)
+    own = content_schema(ResultReply)["$defs"]["ResultReply"]
+    assert own["additionalProperties"] == {"$ref": "#/$defs/ResultRecord"}
 
 
 def test_a_renamed_type_is_matched_under_each_of_its_names():

@@ -47,7 +47,8 @@ def shapes(kind: type[Content] | type[Metadata]) -> tuple[Shape, ...]:
     if issubclass(kind, KeyedContent):
         fields = [field for field in fields if field.name != "entries"]
         entry = inspect.type_info(kind.entry_type)
-        fields.append(Field("any other key", _kind(entry, inner), "one per entry", _doc(entry)))
+        which = f"each key that matches {kind.entry_keys}" if kind.entry_keys else "any other key"
+        fields.append(Field(which, _kind(entry, inner), "one per entry", _doc(entry)))
     found = [Shape("", "", tuple(fields))]
     seen: set[str] = set()
     while waiting := [name for name in inner if name not in seen]:

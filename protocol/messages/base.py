@@ -67,11 +67,14 @@ class AbortedContent(Content, frozen=True, tag_field="status", tag="aborted"):
 class KeyedContent(Content, frozen=True, kw_only=True, omit_defaults=True):
     """Base of content whose further keys are data: engine ids, message ids.
 
-    The fields of a subclass are the fixed keys. Every other key of the object is read as `entry_type` into `entries`.
-    On the wire the entries stand beside the fixed keys: `plain` gives that form, and what sends a message uses it.
+    The fields of a subclass are the fixed keys. Every other key of the object is read as `entry_type` into `entries`;
+    if `entry_keys` is a regular expression, only those that match it as a whole, and what else stands there is an
+    unknown key like any other. On the wire the entries stand beside the fixed keys: `plain` gives that form, and what
+    sends a message uses it.
     """
 
     entry_type: ClassVar[Any]
+    entry_keys: ClassVar[str] = ""
     entries: dict[str, Any] = {}
 
     def plain(self) -> dict[str, Any]:

@@ -32,6 +32,8 @@ Targets = Annotated[
     int | str | list[int | str] | None, Meta(description="Engine ids or uuids; null for every engine there ever was.")
 ]
 MessageIds = Annotated[list[str], Meta(description="msg_ids of requests.")]
+#: The keys of replies that name engines; what stands beside them is an unknown key.
+ENGINE_IDS = "[0-9]+"
 Queue = Annotated[int | list[str], Meta(description="How many messages, or their msg_ids if asked verbosely.")]
 
 
@@ -54,6 +56,7 @@ class QueueReply(KeyedContent, OkContent, frozen=True, kw_only=True, tag_field="
     """Counts per engine id, and the tasks that no engine has got yet."""
 
     entry_type: ClassVar[Any] = QueueCounts
+    entry_keys: ClassVar[str] = ENGINE_IDS
     unassigned: Annotated[Queue | UnsetType, Meta(description="Tasks not yet assigned; not in the documents.")] = UNSET
 
 
@@ -67,6 +70,7 @@ class LoadReply(KeyedContent, OkContent, frozen=True, kw_only=True, tag_field="s
     """Outstanding messages per engine id."""
 
     entry_type: ClassVar[Any] = int
+    entry_keys: ClassVar[str] = ENGINE_IDS
 
 
 class ResultRequest(Content, frozen=True, kw_only=True):

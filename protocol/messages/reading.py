@@ -128,14 +128,19 @@ def _without_structs(hint: Any) -> Any:
 def _keyed(data: Json, kind: type[KeyedContent]) -> KeyedContent:
     fixed: Json = {}
     entries: Json = {}
-    known = _fixed_keys(kind)
+    known, is_entry = _fixed_keys(kind), _entry_keys(kind.entry_keys)
     for key, value in data.items():
         if key in known:
             fixed[key] = value
-        else:
+        elif is_entry is None or is_entry(key):
             entries[key] = _convert(value, kind.entry_type)
     content: KeyedContent = _convert(fixed, kind)
     return msgspec.structs.replace(content, entries=entries)
+
+
+@cache
+def _entry_keys(pattern: str) -> Callable[[str], object] | None:
+    return re.compile(pattern).fullmatch if pattern else None
 
 
 def _fixed_keys(kind: type[KeyedContent]) -> frozenset[str]:

@@ -327,7 +327,10 @@ class UnknownHeartIgnored(MessageRule):
 
 
 class HeartsReported(MessageRule):
-    """The monitor tells the hub of each heart found and lost: nobody is lost who was not found."""
+    """The monitor tells the hub of each heart found and lost: nobody is lost who was not found.
+
+    The latter to a recorder that noted `subscribed` for its socket before anything came: it has missed nothing.
+    """
 
     slug = "heartbeat.hearts-reported"
     vantage = "monitor"
@@ -347,6 +350,8 @@ class HeartsReported(MessageRule):
                 evidence = [] if first is None else [first]
                 yield from self.judge(first is None, seen, found, allowed, evidence=evidence)
             else:
+                if seen.socket not in self.ledger.engines.watchers:
+                    continue
                 found, allowed = f"heart {heart!r} lost, which was never found", "hearts that were found"
                 yield from self.judge(first is not None, seen, found, allowed)
 

@@ -85,7 +85,8 @@ class Orphan:
     """A reply to nothing that was accepted on its socket.
 
     `kind` is that of the dropped message which it answers (`unclear` if it may be one of several kinds), `elsewhere`
-    for a request of another socket, or `unasked`; `cause` is the message that it seems to answer.
+    for a request of another socket, `moved` for one of a socket that was closed (who takes over its identity gets its
+    answers too), or `unasked`; `cause` is the message that it seems to answer.
     """
 
     __slots__ = ("cause", "kind", "reply")
@@ -107,7 +108,7 @@ class Ledger:
         self.orphan: Orphan | None = None
         self.dropped: defaultdict[str, list[Dropped]] = defaultdict(list)
         self._by_id: defaultdict[tuple[str, str], list[Exchange]] = defaultdict(list)
-        self._asked_elsewhere: dict[str, Observation] = {}
+        self._asked_elsewhere: dict[str, Exchange] = {}
         self._open: defaultdict[str, list[Exchange]] = defaultdict(list)
         self._suspects: defaultdict[str, list[Dropped]] = defaultdict(list)
         self._signatures: dict[tuple[str, bytes], Exchange] = {}
@@ -166,7 +167,7 @@ class Ledger:
         self._signatures[key] = exchange
         self.exchanges.append(exchange)
         self._by_id[seen.socket, message.msg_id].append(exchange)
-        self._asked_elsewhere[message.msg_id] = seen
+        self._asked_elsewhere[message.msg_id] = exchange
         self._open[seen.socket].append(exchange)
         self.engines.ask(exchange)
 
@@ -213,8 +214,8 @@ class Ledger:
             for dropped in reversed(self.dropped[seen.socket]):
                 if claimed_id(dropped.seen.frames) == msg_id:
                     return Orphan(seen, dropped.kind, dropped.seen)
-            if (cause := self._asked_elsewhere.get(msg_id)) is not None:
-                return Orphan(seen, "elsewhere", cause)
+            if (asked := self._asked_elsewhere.get(msg_id)) is not None:
+                return Orphan(seen, "moved" if asked.is_closed else "elsewhere", asked.request)
         if suspects:
             # It names nothing, so among dropped messages of different kinds nobody knows which one it answers.
             is_clear = len({dropped.kind for dropped in suspects}) == 1

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from protocol.rules.framework import MessageRule, Rule, Violation
-from protocol.rules.parts import content_seen, parent_of, whole
+from protocol.rules.parts import content_seen, lost_keys, parent_of, whole
 from protocol.world import Observation
 
 CAME = "registration_notification"
@@ -236,6 +236,8 @@ class UnregistrationHonoured(Rule):
             asked = engine.leaving
             if asked is None or asked.channel != "query" or asked.why is not None or engines.closing:
                 continue
+            if whole(content_seen(asked).get("id")) != engine.id:
+                continue  # it named nobody, and may take off the list whom it likes
             for socket, announced in engine.announced.items():
                 if announced.seq > asked.seq or socket not in engines.watchers:
                     continue
@@ -318,7 +320,7 @@ class ShutdownParent(NotificationRule):
         if not asked:
             return ()
         parent = parent_of(seen.message)
-        holds = any(parent == exchange.message.header for exchange in asked)
+        holds = any(not lost_keys(exchange.message.header, parent) for exchange in asked)
         found = f"the parent header {parent!r:.120}"
         evidence = [exchange.request for exchange in asked]
         return self.judge(holds, seen, found, "the header of the shutdown_request", evidence=evidence)

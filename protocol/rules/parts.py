@@ -48,6 +48,14 @@ def parent_of(message: Message) -> dict[str, Any]:
         return {}
 
 
+def lost_keys(header: dict[str, Any], parent: dict[str, Any]) -> list[str]:
+    """The keys of a request's header that did not come back as they were sent in the parent header of what it caused.
+
+    A receiver may fill in what an older or careless peer left out.
+    """
+    return sorted(key for key in header if key not in parent or parent[key] != header[key])
+
+
 def content_of(message: Message) -> dict[str, Any]:
     """The content, or {} if it cannot be read: what is wrong with it is judged by another rule."""
     try:

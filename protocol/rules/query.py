@@ -5,15 +5,10 @@ from typing import Any
 
 from protocol.rules.framework import AnswerRule, Rule, Violation
 from protocol.rules.ledger import Exchange
-from protocol.rules.parts import content_seen, parent_of, text_list, whole
+from protocol.rules.parts import content_seen, lost_keys, parent_of, text_list, whole
 from protocol.world import Observation
 
 QUEUES = ("queue", "completed", "tasks")
-
-
-def entries(seen: Observation) -> dict[str, Any]:
-    """The entries of a `queue_reply` or `load_reply` by engine id."""
-    return {key: value for key, value in content_seen(seen).items() if key not in ("status", "unassigned")}
 
 
 def is_ok(seen: Observation) -> bool:
@@ -29,20 +24,6 @@ class OkRule(AnswerRule):
         if exchange is None or exchange.is_damaged or message is None or message.msg_type not in self.types:
             return ()
         return self.check(seen, exchange) if is_ok(seen) else ()
-
-    def targets(self, exchange: Exchange) -> set[str] | None:
-        """The ids, as text, that a request names; None for all engines or where a uuid is not known."""
-        wanted = content_seen(exchange.request).get("targets")
-        ids: set[str] = set()
-        for target in wanted if isinstance(wanted, list) else [wanted]:
-            number = whole(target)
-            if number is None and isinstance(target, str):
-                known = self.ledger.engines.of_uuid.get(target, [])
-                number = known[-1].id if known else None
-            if number is None:
-                return None
-            ids.add(str(number))
-        return ids
 
 
 class UnknownTypeHubError(AnswerRule):
@@ -82,7 +63,7 @@ class HubErrorNamesRequest(AnswerRule):
         assert seen.message is not None
         parent = parent_of(seen.message)
         found = f"the parent header {parent!r:.120}"
-        holds = parent == exchange.message.header
+        holds = not lost_keys(exchange.message.header, parent)
         return self.judge(holds, seen, found, "the header of the request", evidence=[exchange.request])
 
 
@@ -107,7 +88,37 @@ class AnsweredInOrder(AnswerRule):
             yield from self.judge(holds, seen, found, "the order of the requests", evidence=evidence)
 
 
-class QueueRule(OkRule):
+class EnginesRule(OkRule):
+    """Base of rules about a successful reply that tells something of each engine."""
+
+    def entries(self, seen: Observation) -> dict[str, Any]:
+        """What a `queue_reply` or `load_reply` tells of each engine, by id if the reply is right.
+
+        What has no id, names no engine and looks like no entry is an unknown key, which everybody may add.
+        """
+        uuids = self.ledger.engines.of_uuid
+        return {
+            key: value
+            for key, value in content_seen(seen).items()
+            if key.isdecimal() or key in uuids or (isinstance(value, dict) and not value.keys().isdisjoint(QUEUES))
+        }
+
+    def targets(self, exchange: Exchange) -> set[str] | None:
+        """The ids, as text, that a request names; None for all engines or where a uuid is not known."""
+        wanted = content_seen(exchange.request).get("targets")
+        ids: set[str] = set()
+        for target in wanted if isinstance(wanted, list) else [wanted]:
+            number = whole(target)
+            if number is None and isinstance(target, str):
+                known = self.ledger.engines.of_uuid.get(target, [])
+                number = known[-1].id if known else None
+            if number is None:
+                return None
+            ids.add(str(number))
+        return ids
+
+
+class QueueRule(EnginesRule):
     """Base of rules about a successful `queue_reply`."""
 
     types = frozenset({"queue_reply"})
@@ -122,8 +133,10 @@ class QueueTargets(QueueRule):
         wanted = self.targets(exchange)
         if wanted is None:
             return ()
-        found = f"entries for {sorted(entries(seen))}"
-        return self.judge(set(entries(seen)) == wanted, seen, found, f"{sorted(wanted)}", evidence=[exchange.request])
+        found = f"entries for {sorted(self.entries(seen))}"
+        return self.judge(
+            set(self.entries(seen)) == wanted, seen, found, f"{sorted(wanted)}", evidence=[exchange.request]
+        )
 
 
 class QueueAllEngines(QueueRule):
@@ -138,9 +151,11 @@ class QueueAllEngines(QueueRule):
         for engine in engines.all():
             announced = engine.announced_before(exchange.request)
             if announced is not None and engines.is_surely_alive(engine, seen.now):
-                found = f"entries for {sorted(entries(seen))} without engine {engine.id}"
+                found = f"entries for {sorted(self.entries(seen))} without engine {engine.id}"
                 evidence = [announced, exchange.request]
-                yield from self.judge(str(engine.id) in entries(seen), seen, found, "all engines", evidence=evidence)
+                yield from self.judge(
+                    str(engine.id) in self.entries(seen), seen, found, "all engines", evidence=evidence
+                )
 
 
 class QueueKeys(QueueRule):
@@ -149,7 +164,7 @@ class QueueKeys(QueueRule):
     slug = "query.queue-keys-are-strings"
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
-        wrong = [key for key in entries(seen) if not key.isdecimal()]
+        wrong = [key for key in self.entries(seen) if not key.isdecimal()]
         return self.judge(not wrong, seen, f"the keys {wrong}", "engine ids", evidence=[exchange.request])
 
 
@@ -159,7 +174,7 @@ class QueueThreeKeys(QueueRule):
     slug = "query.queue-three-keys"
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
-        for key, entry in entries(seen).items():
+        for key, entry in self.entries(seen).items():
             missing = [name for name in QUEUES if not isinstance(entry, dict) or name not in entry]
             found = f"entry {key} without {missing}"
             yield from self.judge(not missing, seen, found, "all three", evidence=[exchange.request])
@@ -187,7 +202,7 @@ class ShapeRule(QueueRule):
         asked = content_seen(exchange.request)
         if not self.applies(asked):
             return
-        for key, entry in entries(seen).items():
+        for key, entry in self.entries(seen).items():
             for name in QUEUES:
                 value = entry.get(name) if isinstance(entry, dict) else None
                 found = f"{key}.{name} {value!r:.80}"
@@ -250,7 +265,7 @@ class CountsMatchLists(QueueRule):
         self._lists: dict[tuple[str, str], tuple[Observation, dict[str, int]]] = {}
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:  # noqa: ARG002 - a hook
-        for engine, entry in entries(seen).items():
+        for engine, entry in self.entries(seen).items():
             if not isinstance(entry, dict) or not all(name in entry for name in QUEUES):
                 continue
             key = (seen.socket, engine)
@@ -273,7 +288,7 @@ class OneReplyAgrees(QueueRule):
     slug = "query.queue-agrees-with-results"
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
-        listed = [entry for entry in entries(seen).values() if isinstance(entry, dict)]
+        listed = [entry for entry in self.entries(seen).values() if isinstance(entry, dict)]
         done = {each for entry in listed for each in text_list(entry.get("completed"))}
         waiting = {each for entry in listed for name in ("queue", "tasks") for each in text_list(entry.get(name))}
         waiting.update(text_list(content_seen(seen).get("unassigned")))
@@ -283,14 +298,14 @@ class OneReplyAgrees(QueueRule):
         return self.judge(not both, seen, f"{both} completed and not", "one of both", evidence=[exchange.request])
 
 
-class LoadAnswered(OkRule):
+class LoadAnswered(EnginesRule):
     """A load request is answered per engine, keyed by id as a string, with the number of messages outstanding."""
 
     slug = "query.load-answered"
     types = frozenset({"load_reply"})
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
-        told, wanted = entries(seen), self.targets(exchange)
+        told, wanted = self.entries(seen), self.targets(exchange)
         numbers = all((whole(value) if whole(value) is not None else -1) >= 0 for value in told.values())  # type: ignore[operator]
         holds = numbers and (wanted is None or wanted == set(told))
         allowed = "a number for each engine" + (f" of {sorted(wanted)}" if wanted is not None else "")

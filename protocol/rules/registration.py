@@ -25,6 +25,16 @@ class RegistrationRule(AnswerRule):
         known = self.ledger.engines.of_uuid.get(uuid, []) if isinstance(uuid, str) else []
         return [each for each in known if each.reply is not None and each.reply.seq < exchange.request.seq]
 
+    def has_rival(self, exchange: Exchange, since: Engine) -> bool:
+        """Whether another registration of the same uuid, after this engine's, may have been granted before this one."""
+        uuid, first = content_seen(exchange.request).get("uuid"), since.exchange
+        for other in self.ledger.engines.asking.get(uuid, []) if isinstance(uuid, str) else []:
+            if other is exchange or (first is not None and other.request.seq <= first.request.seq):
+                continue
+            if not other.replies or other.replies[0].seq > exchange.request.seq or not is_error(other.replies[0]):
+                return True
+        return False
+
     def holder(self, seen: Observation, exchange: Exchange) -> Engine | None:
         """The announced engine that surely held the uuid while this registration was handled."""
         engines = self.ledger.engines
@@ -177,7 +187,7 @@ class PendingExpires(RegistrationRule):
         if not earlier or exchange.is_damaged or not self.ledger.engines.is_surely_mute(earlier[-1].uuid):
             return ()
         last = earlier[-1]
-        if last.reply is None or last.announced or last.leaving is not None:
+        if last.reply is None or last.announced or last.leaving is not None or self.has_rival(exchange, last):
             return ()
         limit = self.setting.registration_timeout_ns + 2 * self.setting.period_ns + self.setting.margin_ns
         waited = exchange.request.now - last.reply.now
@@ -195,7 +205,7 @@ class CanReturn(RegistrationRule):
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
         earlier = self.earlier(exchange)
         gone = earlier[-1].gone_before(exchange.request) if earlier else None
-        if gone is None or exchange.is_damaged:
+        if gone is None or exchange.is_damaged or self.has_rival(exchange, earlier[-1]):
             return ()
         found = f"a refusal of uuid {earlier[-1].uuid!r}, whose engine {earlier[-1].id} is gone"
         return self.judge(not is_error(seen), seen, found, "status ok", evidence=story(gone, exchange.request))

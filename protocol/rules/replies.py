@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from protocol.rules.framework import AnswerRule, Rule, Violation
 from protocol.rules.ledger import Exchange
-from protocol.rules.parts import content_of, parent_of
+from protocol.rules.parts import content_of, lost_keys, parent_of
 from protocol.world import Observation
 
 STATUSES = ("ok", "error", "aborted")
@@ -21,9 +21,7 @@ class ReplyParent(AnswerRule):
         parent = parent_of(seen.message)
         if not parent and seen.message.msg_type == "registration_reply":
             return ()
-        header = exchange.message.header
-        # A receiver may fill in what an older or careless peer left out; what was sent has to come back.
-        wrong = sorted(key for key in header if key not in parent or parent[key] != header[key])
+        wrong = lost_keys(exchange.message.header, parent)
         found = f"a parent header that differs in {', '.join(wrong)}"
         return self.judge(not wrong, seen, found, "the header of the request", evidence=[exchange.request])
 

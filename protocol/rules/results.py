@@ -10,6 +10,7 @@ from protocol.rules.query import OkRule, is_ok
 from protocol.world import Observation
 
 _FIXED = ("status", "pending", "completed")
+_PARTS = ("header", "result_header", "result_content")
 
 
 class ResultRule(OkRule):
@@ -27,8 +28,13 @@ class ResultRule(OkRule):
         return content_seen(exchange.request).get(key) is True
 
     def entries(self, seen: Observation) -> dict[str, Any]:
-        """The records of the reply by message id."""
-        return {key: value for key, value in content_seen(seen).items() if key not in _FIXED}
+        """The records of the reply by message id: what names a message or looks like a record, and no unknown keys."""
+        told = {each for ids in self.both(seen) for each in ids}
+        return {
+            key: value
+            for key, value in content_seen(seen).items()
+            if key not in _FIXED and (key in told or (isinstance(value, dict) and not value.keys().isdisjoint(_PARTS)))
+        }
 
     def both(self, seen: Observation) -> tuple[list[str], list[str]]:
         """The lists `pending` and `completed`."""
