@@ -155,7 +155,9 @@ def test_the_first_beat_is_noticed_at_the_next_ping_but_one(controller: Controll
     engine = controller.engine()
     engine.register()
     heart = engine.start_heart()
-    announced = controller.notifications.expect("registration_notification", uuid=engine.uuid)
+    announced = controller.notifications.expect(
+        "registration_notification", uuid=engine.uuid, requirement="registration.heard-is-registered"
+    )
     waited = announced.now - heart.answered[0]
     limit = 2 * controller.timing.heartbeat_period + controller.timing.margin
     if waited > limit:

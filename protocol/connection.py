@@ -166,7 +166,7 @@ class ClientFile(ClusterFile, frozen=True, kw_only=True):
 
 
 class EngineFile(ClusterFile, frozen=True, kw_only=True):
-    """`ipcontroller-engine.json`: 16 keys. `broadcast` lists the ports of the tree's leaves, 2^depth of them."""
+    """`ipcontroller-engine.json`: 16 keys. `broadcast` lists the tree's leaves; an engine takes one by its id."""
 
     hb_ping: Port
     hb_pong: Port
@@ -179,18 +179,6 @@ class EngineFile(ClusterFile, frozen=True, kw_only=True):
         *("key", "curve_serverkey", "location", "pack", "unpack", "signature_scheme"),
     )
     ports: ClassVar[tuple[str, ...]] = (*ClusterFile.ports, "hb_ping", "hb_pong")
-
-    def problems(self) -> Iterator[Problem]:
-        """As for every cluster file, and the shape of the broadcast tree."""
-        yield from super().problems()
-        leaves = len(self.broadcast)
-        if leaves & (leaves - 1):
-            yield _problem(
-                "broadcast",
-                "a power of two of ports, one per leaf of a binary tree",
-                f"{leaves} ports",
-                "connection.broadcast-ports-shape",
-            )
 
 
 class HistoricalFile(ConnectionFile, frozen=True, kw_only=True):

@@ -48,14 +48,21 @@ class Hub:
             "mux": mux, "task": task, "iopub": iopub, "key": self.key, "curve_serverkey": None, "location": "localhost",
             "pack": "json", "unpack": "json", "signature_scheme": "hmac-sha256",
         }  # fmt: skip
-        for key in {"names-no-location": ["location"], "names-no-scheme": ["signature_scheme"]}.get(fault, []):
-            del shared[key]
         client = shared | {"broadcast": root, "task_scheme": "leastload", "notification": ports["notification"]}
         engine = shared | {"broadcast": leaves, "hb_ping": ports["hb_ping"], "hb_pong": ports["hb_pong"]}
+        # What no reader needs is left out, and nobody may complain.
+        for content, spared in ((client, ("location", "curve_serverkey")), (engine, ("ssh", "curve_serverkey"))):
+            for key in spared:
+                del content[key]
+        if fault == "names-no-task-scheme":
+            del client["task_scheme"]
+        if fault == "names-no-signature-scheme":
+            del engine["signature_scheme"]
         for name, content in (("client", client), ("engine", engine)):
             path = directory / f"{name}.json"
             path.touch(mode=0o600)
             path.write_text(json.dumps(content), encoding="utf-8")
+            path.chmod(0o400)
         self.sent = 0
         self.next_id = 0
         self.pending: dict[str, int] = {}
