@@ -1,18 +1,28 @@
 """Which case tests which requirement, read from the source of the cases without importing them."""
 
 import ast
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
+from conformance.targets.descriptor import ROLES, Role
 from protocol.requirements import Requirement, load
 from protocol.rules import RULES
 
 
+def role_of(file: str) -> Role:
+    """The role that the cases of a file judge: `test_engine_*.py` are about engines, the others about controllers."""
+    return "engine" if file.startswith("test_engine_") else "controller"
+
+
 @cache
-def cases() -> dict[str, tuple[str, ...]]:
-    """Slug -> the cases that name it, as `test_module.py::test_function`."""
+def cases(role: Role | None = None) -> dict[str, tuple[str, ...]]:
+    """Slug -> the cases that name it, as `test_module.py::test_function`; all, or those of one role."""
     found: dict[str, list[str]] = {}
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        if role not in (None, role_of(path.name)):
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 for slug in _slugs(node):
@@ -30,7 +40,13 @@ def _slugs(function: ast.FunctionDef) -> list[str]:
     ]
 
 
-def untested() -> list[Requirement]:
-    """The requirements that neither a case nor a rule judges yet."""
-    judged = cases().keys() | {rule.slug for rule in RULES}
-    return [requirement for slug, requirement in load().items() if slug not in judged]
+def concerned(roles: Collection[Role]) -> list[Requirement]:
+    """The requirements that a target of these roles has to keep; without roles, all."""
+    bound = frozenset[str]().union(*(ROLES[role] for role in roles))
+    return [each for each in load().values() if not roles or not bound.isdisjoint(each.roles)]
+
+
+def untested(roles: Collection[Role] = ()) -> list[Requirement]:
+    """What a target of these roles has to keep (or anybody), and neither a case nor a rule judges yet."""
+    judged = {rule.slug for rule in RULES}.union(*(cases(role) for role in roles or get_args(Role)))
+    return [each for each in concerned(roles) if each.slug not in judged]

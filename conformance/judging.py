@@ -17,14 +17,14 @@ from protocol.rules import Violation
 from protocol.world import Observation
 
 if TYPE_CHECKING:
-    from conformance.harness.controller import Controller
+    from conformance.harness.subject import Subject
 
 
 def results_of(
     item: pytest.Item,
     call: pytest.CallInfo[None],
     slugs: tuple[str, ...],
-    controller: Controller | None,
+    subject: Subject | None,
     *,
     target: str,
     command: str,
@@ -39,11 +39,9 @@ def results_of(
         return [Result(slug, case, target, "passed") for slug in slugs]
     if isinstance(error, Violated):
         accused = error.requirement or slugs[0]
-        text = explain(
-            get(accused), error.finding, controller.observations if controller else (), replay(command, case)
-        )
-        if controller is not None and not controller.is_running:
-            text += "\n\n" + last_words(controller)
+        text = explain(get(accused), error.finding, subject.observations if subject else (), replay(command, case))
+        if subject is not None and not subject.is_running:
+            text += "\n\n" + last_words(subject)
         main = Result(accused, case, target, accuse(accused), error.finding.found, text)
         # What the case had not shown yet when it ended is not judged.
         rest = [slug for slug in slugs if slug != accused]
@@ -56,7 +54,7 @@ def results_of(
     if isinstance(error, TargetUnusable):
         details = f"kit error: {error.details()}"
     elif verdict == "kit error":
-        traffic = "\n".join(diagram(controller.observations)) if controller and controller.observations else "(none)"
+        traffic = "\n".join(diagram(subject.observations)) if subject and subject.observations else "(none)"
         assert call.excinfo is not None
         trace = call.excinfo.getrepr(style="short")
         details = f"kit error in {case}: {summary}\n{trace}\ntraffic so far:\n{traffic}"
@@ -64,11 +62,11 @@ def results_of(
     return [Result(slug, case, target, verdict, summary, details, blocked_by=blocked_by) for slug in slugs]
 
 
-def last_words(controller: Controller) -> str:
+def last_words(subject: Subject) -> str:
     """What a target that ended had printed."""
-    stdout, stderr = controller.instance.output()
+    stdout, stderr = subject.instance.output()
     printed = (stdout + stderr).strip() or "(nothing)"
-    return f"the target has ended (status {controller.instance.status}); it printed:\n{printed}"
+    return f"the target has ended (status {subject.instance.status}); it printed:\n{printed}"
 
 
 def _without_accusation(error: BaseException) -> tuple[Verdict, str]:
@@ -85,7 +83,7 @@ def _without_accusation(error: BaseException) -> tuple[Verdict, str]:
     return "kit error", f"{type(error).__name__}: {error}"
 
 
-def by_rules(case: str, controller: Controller, violations: Sequence[Violation], *, command: str) -> list[Result]:
+def by_rules(case: str, subject: Subject, violations: Sequence[Violation], *, command: str) -> list[Result]:
     """One result for each requirement that rules saw broken: the first time is explained, the others are counted.
 
     `case` is where they saw it, `command` what judges the target again.
@@ -94,27 +92,27 @@ def by_rules(case: str, controller: Controller, violations: Sequence[Violation],
     firsts = {violation.requirement: violation for violation in reversed(violations)}
     results = []
     for requirement, violation in reversed(firsts.items()):
-        result = _by_rule(case, controller, violation, command)
+        result = _by_rule(case, subject, violation, command)
         if counts[requirement] > 1:
             result.details += f"\n({counts[requirement]} times in this case)"
         results.append(result)
     return results
 
 
-def _by_rule(case: str, controller: Controller, violation: Violation, command: str) -> Result:
+def _by_rule(case: str, subject: Subject, violation: Violation, command: str) -> Result:
     """The result of a rule that fired while a case about something else ran."""
     slug = violation.requirement
     finding = Finding(violation.found, violation.allowed, violation.guilty, violation.evidence)
-    text = explain(get(slug), finding, controller.observations, replay(command, case))
-    return Result(slug, case, controller.name, accuse(slug), violation.found, text, by_rule=True)
+    text = explain(get(slug), finding, subject.observations, replay(command, case))
+    return Result(slug, case, subject.name, accuse(slug), violation.found, text, by_rule=True)
 
 
-def around(controller: Controller, evidence: tuple[int, ...], before: int = 6) -> list[Observation]:
+def around(subject: Subject, evidence: tuple[int, ...], before: int = 6) -> list[Observation]:
     """What was seen on the sockets of the evidence, from a little before it to its end.
 
     A rule may accuse long after the fact, while another case runs; the traffic of that case would explain nothing.
     """
-    seen = [each for each in controller.world.observations if isinstance(each, Observation)]
+    seen = [each for each in subject.world.observations if isinstance(each, Observation)]
     shown = [each for each in seen if each.seq in evidence]
     if not shown:
         return []
@@ -130,11 +128,11 @@ def around(controller: Controller, evidence: tuple[int, ...], before: int = 6) -
     )
 
 
-def passed_by_rule(controller: Controller) -> list[Result]:
+def passed_by_rule(subject: Subject) -> list[Result]:
     """The results of rules that saw something to judge for the first time; see `results.merge`."""
-    new = controller.judge.exercised - controller.reported
-    controller.reported |= new
-    return [Result(slug, "rules", controller.name, "passed", by_rule=True) for slug in sorted(new)]
+    new = subject.judge.exercised - subject.reported
+    subject.reported |= new
+    return [Result(slug, "rules", subject.name, "passed", by_rule=True) for slug in sorted(new)]
 
 
 def case_name(nodeid: str) -> str:

@@ -17,7 +17,9 @@ import pytest
 
 if TYPE_CHECKING:
     from conformance.harness.controller import Controller
-    from conformance.harness.deployment import Deployment
+    from conformance.harness.deployment import ControllerDeployment, Deployment, EngineDeployment
+    from conformance.harness.engine import EngineUnderTest
+    from conformance.harness.subject import Subject
     from conformance.harness.verdict import Result
     from conformance.targets.descriptor import Target
 
@@ -28,7 +30,7 @@ _SUITE = Path(__file__).parent
 _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
 _BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
 _AT_THE_END: pytest.StashKey[list[Result]] = pytest.StashKey()
-_CONTROLLER = pytest.StashKey["Controller"]()
+_SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
 _LOADED = pytest.StashKey["dict[str, Target]"]()
 #: The attribute under which results travel on a report.
 _DETAIL = "ippkit"
@@ -96,15 +98,19 @@ def _is_case(item: pytest.Item) -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One run of each case per target."""
+    """One run of each case per target of the role that it judges; without one it is marked by None, and deselected."""
     if "target" in metafunc.fixturenames and metafunc.definition.path.parent == _SUITE:
-        targets = _targets(metafunc.config)
-        names = [target.name for target in targets.values()]
-        metafunc.parametrize("target", list(targets), ids=names, indirect=True, scope="session")
+        from conformance.catalogue import role_of
+
+        role = role_of(metafunc.definition.path.name)
+        targets = {word: each.name for word, each in _targets(metafunc.config).items() if role in each.roles}
+        words: list[str | None] = list(targets) or [None]
+        metafunc.parametrize("target", words, ids=list(targets.values()) or [role], indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check that each case names requirements that exist, and select by `--requirement`."""
+    from conformance.catalogue import role_of
     from conformance.targets.descriptor import FEATURES
     from protocol.requirements import RequirementError, load
 
@@ -122,8 +128,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{item.nodeid} names {unknown or 'no requirement'}; see protocol/requirements")
         # A typo would silently make the case not applicable to anybody.
         needs = item.get_closest_marker("needs")
-        if needs and not FEATURES.keys() >= set(needs.args):
-            raise pytest.UsageError(f"{item.nodeid} needs {needs.args}; the features are {', '.join(FEATURES)}")
+        features = FEATURES[role_of(item.path.name)]
+        if needs and not features.keys() >= set(needs.args):
+            raise pytest.UsageError(f"{item.nodeid} needs {needs.args}; the features are {', '.join(features)}")
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120))
     globs = config.getoption("requirement")
@@ -132,14 +139,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             close = difflib.get_close_matches(glob, slugs, n=3)
             hint = f"; did you mean {', '.join(close)}?" if close else "; `ippkit requirements` lists them all"
             raise pytest.UsageError(f"no requirement matches {glob!r}{hint}")
+    keep = [item for item in items if not _is_case(item) or _word(item) is not None]
     if globs:
         keep = [
             item
-            for item in items
+            for item in keep
             if _is_case(item) and any(fnmatch.fnmatchcase(slug, glob) for slug in _slugs(item) for glob in globs)
         ]
+    if len(keep) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in keep])
         items[:] = keep
+
+
+def _word(item: pytest.Item) -> str | None:
+    """What the command line calls the target of a case; None if there is no target of its role."""
+    word: str | None = item.callspec.params["target"]  # type: ignore[attr-defined]
+    return word
 
 
 def _slugs(item: pytest.Item) -> tuple[str, ...]:
@@ -156,50 +171,84 @@ def target(request: pytest.FixtureRequest) -> Target:
     return _targets(request.config)[request.param]
 
 
-@pytest.fixture(scope="session")
-def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """What starts controllers of the target, and stops them all at the end."""
-    from conformance.harness.deployment import Deployment
+def _running(deployment: Deployment[Any], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A deployment for the length of a session, at whose end the rules say their last about the shared target."""
     from conformance.judging import by_rules
 
-    running = Deployment(target)
-    yield running
-    if running.current is not None:
-        found = running.current.judge_rest()
-        command = _command(request.config, target)
-        request.session.stash[_AT_THE_END] = by_rules("the end of the run", running.current, found, command=command)
-    running.close()
+    yield deployment
+    if deployment.current is not None:
+        found = deployment.current.judge_rest()
+        command = _command(request.config, deployment.target)
+        results = by_rules("the end of the run", deployment.current, found, command=command)
+        request.session.stash.setdefault(_AT_THE_END, []).extend(results)
+    deployment.close()
 
 
-def _run_case(controller: Controller, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Controller]:
+@pytest.fixture(scope="session")
+def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[ControllerDeployment]:
+    """What starts controllers of the target, and stops them all at the end."""
+    from conformance.harness.deployment import ControllerDeployment
+
+    yield from _running(ControllerDeployment(target), request)
+
+
+@pytest.fixture(scope="session")
+def engines(target: Target, request: pytest.FixtureRequest) -> Iterator[EngineDeployment]:
+    """What starts engines of the target, and stops them all at the end."""
+    from conformance.harness.deployment import EngineDeployment
+
+    yield from _running(EngineDeployment(target), request)
+
+
+def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:
     from conformance.judging import by_rules, case_name, passed_by_rule
 
     node = request.node
     command = _command(request.config, request.getfixturevalue("target"))
-    controller.begin_case()
-    node.stash[_CONTROLLER] = controller
+    subject.begin_case()
+    node.stash[_SUBJECT] = subject
     marker = node.get_closest_marker("needs")
     for feature in marker.args if marker else ():
-        controller.need(feature)
-    yield controller
-    controller.end_case()
-    found = controller.judge_rest() if is_last else controller.judge_new()
+        subject.need(feature)
+    yield subject
+    subject.end_case()
+    found = subject.judge_rest() if is_last else subject.judge_new()
     # What the case itself accuses is not reported a second time.
     others = [each for each in found if each.requirement not in _slugs(node)]
-    node.stash[_BY_RULE] = by_rules(case_name(node.nodeid), controller, others, command=command)
-    node.stash[_BY_RULE] += passed_by_rule(controller)
+    node.stash[_BY_RULE] = by_rules(case_name(node.nodeid), subject, others, command=command)
+    node.stash[_BY_RULE] += passed_by_rule(subject)
 
 
 @pytest.fixture
-def controller(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
+def controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
     """The controller that all cases of this worker share."""
     yield from _run_case(deployment.shared(), request)
 
 
 @pytest.fixture
-def fresh_controller(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
+def fresh_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
     """A controller of this case's own, for what would disturb others: shutdown, purge of everything, history."""
     with deployment.fresh() as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
+def engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
+    """The engine that all cases of this worker share; it is registered."""
+    yield from _run_case(engines.shared(), request)
+
+
+@pytest.fixture
+def fresh_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
+    """An engine of this case's own, registered, for what ends it or leaves traces."""
+    with engines.fresh() as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
+def new_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
+    """An engine of this case's own that was just started: nobody has answered its registration."""
+    with engines.fresh(is_settled=False) as own:
         yield from _run_case(own, request, is_last=True)
 
 
@@ -217,8 +266,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
     found: list[Result] = []
     if call.when == "call" or call.excinfo is not None:
-        target = _targets(item.config)[item.callspec.params["target"]]  # type: ignore[attr-defined]
-        own, command = item.stash.get(_CONTROLLER, None), _command(item.config, target)
+        target = _targets(item.config)[_word(item) or ""]
+        own, command = item.stash.get(_SUBJECT, None), _command(item.config, target)
         found = results_of(item, call, _slugs(item), own, target=target.name, command=command)
     if call.when == "teardown":
         found += item.stash.get(_BY_RULE, []) + item.session.stash.get(_AT_THE_END, [])
@@ -333,7 +382,9 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     """The last word: what was judged, and what was not."""
     if exitstatus == 5 and config.stash[_LOADED]:
         globs = config.getoption("requirement")
-        why = f": no case that tests {' or '.join(globs)} was left" if globs else ""
+        roles = {role for target in config.stash[_LOADED].values() for role in target.roles}
+        about = f" and judges {' or '.join(f'the role {role}' for role in sorted(roles))}"
+        why = f": no case that tests {' or '.join(globs)}{about} was left" if globs else ""
         terminalreporter.write_line(f"Nothing was selected{why}. Nothing was judged.")
     if config.stash[_RESULTS]:
         from conformance.report.console import summary

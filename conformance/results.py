@@ -1,13 +1,13 @@
 """From what happened in a run to verdicts, known deviations, counts and the exit status."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from conformance.catalogue import untested
 from conformance.harness.verdict import NOT_YET_TESTED, VERDICTS, Result, Verdict
-from conformance.targets.descriptor import Deviation, Target
+from conformance.targets.descriptor import Deviation, Role, Target
 from protocol.requirements import FAMILIES, get
 
 CONFORMS, VIOLATIONS, UNUSABLE, USAGE, NOTHING_SELECTED, UNDECIDED = 0, 1, 3, 4, 5, 6
@@ -88,12 +88,12 @@ def exit_status(results: Sequence[Result], failed: int, *, stale_fails: bool = F
     return CONFORMS
 
 
-def by_family(results: Iterable[Result]) -> dict[str, Counter[str]]:
-    """Family -> how many results of each verdict, and how many requirements nothing tests yet."""
+def by_family(results: Iterable[Result], roles: Collection[Role] = ()) -> dict[str, Counter[str]]:
+    """Family -> how many results of each verdict, and how many requirements of these roles nothing tests yet."""
     counts: dict[str, Counter[str]] = {family: Counter() for family in FAMILIES}
     for result in results:
         counts[get(result.requirement).family][result.verdict] += 1
-    for requirement in untested():
+    for requirement in untested(roles):
         counts[requirement.family][NOT_YET_TESTED] += 1
     return counts
 

@@ -30,6 +30,8 @@ Role = Literal[
 CONTROLLER: Final[frozenset[Role]] = frozenset(
     {"hub", "heart-monitor", "mux-relay", "control-relay", "iopub-relay", "task-scheduler", "broadcast-scheduler"}
 )
+#: The roles that an engine plays, with its heart and its nanny; together they are one target.
+ENGINE: Final[frozenset[Role]] = frozenset({"engine", "heart", "warden"})
 
 SocketType = Literal["ROUTER", "DEALER", "PUB", "SUB", "XPUB", "XSUB", "REQ", "REP", "PAIR", "PUSH", "PULL"]
 Attach = Literal["bind", "connect"]

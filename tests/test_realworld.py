@@ -8,7 +8,8 @@ import pytest
 import zmq
 import zmq.backend.cython._zmq
 
-from conformance.harness.realworld import NEGLIGIBLE, CHeart, RealSocket, RealWorld
+from conformance.harness.pump import NEGLIGIBLE, RealSocket
+from conformance.harness.realworld import CHeart, RealWorld
 from conformance.targets import load
 from conformance.targets.process import start
 from protocol.connection import ClientFile, EngineFile

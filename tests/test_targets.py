@@ -51,6 +51,7 @@ def test_a_descriptor_is_read_with_its_defaults():
     target = make()
     assert target.name == "mine"
     assert target.features == ("db", "history")
+    assert target.controller is not None
     assert target.controller.ready == "answers"
     assert target.timing.heartbeat_period == 200 * MILLISECOND
     assert target.timing.reply_deadline == 10 * SECOND
@@ -61,7 +62,7 @@ def test_a_descriptor_is_read_with_its_defaults():
 
 def test_placeholders_are_filled_in():
     target = make()
-    values = target.placeholders(Path("/somewhere"))
+    values = target.placeholders(Path("/somewhere"), "controller")
     assert values["client_file"] == "/somewhere/client.json"
     assert expand("--period={heartbeat_period_ms}", values) == "--period=200"
     assert expand("{{x}} {here}", values) == "{x} " + str(Path("mine.toml").resolve().parent)
@@ -76,7 +77,11 @@ def test_placeholders_are_filled_in():
         ("name =", "file =", "unknown key 'file'; allowed here: name, "),
         ('"db"', '"dB"', "features: unknown value 'dB', did you mean 'db'?"),
         ('"controller"]', '"controler"]', "roles: unknown value 'controler', did you mean 'controller'?"),
-        ('["controller"]', "[]", "roles: names no role; allowed: controller"),
+        ('["controller"]', "[]", "roles: names no role; allowed: controller, engine"),
+        ('["controller"]', '["controller", "engine"]', "roles: the role 'engine' needs a table [engine]"),
+        ('"db"', '"watch"', "features: unknown value 'watch'"),
+        ("[timing]", "[engine]\ncommand = ['x']\n[timing]", "there is a table [engine], but 'engine' is not among the"),
+        ("[timing]", "[samples]\nprint = '{text}'\n[timing]", "samples: are code for an engine, and 'engine' is not"),
         ("ipyparallel-9", "ipyparalel-9", "dialect: unknown value 'ipyparalel-9', did you mean 'ipyparallel-9'?"),
         ("= 200", '= "200"', "timing.heartbeat_period_ms: expected `int`, got `str`"),
         ("= 200", "= 0", "timing.heartbeat_period_ms: expected a positive number, found 0"),
@@ -96,6 +101,50 @@ def test_a_mistake_is_named_in_one_sentence(before: str, after: str, sentence: s
     with pytest.raises(DescriptorError) as caught:
         make(GOOD.replace(before, after, 1))
     assert str(caught.value).startswith("mine.toml: ")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+ENGINE = """
+name = "mine"
+dialect = "ipyparallel-9"
+roles = ["engine"]
+features = ["output"]
+
+[engine]
+command = ["my-engine", "--file={engine_file}", "--max-misses={engine_misses}"]
+
+[samples]
+print = "console.log(`{text}`); if (true) { }"
+sleep = "sleep({seconds})"
+"""
+
+
+def test_an_engine_needs_no_controller_and_is_told_its_file():
+    target = make(ENGINE)
+    assert target.controller is None
+    values = target.placeholders(Path("/somewhere"), "engine")
+    assert values["engine_file"] == "/somewhere/ipcontroller-engine.json"
+    assert "client_file" not in values
+    assert target.samples.print == "console.log(`{text}`); if (true) { }"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ('roles = ["engine"]', 'roles = ["controller"]', "the role 'controller' needs a table [controller]"),
+        ("{engine_file}", "{client_file}", "engine.command: unknown placeholder {client_file}"),
+        ("{engine_misses}", "{engine_mises}", "engine.command: unknown placeholder {engine_mises}, did you mean"),
+        ("print =", "prnt =", "unknown key 'samples.prnt', did you mean 'print'?"),
+        ("`{text}`", "`text`", "samples.print: lacks {text}, in whose place the kit writes its own"),
+        ('"output"', '"mux"', "features: unknown value 'mux'"),
+        ('command = ["my-engine", "--file={engine_file}", "--max-misses={engine_misses}"]', "command = []", "is empty"),
+    ],
+)
+def test_a_mistake_about_an_engine_is_named_in_one_sentence(before: str, after: str, sentence: str):
+    assert before in ENGINE
+    with pytest.raises(DescriptorError) as caught:
+        make(ENGINE.replace(before, after, 1))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -125,7 +174,7 @@ def test_every_shipped_descriptor_is_right(name: str):
     target = load(name)
     assert target.name == name
     assert not [deviation for deviation in target.deviations if deviation.unreviewed]
-    assert set(target.features) <= set(FEATURES)
+    assert set(target.features) <= {name for role in target.roles for name in FEATURES[role]}
 
 
 def test_wrong_usage_and_an_unusable_target_have_their_own_exit_status():

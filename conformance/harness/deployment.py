@@ -1,72 +1,141 @@
-"""Controllers of one target: the one that the cases of a worker share, and fresh ones for cases that disturb."""
+"""Targets that run: the one that the cases of a worker share, and fresh ones for cases that disturb."""
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
 from conformance.harness.controller import Controller
+from conformance.harness.controllerside import ControllerSide
+from conformance.harness.engine import EngineUnderTest
+from conformance.harness.pump import Pump
 from conformance.harness.realworld import RealWorld
+from conformance.harness.subject import Subject
 from conformance.targets.descriptor import Target
-from conformance.targets.process import Running, start
+from conformance.targets.process import Started, start, start_engine
+
+S = TypeVar("S", bound=Subject)
 
 
-class Deployment:
+@dataclass
+class _Up(Generic[S]):
+    """A target that was started, and the kit's side of it."""
+
+    running: Started
+    world: Pump
+    subject: S
+
+    def stop(self) -> None:
+        self.world.close()
+        self.running.stop()
+
+
+class Deployment(ABC, Generic[S]):
     """Starts what it is asked for, and stops all of it in `close`."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._shared: tuple[Running, RealWorld, Controller] | None = None
+        self._shared: _Up[S] | None = None
 
-    def shared(self) -> Controller:
-        """The shared controller, started at the first call, and anew when it has died. Raises TargetUnusable."""
-        if self._shared is not None and not self._shared[0].is_running:
+    def shared(self) -> S:
+        """The shared one, started at the first call, and anew when it is of no more use. Raises TargetUnusable."""
+        if self._shared is not None and not self._is_usable(self._shared.subject):
             self.close()
         if self._shared is None:
-            self._shared = self._start()
-        return self._shared[2]
+            self._shared = self._settled(self._start())
+        return self._shared.subject
 
     @property
-    def current(self) -> Controller | None:
-        """The shared controller, if it was started."""
-        return self._shared[2] if self._shared else None
+    def current(self) -> S | None:
+        """The shared one, if it was started."""
+        return self._shared.subject if self._shared else None
 
     @contextmanager
-    def fresh(self) -> Iterator[Controller]:
-        """A controller for one case. Raises TargetUnusable."""
-        running, world, controller = self._start()
+    def fresh(self, *, is_settled: bool = True) -> Iterator[S]:
+        """One for a single case; one that is not settled has just been started. Raises TargetUnusable."""
+        up = self._start()
+        if is_settled:
+            self._settled(up)
         try:
-            yield controller
+            yield up.subject
         finally:
-            world.close()
-            running.stop()
+            up.stop()
 
     def close(self) -> None:
-        """Stop the shared controller."""
+        """Stop the shared one."""
         if self._shared is not None:
-            running, world, _ = self._shared
-            self._shared = None
-            world.close()
-            running.stop()
+            up, self._shared = self._shared, None
+            up.stop()
 
-    def _start(self) -> tuple[Running, RealWorld, Controller]:
+    def _settled(self, up: _Up[S]) -> _Up[S]:
+        try:
+            self._settle(up.subject)
+        except BaseException:
+            up.stop()
+            raise
+        return up
+
+    def _is_usable(self, subject: S) -> bool:
+        return subject.is_running
+
+    @abstractmethod
+    def _start(self) -> _Up[S]:
+        """Start one more."""
+
+    @abstractmethod
+    def _settle(self, subject: S) -> None:
+        """Bring one that was just started to where cases begin."""
+
+
+class ControllerDeployment(Deployment[Controller]):
+    """Controllers of a target."""
+
+    def _start(self) -> _Up[Controller]:
         running = start(self.target)
         world = RealWorld(running.client, running.engine)
+        controller = Controller(
+            world,
+            self.target.timing,
+            dialect=self.target.dialect,
+            features=frozenset(self.target.features),
+            token=_token(),
+            date=_date,
+            instance=running,
+            name=self.target.name,
+        )
+        return _Up(running, world, controller)
+
+    def _settle(self, subject: Controller) -> None:
+        subject.prove_subscription()
+
+
+class EngineDeployment(Deployment[EngineUnderTest]):
+    """Engines of a target, each with a controller of its own."""
+
+    def _start(self) -> _Up[EngineUnderTest]:
+        world = ControllerSide(dialect=self.target.dialect)
         try:
-            controller = Controller(
-                world,
-                self.target.timing,
-                dialect=self.target.dialect,
-                features=frozenset(self.target.features),
-                # Nothing of an earlier run on the same controller may look like ours.
-                token=f"kit-{secrets.token_hex(4)}",
-                date=lambda: datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-                instance=running,
-                name=self.target.name,
-            )
-            controller.prove_subscription()
+            running = start_engine(self.target, world.file)
         except BaseException:
             world.close()
-            running.stop()
             raise
-        return running, world, controller
+        subject = EngineUnderTest(world, self.target, token=_token(), date=_date, instance=running)
+        return _Up(running, world, subject)
+
+    def _settle(self, subject: EngineUnderTest) -> None:
+        subject.registered()
+
+    def _is_usable(self, subject: EngineUnderTest) -> bool:
+        return subject.is_running and not subject.is_spent
+
+
+def _token() -> str:
+    # Nothing of an earlier run on the same target may look like ours.
+    return f"kit-{secrets.token_hex(4)}"
+
+
+def _date() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

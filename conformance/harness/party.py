@@ -11,24 +11,17 @@ from protocol.world import Socket
 
 if TYPE_CHECKING:
     from conformance.harness.controller import Controller
+    from conformance.harness.subject import Subject
 
 
-class Party:
-    """Somebody who holds sockets of their own for the length of one case."""
+class Author:
+    """Who writes messages: a session of its own, and a fresh id for each."""
 
-    def __init__(self, controller: Controller, name: str) -> None:
-        self.controller = controller
-        self.world = controller.world
+    def __init__(self, subject: Subject, name: str) -> None:
         self.name = name
-        self.session = f"{controller.token}-{name}"
-        self._sockets: list[Socket] = []
+        self.session = f"{subject.token}-{name}"
+        self._date = subject.date
         self._sent = 0
-
-    def open(self, channel: str, *, identity: bytes = b"", end: str = "", index: int = 0) -> Socket:
-        """One more socket of this party; `index` chooses among the leaves of the broadcast tree."""
-        socket = self.world.open(channel, party=self.name, identity=identity, end=end, index=index)
-        self._sockets.append(socket)
-        return socket
 
     def make(
         self,
@@ -41,11 +34,9 @@ class Party:
         identities: Sequence[bytes] = (),
         **header_fields: object,
     ) -> Message:
-        """A message of this party with a fresh id; `header_fields` are added to its header or replace what is there."""
+        """A message with a fresh id; `header_fields` are added to its header or replace what is there."""
         self._sent += 1
-        head = header(
-            f"{self.session}_{self._sent}", msg_type, session=self.session, username="kit", date=self.controller.date()
-        )
+        head = header(f"{self.session}_{self._sent}", msg_type, session=self.session, username="kit", date=self._date())
         return Message(
             head | header_fields,
             parent_header=parent,
@@ -54,6 +45,22 @@ class Party:
             buffers=buffers,
             identities=identities,
         )
+
+
+class Party(Author):
+    """Somebody who holds sockets of their own for the length of one case."""
+
+    def __init__(self, controller: Controller, name: str) -> None:
+        super().__init__(controller, name)
+        self.controller = controller
+        self.world = controller.world
+        self._sockets: list[Socket] = []
+
+    def open(self, channel: str, *, identity: bytes = b"", end: str = "", index: int = 0) -> Socket:
+        """One more socket of this party; `index` chooses among the leaves of the broadcast tree."""
+        socket = self.world.open(channel, party=self.name, identity=identity, end=end, index=index)
+        self._sockets.append(socket)
+        return socket
 
     @property
     def is_open(self) -> bool:

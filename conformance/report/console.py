@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from conformance.catalogue import concerned
 from conformance.harness.verdict import NOT_YET_TESTED, Result
 from conformance.results import COLUMNS, by_family, stale
-from conformance.targets.descriptor import Target
+from conformance.targets.descriptor import Role, Target
 from protocol.requirements import load
 
 #: How a column is headed where its name would not do.
@@ -52,8 +53,8 @@ def summary(
                 markup=False, soft_wrap=True,
             )  # fmt: skip
         console.rule(f"verdicts{of}", characters="-")
-        console.print(_table(own))
-        console.print(_headline(own), markup=False, soft_wrap=True)
+        console.print(_table(own, target.roles))
+        console.print(_headline(own, target.roles), markup=False, soft_wrap=True)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -83,8 +84,8 @@ def _short(text: str, limit: int = 150) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def _table(results: Sequence[Result]) -> Table:
-    counts = by_family(results)
+def _table(results: Sequence[Result], roles: Sequence[Role]) -> Table:
+    counts = by_family(results, roles)
     shown = [column for column in COLUMNS if column != "kit error" or any(c["kit error"] for c in counts.values())]
     table = Table(box=None, pad_edge=False, show_footer=True)
     total: Counter[str] = sum(counts.values(), Counter())
@@ -97,7 +98,7 @@ def _table(results: Sequence[Result]) -> Table:
     return table
 
 
-def _headline(results: Sequence[Result]) -> str:
+def _headline(results: Sequence[Result], roles: Sequence[Role]) -> str:
     requirements = load()
     judged = {
         result.requirement
@@ -107,8 +108,10 @@ def _headline(results: Sequence[Result]) -> str:
     broken = [result for result in results if result.verdict == "failed"]
     bases = Counter(requirements[slug].basis for slug in judged)
     counted = ", ".join(f"{bases[basis]} {basis}" for basis in ("documented", "measured", "derived"))
+    # A case may judge besides what nobody demands of this role.
+    meant = judged | {each.slug for each in concerned(roles)}
     violated = len({result.requirement for result in broken})
     return (
-        f"{len(judged)} of {len(requirements)} requirements judged ({counted}), {violated} violated; "
-        f"{len(requirements) - len(judged)} were not judged."
+        f"{len(judged)} of {len(meant)} requirements judged ({counted}), {violated} violated; "
+        f"{len(meant) - len(judged)} were not judged."
     )

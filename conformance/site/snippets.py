@@ -36,8 +36,12 @@ def parts() -> Iterator[tuple[str, str]]:
     yield (
         "features",
         md.table(
-            ("feature", "what the target must do"),
-            [(md.code(name), md.prose(text)) for name, text in descriptor.FEATURES.items()],
+            ("role", "feature", "what the target must do"),
+            [
+                (role, md.code(name), md.prose(text))
+                for role, features in descriptor.FEATURES.items()
+                for name, text in features.items()
+            ],
         ),
     )
     yield (

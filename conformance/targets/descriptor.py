@@ -2,7 +2,7 @@
 
     name = "ipyparallel"                    # shown in reports
     dialect = "ipyparallel-9"
-    roles = ["controller"]
+    roles = ["controller"]                  # or ["engine"]; each role has a table of its own
     features = ["db", "history"]            # what the target claims beyond the core; see FEATURES
 
     [version]                               # optional
@@ -16,6 +16,13 @@
     ready = "answers"                       # or "files": ready as soon as both files can be read
     environment = { NAME = "value" }
 
+    [engine]                                # the kit is its controller, and writes {engine_file} before it starts
+    command = ["my-engine", "--file={engine_file}", "--max-misses={engine_misses}"]
+    environment = { NAME = "value" }
+
+    [samples]                               # code in the language of the engine; see Samples
+    print = "print('{text}')"
+
     [timing]                                # the target's own timers, as the command sets them
     heartbeat_period_ms = 100
 
@@ -26,10 +33,13 @@
     evidence = "what was sent, what came back"
     reason = "why it is so, and where it is reported"
 
+A controller is ready when it answers, an engine when its registration_request arrives.
+
 Placeholders: `{dir}` the private directory in which the target runs, `{here}` the folder of the descriptor, `{python}`
 this interpreter, `{client_file}`, `{engine_file}`, and every number of `[timing]` by its name, so that no timer is
-written twice. `{{` and `}}` stand for braces. An unknown key, feature or placeholder is an error that names the nearest
-known one: a typo must never quietly weaken a run.
+written twice. `{{` and `}}` stand for braces, except in samples: there only the names of that sample stand for
+something. An unknown key, feature or placeholder is an error that names the nearest known one: a typo must never
+quietly weaken a run.
 """
 
 import difflib
@@ -47,30 +57,50 @@ from conformance.files import data
 from conformance.targets import versions
 from conformance.targets.errors import DescriptorError
 from protocol import requirements
+from protocol.patterns import CONTROLLER, ENGINE
 from protocol.world import MILLISECOND, SECOND
 
 FOLDER: Final = "fixtures/targets"
+#: The name of the connection file that the kit writes for an engine.
+ENGINE_FILE: Final = "ipcontroller-engine.json"
 
-Role = Literal["controller"]
+Role = Literal["controller", "engine"]
 Dialect = Literal["ipython-0.1x", "documented", "ipyparallel-9"]
 
-#: What a controller may have or lack. Cases name these words in `needs`; a target without one is not judged by them.
-FEATURES: Final[Mapping[str, str]] = {
-    "queue": "queue_request and load_request",
-    "results": "result_request",
-    "purge": "purge_request",
-    "db": "db_request with keys and operators",
-    "history": "history_request",
-    "resubmit": "resubmit_request",
-    "dask": "become_dask_request and stop_distributed_request",
-    "shutdown": "shutdown_request to the hub ends the whole controller",
-    "requested-ids": "an engine may ask for its id when it registers",
-    "mux": "the MUX queue",
-    "tasks": "the task queue with dependencies and retries",
-    "control": "the control queue",
-    "iopub": "the IOPub queue",
-    "broadcast": "the broadcast tree",
-    "restore": "started again with the same files after a crash, it goes on with its engines",
+#: Whose requirements a target of each role has to keep, as the registry names them.
+ROLES: Final[Mapping[Role, frozenset[str]]] = {"controller": CONTROLLER | {"controller"}, "engine": frozenset(ENGINE)}
+
+#: What a target of each role may have or lack. Cases name these words in `needs`; a target without one is not judged
+#: by them.
+FEATURES: Final[Mapping[Role, Mapping[str, str]]] = {
+    "controller": {
+        "queue": "queue_request and load_request",
+        "results": "result_request",
+        "purge": "purge_request",
+        "db": "db_request with keys and operators",
+        "history": "history_request",
+        "resubmit": "resubmit_request",
+        "dask": "become_dask_request and stop_distributed_request",
+        "shutdown": "shutdown_request to the hub ends the whole controller",
+        "requested-ids": "an engine may ask for its id when it registers",
+        "mux": "the MUX queue",
+        "tasks": "the task queue with dependencies and retries",
+        "control": "the control queue",
+        "iopub": "the IOPub queue",
+        "broadcast": "the broadcast tree",
+        "restore": "started again with the same files after a crash, it goes on with its engines",
+    },
+    "engine": {
+        "apply": "apply_request, with functions of Python that are pickled by reference",
+        "output": "what code writes, shows and raises is published on IOPub",
+        "clear": "clear_request",
+        "abort": "abort_request",
+        "signal": "signal_request",
+        "kernel-info": "kernel_info_request and is_complete_request, as a kernel answers them",
+        "tasks": "requests through the task queue",
+        "broadcast": "requests through the broadcast tree",
+        "watch": "it ends by itself when the pings of its controller stop",
+    },
 }
 
 _PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_]*)\}")
@@ -97,6 +127,50 @@ class Controller(_Table, frozen=True, kw_only=True):
     environment: dict[str, str] = {}
 
 
+class Engine(_Table, frozen=True, kw_only=True):
+    """How an engine is started. The kit writes its connection file, `{engine_file}`, before."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str] = {}
+
+
+class Samples(_Table, frozen=True, kw_only=True):
+    """Code in the engine's own language, one line or several each. What cases need and is missing is not judged.
+
+    The kit replaces `{text}` by a word of letters and digits, `{seconds}` by a decimal number, `{count}` by an integer
+    and `{name}` by the name of a variable. All other braces stay as they are.
+
+    print             writes {text} and a line end to standard output
+    stderr            writes {text} and a line end to standard error
+    raise             ends with an error; {text} may be part of it
+    sleep             takes {seconds} seconds, in which other threads of the engine may run
+    value             an expression whose value is shown as a text that holds {text}
+    many_lines        writes the numbers from 0 to {count} - 1, a line each, and flushes after each
+    hold_interpreter  takes {seconds} seconds, in which no other code of the language runs in the engine
+    input             asks whoever runs it for a line, with the prompt {text}
+    define            sets the variable {name}
+    recall            uses the variable {name}, and ends with an error if it was never set
+    """
+
+    print: str = ""
+    stderr: str = ""
+    raise_: str = msgspec.field(name="raise", default="")
+    sleep: str = ""
+    value: str = ""
+    many_lines: str = ""
+    hold_interpreter: str = ""
+    input: str = ""
+    define: str = ""
+    recall: str = ""
+
+
+#: What the kit has to be able to write into each sample.
+SLOTS: Final[Mapping[str, str]] = {
+    "print": "text", "stderr": "text", "sleep": "seconds", "value": "text", "many_lines": "count",
+    "hold_interpreter": "seconds", "input": "text", "define": "name", "recall": "name",
+}  # fmt: skip
+
+
 class Timing(_Table, frozen=True, kw_only=True):
     """The target's timers and the kit's patience; the unit is part of each name, the properties are nanoseconds.
 
@@ -107,6 +181,8 @@ class Timing(_Table, frozen=True, kw_only=True):
     allowed_misses: int = 10
     registration_timeout_s: int = 30
     scheduler_grace_s: float = 5.0
+    engine_timeout_s: float = 5.0
+    engine_misses: int = 50
     reply_deadline_s: float = 10.0
     margin_s: float = 1.0
     start_deadline_s: float = 30.0
@@ -134,6 +210,19 @@ class Timing(_Table, frozen=True, kw_only=True):
     def scheduler_grace(self) -> int:
         """Nanoseconds between an engine's death and the EngineError for the tasks it had."""
         return round(self.scheduler_grace_s * SECOND)
+
+    @property
+    def engine_timeout(self) -> int:
+        """Nanoseconds that an engine waits for the reply to its registration."""
+        return round(self.engine_timeout_s * SECOND)
+
+    @property
+    def engine_watch(self) -> int:
+        """Nanoseconds without a ping after which an engine must have given its controller up.
+
+        Source: measured on ipyparallel 9.2.0: it looks every period and half a second.
+        """
+        return (self.engine_misses + 1) * (self.heartbeat_period + SECOND // 2)
 
     @property
     def reply_deadline(self) -> int:
@@ -191,19 +280,24 @@ class Target(_Table, frozen=True, kw_only=True):
     name: str
     dialect: Dialect
     roles: tuple[Role, ...]
-    controller: Controller
+    controller: Controller | None = None
+    engine: Engine | None = None
+    samples: Samples = Samples()
     version: Version | None = None
     features: tuple[str, ...] = ()
     timing: Timing = Timing()
     deviations: tuple[Deviation, ...] = msgspec.field(name="deviation", default=())
     file: str
 
-    def placeholders(self, directory: Path) -> dict[str, str]:
-        """The value of every placeholder for a target that runs in `directory`."""
+    def placeholders(self, directory: Path, role: Role | None = None) -> dict[str, str]:
+        """The value of every placeholder for a target that runs in `directory`, in this role or in none."""
         values = {"python": sys.executable, "here": str(Path(self.file).parent), "dir": str(directory)}
         values |= {name: _plain(value) for name, value in msgspec.structs.asdict(self.timing).items()}
-        for name in ("client_file", "engine_file"):
-            values[name] = expand(getattr(self.controller, name), values)
+        if role == "controller" and self.controller is not None:
+            for name in ("client_file", "engine_file"):
+                values[name] = expand(getattr(self.controller, name), values)
+        if role == "engine":
+            values["engine_file"] = str(directory / ENGINE_FILE)
         return values
 
     def deviation(self, slug: str, case: str, version: str | None) -> Deviation | None:
@@ -297,17 +391,25 @@ def _check_values(target: Target, path: Path) -> None:
         except ValueError as error:
             raise DescriptorError(f"{path}: {where}: {error}") from None
 
-    for feature in target.features:
-        _check_word(feature, FEATURES, path, "features")
     for name, number in msgspec.structs.asdict(target.timing).items():
         if number < 0 or (number == 0 and name != "allowed_misses"):
             raise DescriptorError(f"{path}: timing.{name}: expected a positive number, found {number}")
     if not target.roles:
         raise DescriptorError(f"{path}: roles: names no role; allowed: {', '.join(get_args(Role))}")
+    for role in get_args(Role):
+        if (getattr(target, role) is None) == (role in target.roles):
+            what = f"the role {role!r} needs a table [{role}]" if role in target.roles else (
+                f"there is a table [{role}], but {role!r} is not among the roles"
+            )  # fmt: skip
+            raise DescriptorError(f"{path}: roles: {what}")
+    for feature in target.features:
+        _check_word(feature, [name for role in target.roles for name in FEATURES[role]], path, "features")
+    _check_samples(target, path)
     if target.version is not None:
-        _check_command(target, target.version.command, path, "version.command")
+        _check_command(target, None, target.version.command, path, "version.command")
         check_rule(target.version.accepts, "version.accepts")
-    _check_command(target, target.controller.command, path, "controller.command")
+    for role in target.roles:
+        _check_start(target, role, path)
     for index, deviation in enumerate(target.deviations):
         _check_word(deviation.slug, requirements.load(), path, f"deviation[{index}].slug")
         check_rule(deviation.versions, f"deviation[{index}].versions")
@@ -316,17 +418,33 @@ def _check_values(target: Target, path: Path) -> None:
                 raise DescriptorError(f"{path}: deviation[{index}].{name}: is empty")
 
 
-def _check_command(target: Target, command: tuple[str, ...], path: Path, where: str) -> None:
+def _check_start(target: Target, role: Role, path: Path) -> None:
+    table = getattr(target, role)
+    if isinstance(table, Controller):
+        for name in ("client_file", "engine_file"):
+            _check_text(getattr(table, name), ("python", "here", "dir", *_timers()), path, f"controller.{name}")
+    _check_command(target, role, table.command, path, f"{role}.command")
+    values = target.placeholders(Path("dir"), role)
+    for name, text in table.environment.items():
+        _check_text(text, values, path, f"{role}.environment.{name}")
+
+
+def _check_command(target: Target, role: Role | None, command: tuple[str, ...], path: Path, where: str) -> None:
     if not command or not command[0].strip():
         raise DescriptorError(f"{path}: {where}: is empty")
-    anywhere = Path("dir")
-    for name in ("client_file", "engine_file"):
-        _check_text(getattr(target.controller, name), ("python", "here", "dir", *_timers()), path, f"controller.{name}")
-    values = target.placeholders(anywhere)
+    values = target.placeholders(Path("dir"), role)
     for text in command:
         _check_text(text, values, path, where)
-    for name, text in target.controller.environment.items():
-        _check_text(text, values, path, f"controller.environment.{name}")
+
+
+def _check_samples(target: Target, path: Path) -> None:
+    given = {field.encode_name: getattr(target.samples, field.name) for field in msgspec.structs.fields(Samples)}
+    if any(given.values()) and target.engine is None:
+        raise DescriptorError(f"{path}: samples: are code for an engine, and 'engine' is not among the roles")
+    for name, text in given.items():
+        slot = SLOTS.get(name)
+        if text and slot and f"{{{slot}}}" not in text:
+            raise DescriptorError(f"{path}: samples.{name}: lacks {{{slot}}}, in whose place the kit writes its own")
 
 
 def _check_text(text: str, names: Iterable[str], path: Path, where: str) -> None:

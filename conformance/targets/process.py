@@ -34,9 +34,9 @@ import zmq
 
 from conformance.files import FileOnDisk, look_at
 from conformance.targets import supervisor, versions
-from conformance.targets.descriptor import Target, expand
+from conformance.targets.descriptor import ENGINE_FILE, Role, Target, expand
 from conformance.targets.errors import TargetUnusable
-from protocol.connection import ClientFile, ConnectionFileError, EngineFile, parse
+from protocol.connection import ClientFile, ConnectionFileError, EngineFile, parse, render
 from protocol.wire import Message
 from protocol.world import SECOND
 
@@ -180,38 +180,28 @@ class Process:
             return ""
 
 
-class Running:
-    """A target that runs: its connection files, its version, and the way to its end."""
+class Started:
+    """A process of a target: its directory, its output, and the way to its end."""
 
-    def __init__(self, target: Target, directory: Path, version: str | None) -> None:
+    def __init__(self, target: Target, role: Role, directory: Path, version: str | None) -> None:
         self.target = target
+        self.role: Role = role
         self.directory = directory
         self.version = version
-        self.client: ClientFile
-        self.engine: EngineFile
         #: Seconds from the start of the process until it was ready.
         self.start_seconds = 0.0
-        self._values = target.placeholders(directory)
+        self._values = target.placeholders(directory, role)
         self._secrets: set[str] = set()
-        controller = target.controller
-        extra = {name: expand(text, self._values) for name, text in controller.environment.items()}
-        command = [expand(text, self._values) for text in controller.command]
+        table = target.engine if role == "engine" else target.controller
+        assert table is not None
+        extra = {name: expand(text, self._values) for name, text in table.environment.items()}
+        command = [expand(text, self._values) for text in table.command]
         try:
             self.process = Process(command, directory, environment(directory) | extra, target.timing.stop_grace_s)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
         atexit.register(self.stop)
-
-    @property
-    def client_path(self) -> Path:
-        """Where the file for clients is."""
-        return Path(self._values["client_file"])
-
-    @property
-    def engine_path(self) -> Path:
-        """Where the file for engines is."""
-        return Path(self._values["engine_file"])
 
     @property
     def is_running(self) -> bool:
@@ -223,11 +213,6 @@ class Running:
         """The exit status of its first process (negative: a signal), or None while it runs."""
         self.process.wait(0.0)
         return self.process.status
-
-    def on_disk(self) -> dict[str, FileOnDisk]:
-        """Its connection files ("client", "engine") as they are now; missing ones are left out."""
-        found = {"client": look_at(self.client_path), "engine": look_at(self.engine_path)}
-        return {which: file for which, file in found.items() if file is not None}
 
     def output(self) -> tuple[str, str]:
         """The end of its stdout and of its stderr, without any key."""
@@ -252,17 +237,71 @@ class Running:
         self.process.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def expect_alive(self) -> None:
+        """Raise TargetUnusable if it ended, or was never there."""
+        if self.is_running:
+            return
+        if self.process.failure:
+            raise self.unusable(f"could not be started: {self.process.failure}")
+        how = describe_status(self.process.status)
+        stdout, stderr = self.output()
+        printed = [line for line in (stdout + "\n" + stderr).splitlines() if line.strip()]
+        last = printed[-1] if printed else "it printed nothing"
+        raise self.unusable(f"ended {how} before it was ready: {last.strip()}")
+
+    def late(self, what: str) -> TargetUnusable:
+        """The error that it was not ready in time."""
+        return self.unusable(f"was not ready after {self.target.timing.start_deadline_s:g} s: {what}")
+
+    def _redact(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "<key>")
+        return _KEY.sub(r"\1<key>\3", text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Running(Started):
+    """A controller that runs: its connection files, its version, and the way to its end."""
+
+    def __init__(self, target: Target, directory: Path, version: str | None) -> None:
+        self.client: ClientFile
+        self.engine: EngineFile
+        super().__init__(target, "controller", directory, version)
+
+    @property
+    def client_path(self) -> Path:
+        """Where the file for clients is."""
+        return Path(self._values["client_file"])
+
+    @property
+    def engine_path(self) -> Path:
+        """Where the file for engines is."""
+        return Path(self._values["engine_file"])
+
+    def on_disk(self) -> dict[str, FileOnDisk]:
+        """Its connection files ("client", "engine") as they are now; missing ones are left out."""
+        found = {"client": look_at(self.client_path), "engine": look_at(self.engine_path)}
+        return {which: file for which, file in found.items() if file is not None}
+
     def wait_until_ready(self) -> None:
         """Wait for the files and, if the descriptor says so, for an answer. Raises TargetUnusable."""
         started = time.monotonic()
         deadline = started + self.target.timing.start_deadline / SECOND
         problem = self._read_files()
         while problem:
-            self._expect_alive()
+            self.expect_alive()
             if time.monotonic() > deadline:
-                raise self._late(f"its connection files are not usable: {problem}")
+                raise self.late(f"its connection files are not usable: {problem}")
             self.process.wait(STEP)
             problem = self._read_files()
+        assert self.target.controller is not None
         if self.target.controller.ready == "answers":
             self._wait_for_answer(deadline)
         self.start_seconds = time.monotonic() - started
@@ -297,46 +336,27 @@ class Running:
             socket.connect(self.client.address("registration"))
             socket.send_multipart(codec.encode(Message(request)))
             while not socket.poll(20):
-                self._expect_alive()
+                self.expect_alive()
                 if time.monotonic() > deadline:
                     address = self.client.address("registration")
-                    raise self._late(f"nothing at {address} answers a connection_request")
+                    raise self.late(f"nothing at {address} answers a connection_request")
 
-    def _expect_alive(self) -> None:
-        if self.is_running:
-            return
-        if self.process.failure:
-            raise self.unusable(f"could not be started: {self.process.failure}")
-        how = describe_status(self.process.status)
-        stdout, stderr = self.output()
-        printed = [line for line in (stdout + "\n" + stderr).splitlines() if line.strip()]
-        last = printed[-1] if printed else "it printed nothing"
-        raise self.unusable(f"ended {how} before it was ready: {last.strip()}")
 
-    def _late(self, what: str) -> TargetUnusable:
-        return self.unusable(f"was not ready after {self.target.timing.start_deadline_s:g} s: {what}")
+class RunningEngine(Started):
+    """An engine that runs. Whether it has registered is seen by its controller, which is the kit."""
 
-    def _redact(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "<key>")
-        return _KEY.sub(r"\1<key>\3", text)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
+    def __init__(self, target: Target, directory: Path, version: str | None, file: EngineFile) -> None:
+        path = directory / ENGINE_FILE
+        # Nobody may read the key, not even for a moment.
+        path.touch(mode=0o600)
+        path.write_bytes(render(file))
+        super().__init__(target, "engine", directory, version)
+        self._secrets.add(file.key)
 
 
 def start(target: Target) -> Running:
-    """Start a target and wait until it is ready. Raises TargetUnusable; then nothing is left of it."""
-    if os.name != "posix":
-        raise TargetUnusable(f"target {target.name}: targets can be started on Linux and macOS only")
-    version = detect_version(target)
-    # Resolved, because macOS reaches its temporary directory through a link; short, because ipc addresses are limited.
-    directory = Path(tempfile.mkdtemp(prefix="ippkit-")).resolve()
+    """Start a controller and wait until it is ready. Raises TargetUnusable; then nothing is left of it."""
+    version, directory = _prepare(target)
     running = Running(target, directory, version)
     try:
         running.wait_until_ready()
@@ -344,6 +364,21 @@ def start(target: Target) -> Running:
         running.stop()
         raise
     return running
+
+
+def start_engine(target: Target, file: EngineFile) -> RunningEngine:
+    """Start an engine whose controller has this connection file. Raises TargetUnusable if it is another version."""
+    version, directory = _prepare(target)
+    return RunningEngine(target, directory, version, file)
+
+
+def _prepare(target: Target) -> tuple[str | None, Path]:
+    """The version of a target, and a private directory for it."""
+    if os.name != "posix":
+        raise TargetUnusable(f"target {target.name}: targets can be started on Linux and macOS only")
+    version = detect_version(target)
+    # Resolved, because macOS reaches its temporary directory through a link; short, because ipc addresses are limited.
+    return version, Path(tempfile.mkdtemp(prefix="ippkit-")).resolve()
 
 
 def _read(path: Path, kind: type[F]) -> F:

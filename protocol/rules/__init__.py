@@ -3,7 +3,10 @@
 Rules judge what was seen and never run a role to learn the right answer. Nothing here imports a test framework.
 """
 
+from collections.abc import Collection
+
 from protocol import requirements
+from protocol.requirements import Requirement
 from protocol.rules import heartbeat, notification, query, registration, replies, results, wire
 from protocol.rules.framework import Item, Judge, Rule, Vantage, Violation
 from protocol.rules.setting import Setting
@@ -20,9 +23,13 @@ RULES: tuple[type[Rule], ...] = (
 )
 
 
-def rules_for(dialect: str) -> tuple[type[Rule], ...]:
-    """The rules whose requirement lives in this dialect."""
-    return tuple(rule for rule in RULES if dialect in requirements.get(rule.slug).dialects)
+def rules_for(dialect: str, roles: Collection[str] = ()) -> tuple[type[Rule], ...]:
+    """The rules whose requirement lives in this dialect and binds one of these roles (empty: any role)."""
+    return tuple(rule for rule in RULES if _is_meant(requirements.get(rule.slug), dialect, roles))
+
+
+def _is_meant(requirement: Requirement, dialect: str, roles: Collection[str]) -> bool:
+    return dialect in requirement.dialects and (not roles or not set(roles).isdisjoint(requirement.roles))
 
 
 __all__ = ["RULES", "Item", "Judge", "Rule", "Setting", "Vantage", "Violation", "rules_for"]

@@ -17,9 +17,6 @@ from protocol.rules.setting import Setting
 from protocol.wire import Message
 from protocol.world import Fact, Observation
 
-#: The channels on which each accepted message has one terminal reply that the other end owes.
-ASKED = frozenset({"query"})
-
 #: Why a message that cannot be read was dropped, by the requirement that it breaks; the first that fits.
 KINDS = {
     "wire.delimiter-present": "undelimited",
@@ -127,7 +124,7 @@ class Ledger:
             self.engines.note(item)
             return
         self.echoes.update(item)
-        if item.channel in ASKED:
+        if item.channel in self.setting.asked:
             if item.direction == "sent":
                 self._ask(item)
             elif item.message is not None and is_reply(item.message):

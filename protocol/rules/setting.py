@@ -1,24 +1,42 @@
 """The circumstances in which a stream was recorded: what the rules must know to judge times and names."""
 
+from typing import Final, Literal
+
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from protocol.world import SECOND
+
+Role = Literal["controller", "engine"]
+
+#: The channels on which each accepted message has one terminal reply that the judged side owes.
+ASKED: Final[dict[Role, frozenset[str]]] = {
+    "controller": frozenset({"query"}),
+    "engine": frozenset({"mux", "task", "control", "broadcast"}),
+}
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of the judged implementation, all times in nanoseconds.
 
+    `role` is what it plays, a controller if nothing is said; the recorder plays the other side.
     `period_ns` and `allowed_misses` are the heart monitor's; `registration_timeout_ns` is how long a registration may
     stay pending. `reply_deadline_ns` is how long an accepted request may stay unanswered before that is a violation,
     and `margin_ns` what the clocks, the network and a busy machine may add to any other time.
     """
 
+    role: Role | UnsetType = UNSET
     dialect: str = "ipyparallel-9"
     period_ns: int = 3 * SECOND
     allowed_misses: int = 10
     registration_timeout_ns: int = 30 * SECOND
     reply_deadline_ns: int = 10 * SECOND
     margin_ns: int = 2 * SECOND
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The channels on which the recorder asks and the judged side answers."""
+        return ASKED["controller" if self.role is UNSET else self.role]
 
     @property
     def soonest_death_ns(self) -> int:

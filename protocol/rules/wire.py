@@ -203,12 +203,14 @@ class SessionConstant(MessageRule):
     channels = ONE_AUTHOR
 
     def begin(self) -> None:
-        self._first: dict[str, Observation] = {}
+        self._first: dict[tuple[str, tuple[bytes, ...]], Observation] = {}
 
     def check(self, seen: Observation) -> Iterable[Violation]:
         assert seen.message is not None
         session = seen.message.header.get("session")
-        first = self._first.setdefault(seen.socket, seen)
+        # Where the recorder is the Hub, an engine and whoever watches it are told apart by their identities.
+        peers = seen.message.identities[:1] if self.setting.role == "engine" else ()
+        first = self._first.setdefault((seen.socket, peers), seen)
         assert first.message is not None
         before = first.message.header.get("session")
         if first is seen or session is None or before is None:

@@ -1,0 +1,199 @@
+"""What is under test, as a case sees it: its clock, the rules that watch it, and how it is accused of silence.
+
+`begin_case` and `end_case` keep apart the cases that share one: names, uuids and sessions are unique per case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
+from conformance.targets.descriptor import ROLES, Role, Timing
+from protocol.rules import Judge, Setting, Violation, rules_for
+from protocol.wire import Codec, Message
+from protocol.world import SECOND, Fact, Observation
+
+
+class HarnessWorld(Protocol):
+    """As much of a world as everybody needs, and how long the harness itself once failed to pump it."""
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds of the world's clock."""
+
+    @property
+    def observations(self) -> Sequence[Observation | Fact]:
+        """Everything seen so far, in the order in which it was seen."""
+
+    def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
+        """Pump until the predicate holds (True) or the deadline has passed (its last value)."""
+
+    @property
+    def codec(self) -> Codec:
+        """The codec with the key of everybody in this world."""
+
+    def longest_stall(self, since: int) -> int:
+        """The longest gap, in nanoseconds, between two rounds of the pump since a moment."""
+
+
+class Instance(Protocol):
+    """What runs: a process, or its likeness in virtual time."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is still there."""
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status (negative: the signal that ended it), or None while it runs."""
+
+    def output(self) -> tuple[str, str]:
+        """The end of what it printed, without keys."""
+
+    def processes(self) -> list[int]:
+        """The ids of its processes that still live, where the system can tell."""
+
+
+class Subject:
+    """A target of one role, and the kit's side of the conversation with it."""
+
+    def __init__(
+        self,
+        world: HarnessWorld,
+        timing: Timing,
+        *,
+        role: Role,
+        dialect: str,
+        token: str,
+        date: Callable[[], str],
+        instance: Instance,
+        name: str = "target",
+        features: frozenset[str] = frozenset(),
+    ) -> None:
+        self.world = world
+        self.timing = timing
+        self.dialect = dialect
+        self.features = features
+        self.case_start = 0
+        self._token = token
+        self._cases = 0
+        self._counts: dict[str, int] = {}
+        self.instance = instance
+        self.name = name
+        self.date = date
+        self.judge = Judge(
+            rules_for(dialect, ROLES[role]),
+            Setting(
+                role=role,
+                dialect=dialect,
+                period_ns=timing.heartbeat_period,
+                allowed_misses=timing.allowed_misses,
+                registration_timeout_ns=timing.registration_timeout,
+                reply_deadline_ns=timing.reply_deadline,
+                margin_ns=timing.margin,
+            ),
+        )
+        #: Requirements that rules were already said to have judged.
+        self.reported: frozenset[str] = frozenset()
+        self._judged = 0
+
+    @property
+    def codec(self) -> Codec:
+        """The codec with the key of this conversation."""
+        return self.world.codec
+
+    @property
+    def token(self) -> str:
+        """Unique per run, target and case; part of every session and uuid."""
+        return f"{self._token}-{self._cases}"
+
+    def is_of_earlier_case(self, session: str) -> bool:
+        """Whether a session is that of a party of a case that is over, on this target."""
+        return session.startswith(f"{self._token}-") and not session.startswith(f"{self.token}-")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the target's process is still there."""
+        return self.instance.is_running
+
+    @property
+    def observations(self) -> Sequence[Observation]:
+        """What was seen since the case began."""
+        return [seen for seen in self.world.observations[self.case_start :] if isinstance(seen, Observation)]
+
+    def _name(self, kind: str) -> str:
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return f"{kind}-{self._counts[kind]}"
+
+    # -- the course of a case ----------------------------------------------------------------------------------------
+
+    def begin_case(self) -> None:
+        """Start a case: new names, and nothing heard yet."""
+        self._cases += 1
+        self._counts.clear()
+        self.case_start = len(self.world.observations)
+
+    def end_case(self) -> None:
+        """Leave nothing behind that the next case could meet."""
+
+    def judge_new(self) -> list[Violation]:
+        """Let the rules look at what was seen since they last looked; the violations found."""
+        seen = self.world.observations
+        found: list[Violation] = []
+        for item in seen[self._judged :]:
+            found += self.judge.observe(item)
+        self._judged = len(seen)
+        return found
+
+    def judge_rest(self) -> list[Violation]:
+        """At the very end: the violations of what never happened, too."""
+        return self.judge_new() + self.judge.finish(self.world.now)
+
+    def need(self, feature: str) -> None:
+        """End the case unless the target declares a feature."""
+        if feature not in self.features:
+            raise NotApplicable(f"the target does not declare the feature {feature!r}")
+
+    def let_pass(self, nanoseconds: int) -> None:
+        """Wait for something that shows in no message, such as the end of a timer of the target."""
+        self.world.run_until(lambda: False, self.world.now + nanoseconds)
+
+    # -- accusations ---------------------------------------------------------------------------------------------------
+
+    def expect_steady(self, since: int, limit: int) -> None:
+        """End the case undecided if the harness itself stalled for a fifth of a deadline."""
+        stall = self.world.longest_stall(since)
+        if stall * 5 > limit:
+            raise Undecided(
+                f"the harness itself stalled for {stall / SECOND:.2f} s of a deadline of {limit / SECOND:.2f} s"
+            )
+
+    def silence(
+        self, request: Message | None, since: int, allowed: tuple[str, ...], requirement: str | None
+    ) -> Violated:
+        """The accusation that an answer did not come; raises Undecided if the harness itself was too slow to tell."""
+        limit = self.timing.reply_deadline
+        self.expect_steady(since, limit)
+        what = f"no answer to {request.msg_type} within {limit / SECOND:.1f} s" if request else (
+            f"nothing arrived within {limit / SECOND:.1f} s"
+        )  # fmt: skip
+        if not self.is_running:
+            what += "; the target's process has ended"
+        return Violated(Finding(what, allowed or ("an answer",)), requirement)
+
+    def expect_end(self, requirement: str | None = None, *, within: int = 0) -> None:
+        """The target must end by itself, as after a request to shut down; in so many nanoseconds."""
+        started = self.world.now
+        limit = within or self.timing.reply_deadline + self.timing.stop_grace
+        if not self.world.run_until(lambda: not self.is_running, started + limit):
+            self.expect_steady(started, limit)
+            raise Violated(Finding(f"it still runs after {limit / SECOND:.1f} s", ("it ends",)), requirement)
+
+    def expect_no_process(self, requirement: str | None = None) -> None:
+        """After its first process has ended, no other process of the target may live on."""
+        started = self.world.now
+        if not self.world.run_until(lambda: not self.instance.processes(), started + self.timing.stop_grace):
+            self.expect_steady(started, self.timing.stop_grace)
+            found = f"{len(self.instance.processes())} processes of it live on"
+            raise Violated(Finding(found, ("none",)), requirement)
