@@ -7,13 +7,13 @@ pages link, and a link to a label that does not exist fails the build.
 from collections.abc import Iterator
 from pathlib import Path
 
-from conformance.site import channels, dialects, fixtures, messages, requirements, snippets
+from conformance.site import channels, dialects, fixtures, messages, requirements, roles, snippets
 from conformance.site import markdown as md
 
 
 def pages() -> Iterator[tuple[str, str]]:
     """The name (a path without ending, below `reference/`) and the text of every page."""
-    parts = [list(each.pages()) for each in (messages, channels, requirements)]
+    parts = [list(each.pages()) for each in (messages, channels, roles, requirements)]
     single = [("dialects", dialects.page()), ("fixtures", fixtures.page())]
     names = [part[0][0] for part in parts] + [name for name, _ in single]
     yield (

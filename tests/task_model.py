@@ -10,7 +10,7 @@ from typing import Any
 
 from task_desk import SECOND, Answer, Desk
 
-from protocol.roles.task import TRANSITIONS
+from protocol.roles.task import TASK
 
 GRACE = 5 * SECOND
 INTRODUCTION = SECOND // 2
@@ -171,7 +171,9 @@ class Ledger:
         self._answers, self._deliveries = len(desk.answers), len(desk.deliveries)
         for note in desk.notes[self._notes :]:
             was, why, state = note.data["was"], note.data["why"], note.data["is"]
-            assert state in TRANSITIONS[was].get(why, ()), (was, why, state)
+            move = TASK.move(was, why)
+            assert move is not None, (was, why, state)
+            assert state in move.states, (was, why, state)
             self.seen.add((was, why, state))
         self._notes = len(desk.notes)
         self.audit()

@@ -2,26 +2,34 @@
 
 import hashlib
 import hmac
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from html import escape
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import protocol.roles
 from conformance import reference_pages
 from conformance.cli import ExitStatus
 from conformance.harness.verdict import NOT_YET_TESTED, VERDICTS
 from conformance.site import markdown as md
+from conformance.site import roles
 from conformance.site.overview import STACK, cluster_overview, kernel_overview, wires
+from conformance.site.states import state_diagram
 from conformance.targets import descriptor
 from protocol import requirements
 from protocol.channels import CHANNELS
 from protocol.messages import REGISTRY
+from protocol.roles.base import Role
+from protocol.roles.tables import StateTable
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -189,3 +197,51 @@ def test_prose_means_what_it_says(text: str, written: str) -> None:
 
 def test_a_bar_in_a_cell_does_not_end_it() -> None:
     assert md.table(("a",), [("`x|y`",), (r"p \| q",)]).splitlines()[2:] == [r"| `x\|y` |", r"| p \| q |"]
+
+
+def test_every_role_has_a_page_with_all_that_is_known_of_it(site: Path, pages: dict[Path, Page]) -> None:
+    for found in pkgutil.walk_packages(protocol.roles.__path__, "protocol.roles."):
+        import_module(found.name)
+    assert set(roles.ROLES) == concrete(Role)
+    for role in roles.ROLES:
+        name = Path(f"reference/roles/{roles.name(role)}.html")
+        page, html = pages[name], (site / name).read_text("utf-8")
+        assert f"role.{roles.name(role)}" in page.ids
+        assert {f"#channel.{spec.channel}" for spec in role.SOCKETS.values()} <= fragments(page)
+        for table in role.TABLES:
+            assert f"<title>The states of {table.of}</title>" in html
+            assert all(f">{state}</text>" in html for state in table.states)
+            assert all(f">{escape(event)}</text>" in html for event in table.events)
+            assert all(meaning in page.text for meaning in table.meanings.values())
+            assert " ".join(table.illegal[1:].replace("`", "").split()) in " ".join(page.text.split())
+        assert all(slug in page.text and text in page.text for slug, text in role.MARKS.items())
+        mine = {f"#{each.slug}" for each in requirements.load().values() if role.NAME in each.roles}
+        assert mine <= fragments(page)
+        assert mine
+
+
+def concrete(kind: type[Role]) -> set[type[Role]]:
+    """Every role of the protocol below a class, itself included if it has a name."""
+    below = {role for each in kind.__subclasses__() for role in concrete(each)}
+    return below | ({kind} if "NAME" in vars(kind) and kind.__module__.startswith("protocol.roles.") else set())
+
+
+def fragments(page: Page) -> set[str]:
+    """The anchors that a page links to."""
+    return {"#" + unquote(urlsplit(link).fragment) for link in page.links}
+
+
+def test_a_state_diagram_has_one_row_of_arrows_for_each_entry() -> None:
+    table = StateTable(
+        "a door",
+        {"open": {"pushed": "shut: bang", "blown": "open | shut"}, "shut": {}},
+        illegal="No.",
+        meanings={"open": "it is", "shut": "it is not"},
+    )
+    drawn = state_diagram(table)
+    assert re.findall(r'class="event"[^>]*>([^<]*)<', drawn) == ["pushed", "blown"]
+    assert re.findall(r'class="small"[^>]*>([^<]*)<', drawn) == ["bang"]
+    # One dot for the beginning and one per row; a head for the beginning and one per state that may follow.
+    assert drawn.count("<circle") == 3
+    assert drawn.count("<polygon") == 4
+    assert drawn.count('class="box final"') == 1

@@ -41,6 +41,11 @@ class Drawing:
         shape = f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
         self._shapes.append(f'<a href="{escape(link)}">{shape}</a>' if link else shape)
 
+    def dot(self, x: float, y: float) -> None:
+        """A small filled circle."""
+        self._grow(y + 3)
+        self._shapes.append(f'<circle class="head" cx="{x:g}" cy="{y:g}" r="3"/>')
+
     def line(
         self, points: Sequence[tuple[float, float]], kind: str = "", *, start: bool = False, end: bool = False
     ) -> None:

@@ -95,8 +95,11 @@ def docstring(text: str, language: str = "text") -> str:
         lead, _, indented = block.partition("\n\n    ")
         if lead.startswith("    "):
             lead, indented = "", lead.removeprefix("    ")
-        if lead:
-            parts.append(prose(" ".join(lead.split())))
+        items = re.split(r"^\* ", lead, flags=re.M)
+        if items[0]:
+            parts.append(prose(" ".join(items[0].split())))
+        if items[1:]:
+            parts.append("\n".join(f"* {prose(' '.join(item.split()))}" for item in items[1:]))
         if indented:
             parts.append(fence(language, textwrap.dedent(f"    {indented}").rstrip()))
     return page(*parts)

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from protocol.errors import ProtocolError
+from protocol.roles.tables import StateTable
 from protocol.wire import Frame, Message
 
 
@@ -33,7 +34,7 @@ class Env(Protocol):
         """The moment `now` (nanoseconds of the world's clock) in ISO 8601, UTC, with microseconds and a final Z."""
 
     def mark(self, slug: str) -> None:
-        """Note that a rare branch was taken; a campaign that never reaches one is not finished."""
+        """Note that a rare branch of `protocol.roles.marks` was taken; a campaign that misses one is not finished."""
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
@@ -206,6 +207,10 @@ class Role(ABC):
     NAME: ClassVar[str]
     #: Its sockets, by the name that events and effects use.
     SOCKETS: ClassVar[Mapping[str, SocketSpec]]
+    #: The lives of what it keeps in states; empty for a role that remembers nothing.
+    TABLES: ClassVar[tuple[StateTable, ...]] = ()
+    #: Its rare branches, from `protocol.roles.marks`: slug -> when it is taken.
+    MARKS: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def handle(self, now: int, event: Event) -> Sequence[Effect]:

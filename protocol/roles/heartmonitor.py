@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from protocol.roles import marks
 from protocol.roles.base import (
     NOTHING,
     Effect,
@@ -44,19 +45,29 @@ from protocol.roles.base import (
     Stopping,
 )
 from protocol.roles.speech import Voice
+from protocol.roles.tables import StateTable
 
 #: What stands before the delimiter of the monitor's own messages.
 PREFIX: Final = (b"heartmonitor", b"")
 
-#: The states of a heart.
-STATES: Final = ("unknown", "beating", "probation")
-
-#: state -> what happened since the last ping -> state and, after a colon, what the Hub is told.
-TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "unknown": {"answered": "beating: new_heart", "silent": "unknown"},
-    "beating": {"answered": "beating", "silent": "probation", "silent too often": "unknown: stopped_heart"},
-    "probation": {"answered": "beating", "silent": "probation", "silent too often": "unknown: stopped_heart"},
-}
+#: What happened to a heart since the last ping, and what the Hub is told of it.
+HEART: Final = StateTable(
+    "a heart, from beat to beat",
+    {
+        "unknown": {"answered": "beating: new_heart"},
+        "beating": {"answered": "beating", "silent": "probation", "silent too often": "unknown: stopped_heart"},
+        "probation": {"answered": "beating", "silent": "probation", "silent too often": "unknown: stopped_heart"},
+    },
+    illegal=(
+        "It changes nothing: of a heart that is not known nothing is expected, and an answer to neither of the last "
+        "two pings is no beat."
+    ),
+    meanings={
+        "unknown": "it never answered, or has stopped",
+        "beating": "it answered the last ping, or the one before in time",
+        "probation": "it has missed pings, but not too many in a row",
+    },
+)
 
 
 class HeartMonitorConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +92,8 @@ class HeartMonitor(Role):
         "pong": SocketSpec("heartbeat-pong"),
         "monitor": SocketSpec("monitor"),
     }
+    TABLES = (HEART,)
+    MARKS = marks.of("heartmonitor")
 
     def __init__(self, config: HeartMonitorConfig, env: Env) -> None:
         self.config: Final = config
@@ -114,7 +127,7 @@ class HeartMonitor(Role):
         return NOTHING
 
     def state_of(self, heart: bytes) -> str:
-        """The state of one heart, a name of STATES."""
+        """The state of one heart in `HEART`."""
         if heart in self.probation:
             return "probation"
         return "beating" if heart in self.hearts else "unknown"
@@ -156,33 +169,36 @@ class HeartMonitor(Role):
         """One beat; its order is part of the protocol."""
         effects: list[Effect] = []
         responses, hearts, probation = self.responses, self.hearts, self.probation
+        told: dict[str, list[bytes]] = {"new_heart": [], "stopped_heart": []}
         self.last_ping = self.ping
         # Two pings never have the same text, not even when the clock stood still.
         self.lifetime = max(now - self.started, self.lifetime + 1)
-        missed = [heart for heart in hearts if heart not in responses]
-        new = [heart for heart in responses if heart not in hearts]
-        if new:
-            hearts.update(dict.fromkeys(new))
-            effects.append(self._tell(now, "new_heart", new))
-            if self.config.notes:
-                effects.append(Note("hearts-found", {"hearts": [heart.decode() for heart in new]}))
-        self.probation = {}
-        failed: list[bytes] = []
-        for heart in missed:
-            count = probation.get(heart, 0) + 1
-            if count > self.config.misses:
-                failed.append(heart)
+        events = {heart: "answered" for heart in responses if self.state_of(heart) != "beating"}
+        for heart in hearts:
+            if heart not in responses:
+                is_too_often = probation.get(heart, 0) >= self.config.misses
+                events[heart] = "silent too often" if is_too_often else "silent"
+        still: dict[bytes, int] = {}
+        for heart, event in events.items():
+            move = HEART.move(self.state_of(heart), event)
+            if move is None:
+                continue
+            if move.does:
+                told[move.does].append(heart)
+            if move.state == "probation":
+                still[heart] = probation.get(heart, 0) + 1
+            elif move.state == "beating":
+                hearts[heart] = None
             else:
-                self.probation[heart] = count
-        if failed:
-            effects.append(self._tell(now, "stopped_heart", failed))
-            if self.config.notes:
-                effects.append(Note("hearts-lost", {"hearts": [heart.decode() for heart in failed]}))
-            for heart in failed:
                 del hearts[heart]
+        for msg_type, note in (("new_heart", "hearts-found"), ("stopped_heart", "hearts-lost")):
+            if told[msg_type]:
+                effects.append(self._tell(now, msg_type, told[msg_type]))
+                if self.config.notes:
+                    effects.append(Note(note, {"hearts": [heart.decode() for heart in told[msg_type]]}))
         if probation and any(heart in responses for heart in probation):
             self.env.mark("heartmonitor.recovered")
-        self.responses = {}
+        self.responses, self.probation = {}, still
         self.ping = b"%d.%09d" % divmod(self.lifetime, 1_000_000_000)
         effects.append(SendRaw("ping", (self.ping,)))
         # A full period from now, not from the time that was due: a beat that came late must not shorten the next.
@@ -216,4 +232,4 @@ class HeartMonitor(Role):
         self.probation = dict(probation)
 
 
-__all__ = ["PREFIX", "STATES", "TRANSITIONS", "HeartMonitor", "HeartMonitorConfig"]
+__all__ = ["HEART", "PREFIX", "HeartMonitor", "HeartMonitorConfig"]

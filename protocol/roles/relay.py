@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from protocol.devices import Device, device
+from protocol.roles import marks
 from protocol.roles.base import NOTHING, Arrived, Effect, Env, Event, Exit, Forward, Role, SocketSpec, Stopping
 
 
@@ -21,6 +22,7 @@ class Relay(Role):
     """A monitored queue between the sockets `in` and `out`, with copies to `monitor`; subclasses name the device."""
 
     DEVICE: ClassVar[Device]
+    MARKS = marks.of("relay")
 
     def __init__(self, env: Env) -> None:
         self.env: Final = env

@@ -1,8 +1,8 @@
 """The warden: it stands between the control queue and the process of an engine, and watches that process.
 
-One role, two configurations. The *nanny* of ipyparallel 9 (`NANNY`) is the engine's end of the control channel: it
+One role, two configurations. The nanny of ipyparallel 9 (`NANNY`) is the engine's end of the control channel: it
 passes everything on, both ways and with the envelope it got, delivers signals itself, since they are needed when the
-engine is busy, and reports its child's death to the Hub at once. The *kernel starter* of 2011 (`STARTER`) has a DEALER
+engine is busy, and reports its child's death to the Hub at once. The kernel starter of 2011 (`STARTER`) has a DEALER
 on either side; it passes everything on but shutdowns: those it also carries out, with patience for the kernel's own
 end, then without, and it starts the kernel again if that was asked for.
 
@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Final, Literal
 import msgspec
 
 from protocol.devices import Device, device
+from protocol.roles import marks
 from protocol.roles.base import (
     NOTHING,
     Arrived,
@@ -43,6 +44,7 @@ from protocol.roles.base import (
 )
 from protocol.roles.freezing import freeze_message, thaw_message
 from protocol.roles.speech import Voice, content_of, error, parent_id
+from protocol.roles.tables import StateTable
 from protocol.wire import Json, Message
 
 #: The job that is the watched process.
@@ -51,30 +53,62 @@ CHILD: Final = 0
 NANNY: Final = device("warden")
 STARTER: Final = device("kernel-starter")
 
-STATES: Final = ("serving", "ending", "ended")
+#: A request that the nanny cannot act on in its last moments has had its reply with the child's end.
+_ENDED: Final = "It is ignored. A message that is not named here is passed on as it came, and changes no state."
 
-#: state -> event -> next state and, after a colon, what is done. `nanny:` and `starter:` before an event narrow it.
-TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "serving": {
-        "nanny: signal_request": "serving: job signal, signal_reply",
-        "nanny: child ended": "ended: unregistration_request",
-        "nanny: told to stop": "ending: job signal",
-        "starter: shutdown_request": "ending: passed down",
-        "starter: child ended": "ended",
-        "starter: job start failed": "ended",
-        "starter: told to stop": "ending: job kill",
-        "any other message": "serving: passed on",
+#: The life of a nanny.
+NANNY_TABLE: Final = StateTable(
+    "a nanny",
+    {
+        "serving": {
+            "signal_request": "serving: job signal, then signal_reply",
+            "told to stop": "ending: job signal (SIGTERM)",
+            "child ended": "ended: unregistration_request",
+        },
+        "ending": {
+            "signal_request": "ending: job signal, then signal_reply",
+            "told to stop": "ending: job signal (SIGTERM)",
+            "patience is over": "ending: job kill",
+            "child ended": "ended: unregistration_request",
+        },
+        "ended": {},
     },
-    "ending": {
-        "nanny: child ended": "ended: unregistration_request",
-        "starter: shutdown_reply": "ending: passed up",
-        "starter: child ended": "ended: shutdown_reply unless it came",
-        "starter: child ended, restart asked for": "serving: shutdown_reply unless it came, job start",
-        "patience is over": "ending: job kill",
-        "any other message": "ending: passed on",
+    illegal=_ENDED,
+    meanings={
+        "serving": "the child runs",
+        "ending": "the child was told to end, and is waited for",
+        "ended": "there is no child any more, and the warden has ended",
     },
-    "ended": {},
-}
+)
+
+#: The life of a kernel starter.
+STARTER_TABLE: Final = StateTable(
+    "a kernel starter",
+    {
+        "serving": {
+            "shutdown_request": "ending: passed down",
+            "told to stop": "ending: job kill",
+            "child ended": "ended: exit 1",
+            "start failed": "ended: exit 1",
+        },
+        "ending": {
+            "shutdown_request": "ending: passed down",
+            "shutdown_reply": "ending: passed up, unless the starter has answered",
+            "told to stop": "ending: job kill",
+            "patience is over": "ending: job kill",
+            "child ended": "ended: shutdown_reply, unless it came",
+            "child ended, restart": "serving: shutdown_reply, unless it came; job start",
+            "start failed": "ended: exit 1",
+        },
+        "ended": {},
+    },
+    illegal=_ENDED,
+    meanings={
+        "serving": "the child runs",
+        "ending": "the child was told to end, and is waited for",
+        "ended": "there is no child any more, and the warden has ended",
+    },
+)
 
 
 class WardenConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +136,8 @@ class Warden(Role):
         "down": SocketSpec(NANNY.back.channel),
         "query": SocketSpec("query"),
     }
+    TABLES = (NANNY_TABLE, STARTER_TABLE)
+    MARKS = marks.of("warden")
     #: The sockets of a kernel starter.
     STARTER_SOCKETS: ClassVar[Mapping[str, SocketSpec]] = {
         "up": SocketSpec(STARTER.front.channel),
@@ -114,6 +150,7 @@ class Warden(Role):
         self.voice: Final = Voice(env, config.uuid)
         self.nanny: Final = config.kind == "nanny"
         self.device: Final[Device] = NANNY if self.nanny else STARTER
+        self.table: Final = NANNY_TABLE if self.nanny else STARTER_TABLE
         self.state = "serving"
         self.last_job = CHILD
         self.signals: dict[int, Message] = {}
@@ -141,7 +178,7 @@ class Warden(Role):
         elif type(event) is Finished:
             self._finished(now, event, effects)
         elif type(event) is Fired:
-            if event.timer == "patience" and self.state == "ending" and event.epoch == self.epoch:
+            if event.timer == "patience" and event.epoch == self.epoch and self._step("patience is over"):
                 self.env.mark("warden.kill")
                 self._kill(now, effects)
         elif type(event) is Stopping:
@@ -151,12 +188,12 @@ class Warden(Role):
     # -- messages ------------------------------------------------------------------------------------------------------
 
     def _down(self, now: int, message: Message, effects: list[Effect]) -> None:
-        if message.msg_type in self.device.handles:
+        msg_type = message.msg_type
+        if msg_type in self.device.handles and self._step(msg_type):
             if self.nanny:
                 self._signal(now, message, effects)
                 return
-            if message.msg_type == "shutdown_request":
-                self._shutdown(now, message, effects)
+            self._shutdown(now, message, effects)
         effects.append(Forward("down", message.identities, message))
 
     def _up(self, message: Message, effects: list[Effect]) -> None:
@@ -184,21 +221,29 @@ class Warden(Role):
     def _shutdown(self, now: int, message: Message, effects: list[Effect]) -> None:
         self.asked[message.msg_id] = message
         self.restart = (content_of(message) or {}).get("restart") is True
-        self._end_child(now, effects)
+        self._be_patient(now, effects)
 
     # -- the child -----------------------------------------------------------------------------------------------------
 
     def _stop(self, now: int, effects: list[Effect]) -> None:
         """The warden shall end: its child first, since nobody could reach it any more."""
+        if not self._step("told to stop"):
+            return
         self.restart = False
         if self.nanny:
             self._run(now, "signal", effects)
         else:
             self._kill(now, effects)
-        self._end_child(now, effects)
+        self._be_patient(now, effects)
 
-    def _end_child(self, now: int, effects: list[Effect]) -> None:
-        self.state = "ending"
+    def _step(self, event: str) -> bool:
+        """Go on to the state that follows; False if the event is illegal in this one."""
+        move = self.table.move(self.state, event)
+        if move is not None:
+            self.state = move.state
+        return move is not None
+
+    def _be_patient(self, now: int, effects: list[Effect]) -> None:
         self.epoch += 1
         effects.append(SetTimer("patience", now + self.config.patience, self.epoch))
 
@@ -214,9 +259,8 @@ class Warden(Role):
         if event.job == CHILD:
             self._child_ended(now, event.result, effects)
             return
-        if event.job == self.starting and event.result is not None:
+        if event.job == self.starting and event.result is not None and self._step("start failed"):
             self.env.mark("warden.start-failed")
-            self.state = "ended"
             effects.append(Exit(1))
             return
         message = self.signals.pop(event.job, None) if isinstance(event.job, int) else None
@@ -225,6 +269,8 @@ class Warden(Role):
 
     def _child_ended(self, now: int, status: object, effects: list[Effect]) -> None:
         wanted = self.state == "ending"
+        if not self._step("child ended, restart" if wanted and self.restart else "child ended"):
+            return
         if not wanted:
             self.env.mark("warden.child-died")
         for message in self.signals.values():
@@ -240,12 +286,11 @@ class Warden(Role):
         if self.nanny:
             content = {"id": self.config.engine_id}
             effects.append(Send("query", self.voice.say(now, "unregistration_request", content)))
-        elif self.restart:
-            self.state, self.restart = "serving", False
+        if self.state == "serving":
+            self.restart = False
             self._run(now, "start", effects)
             self.starting = self.last_job
             return
-        self.state = "ended"
         effects.append(Exit(0 if wanted or self.nanny else 1))
 
     # -- state ---------------------------------------------------------------------------------------------------------
@@ -269,4 +314,4 @@ class Warden(Role):
         self.asked = {message.msg_id: message for message in map(thaw_message, asked)}
 
 
-__all__ = ["CHILD", "NANNY", "STARTER", "STATES", "TRANSITIONS", "Warden", "WardenConfig"]
+__all__ = ["CHILD", "NANNY", "NANNY_TABLE", "STARTER", "STARTER_TABLE", "Warden", "WardenConfig"]

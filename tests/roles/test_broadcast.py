@@ -12,8 +12,6 @@ from protocol.channels import socket_for
 from protocol.messages import build, validate
 from protocol.roles.base import Arrived, Effect, Exit, Fired, Forward, Send, SetTimer, Started, Stopping
 from protocol.roles.broadcast import (
-    TARGET_STATES,
-    TARGET_TRANSITIONS,
     BroadcastConfig,
     BroadcastScheduler,
     leaf_index,
@@ -482,8 +480,3 @@ def test_every_event_has_an_answer_and_the_state_can_be_carried_over(
 def test_a_scheduler_ends_when_told() -> None:
     effects: Sequence[Effect] = BroadcastScheduler(BroadcastConfig(), FakeEnv()).handle(0, Stopping())
     assert of(effects, Exit) == [Exit()]
-
-
-def test_the_table_names_states_only() -> None:
-    assert tuple(TARGET_TRANSITIONS) == TARGET_STATES
-    assert {way.split(":")[0] for ways in TARGET_TRANSITIONS.values() for way in ways.values()} <= set(TARGET_STATES)

@@ -10,7 +10,7 @@ from role_world import SECOND, FakeEnv, check_freeze, drive, events, message, of
 
 from protocol.messages import validate
 from protocol.roles.base import Arrived, Effect, Exit, Fired, Note, SetTimer, Started, Stopping
-from protocol.roles.client import REQUEST_STATES, REQUEST_TRANSITIONS, Client, ClientConfig, Ended
+from protocol.roles.client import Client, ClientConfig, Ended
 
 BUFFERS = [b"f", b"info"]
 
@@ -391,11 +391,6 @@ def test_a_client_that_wants_no_output_keeps_none() -> None:
 
 def test_a_client_ends_without_a_word() -> None:
     assert Desk().do(Stopping()) == [Exit()]
-
-
-def test_the_table_names_states_only() -> None:
-    assert tuple(REQUEST_TRANSITIONS) == REQUEST_STATES
-    assert {way.split(":")[0] for ways in REQUEST_TRANSITIONS.values() for way in ways.values()} <= set(REQUEST_STATES)
 
 
 _TYPES = [

@@ -24,10 +24,6 @@ from protocol.roles.base import (
 )
 from protocol.roles.engine import (
     FAILED,
-    REQUEST_STATES,
-    REQUEST_TRANSITIONS,
-    STATES,
-    TRANSITIONS,
     Engine,
     EngineConfig,
     Outcome,
@@ -594,12 +590,6 @@ def test_an_engine_told_to_stop_says_goodbye() -> None:
 
 
 # -- as a whole --------------------------------------------------------------------------------------------------------
-
-
-def test_the_tables_name_states_only() -> None:
-    for states, table in ((STATES, TRANSITIONS), (REQUEST_STATES, REQUEST_TRANSITIONS)):
-        assert tuple(table) == states
-        assert {way.split(":")[0] for ways in table.values() for way in ways.values()} <= set(states)
 
 
 _TYPES = [

@@ -10,7 +10,7 @@ from role_world import SECOND, FakeEnv, check_freeze, drive, events, of, sent
 
 from protocol.messages import validate
 from protocol.roles.base import Effect, Exit, Fired, Note, Raw, SendRaw, SetTimer, Started, Stopping
-from protocol.roles.heartmonitor import PREFIX, STATES, TRANSITIONS, HeartMonitor, HeartMonitorConfig
+from protocol.roles.heartmonitor import PREFIX, HeartMonitor, HeartMonitorConfig
 
 P = SECOND
 A, B = b"engine-a", b"engine-b"
@@ -188,12 +188,6 @@ def test_strange_subscriptions_start_nothing() -> None:
     for frames in ((), (b"",), (b"\x02",), (b"\x00",)):
         assert not monitor.handle(0, Raw("monitor", frames))
     assert monitor.handle(0, Stopping()) == (Exit(),)
-
-
-def test_the_table_names_states_only() -> None:
-    assert set(TRANSITIONS) == set(STATES)
-    for ways in TRANSITIONS.values():
-        assert {way.split(":")[0] for way in ways.values()} <= set(STATES)
 
 
 class Beats(RuleBasedStateMachine):

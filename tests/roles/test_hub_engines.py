@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from role_world import SECOND, message
 
 from protocol.roles.base import Arrived, Fired
-from protocol.roles.hub import STATES, TRANSITIONS
 from protocol.roles.hub.engines import GREATEST, REMEMBERED, Engines
 
 CAME, WENT = "registration_notification", "unregistration_notification"
@@ -317,19 +316,6 @@ def test_a_signal_ends_the_hub_with_a_word_to_all(was_asked: bool) -> None:
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_table_is_closed_and_everything_in_it_can_be_reached() -> None:
-    assert tuple(TRANSITIONS) == STATES
-    reached, to_do = {"unknown"}, ["unknown"]
-    while to_do:
-        for target in TRANSITIONS[to_do.pop()].values():
-            state = target.partition(":")[0]
-            if state not in reached:
-                reached.add(state)
-                to_do.append(state)
-    assert reached == set(STATES)
-    assert TRANSITIONS["gone"] == {}
 
 
 def test_facts_are_noted_when_asked_for() -> None:

@@ -16,8 +16,9 @@ from role_world import FakeEnv, check_freeze, drive, events
 from task_desk import Desk
 from task_model import Dependency, Ledger
 
+from protocol.roles.marks import MARKS
 from protocol.roles.relay import TaskRelay
-from protocol.roles.task import MARKS, SCHEMES, TRANSITIONS, TaskConfig, TaskScheduler, scheduler
+from protocol.roles.task import SCHEMES, TASK, TaskConfig, TaskScheduler, scheduler
 
 NAMES = ("A", "B", "C", "D")
 HWM = (0, 1, 2)
@@ -168,7 +169,7 @@ def test_long_walks_reach_every_transition_of_the_table_and_every_mark() -> None
         story(ledger)
         ledger.finish()
         seen |= ledger.seen
-    table = {(was, why, state) for was, row in TRANSITIONS.items() for why, states in row.items() for state in states}
+    table = {(was, why, state) for was, why, move in TASK for state in move.states}
     stopped = {each for each in table if each[1] == "scheduler stopped"}
     assert seen == table - stopped
     assert marks <= set(MARKS)

@@ -11,7 +11,7 @@ from role_world import SECOND, FakeEnv, check_freeze, drive, events, message, of
 from protocol.channels import device, socket_for
 from protocol.messages import validate
 from protocol.roles.base import Arrived, Exit, Finished, Fired, Forward, Malformed, Note, Run, Send, SetTimer, Stopping
-from protocol.roles.warden import CHILD, STATES, TRANSITIONS, Warden, WardenConfig
+from protocol.roles.warden import CHILD, Warden, WardenConfig
 
 UP = [b"control_out", b"client"]
 
@@ -160,11 +160,6 @@ def test_a_starter_told_to_stop_kills_its_kernel() -> None:
     warden = starter()
     assert [one.kind for one in of(warden.handle(0, Stopping()), Run)] == ["kill"]
     assert warden.handle(0, Finished(CHILD, -9)) == [Exit(0)]
-
-
-def test_the_table_names_states_only() -> None:
-    assert tuple(TRANSITIONS) == STATES
-    assert {way.split(":")[0] for ways in TRANSITIONS.values() for way in ways.values()} <= set(STATES)
 
 
 _TYPES = ["signal_request", "shutdown_request", "shutdown_reply", "clear_request"]

@@ -2,8 +2,7 @@
 
 from protocol.roles.broadcast.role import BroadcastScheduler
 from protocol.roles.broadcast.tables import (
-    TARGET_STATES,
-    TARGET_TRANSITIONS,
+    TARGET,
     BroadcastConfig,
     Gathering,
     Part,
@@ -14,8 +13,7 @@ from protocol.roles.broadcast.tables import (
 )
 
 __all__ = [
-    "TARGET_STATES",
-    "TARGET_TRANSITIONS",
+    "TARGET",
     "BroadcastConfig",
     "BroadcastScheduler",
     "Gathering",

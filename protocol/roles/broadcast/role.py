@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from protocol.messages import reply_name
+from protocol.roles import marks
 from protocol.roles.base import (
     Arrived,
     Effect,
@@ -36,7 +37,9 @@ from protocol.roles.base import (
     Stopping,
 )
 from protocol.roles.broadcast.tables import (
+    TARGET,
     BroadcastConfig,
+    Copy,
     Gathering,
     Part,
     Path,
@@ -70,6 +73,8 @@ class BroadcastScheduler(Role):
 
     NAME = "broadcast-scheduler"
     SOCKETS: ClassVar[Mapping[str, SocketSpec]] = _ALL
+    TABLES = (TARGET,)
+    MARKS = marks.of("broadcast")
 
     def __init__(self, config: BroadcastConfig, env: Env) -> None:
         self.config: Final = config
@@ -83,9 +88,9 @@ class BroadcastScheduler(Role):
         self.above: Final = "client" if self.is_root else "parent"
         self.view: Final = EngineView()
         self.asked = ""
-        #: (way back, client's msg_id) -> the request; (way back, id of the copy) -> its client's msg_id and engine.
+        #: (way back, client's msg_id) -> the request; (way back, id of the copy) -> what its engine has to answer.
         self.open: dict[tuple[Path, str], Gathering] = {}
-        self.copies: dict[tuple[Path, str], tuple[str, Target]] = {}
+        self.copies: dict[tuple[Path, str], Copy] = {}
         self.at: dict[str, dict[tuple[Path, str], None]] = {}
         self.graces: dict[int, tuple[bool, tuple[tuple[Path, str], ...]]] = {}
         self.count = 0
@@ -199,14 +204,14 @@ class BroadcastScheduler(Role):
             copy = copy_of(message, content, metadata, to=uuid, targets=[target], original=original)
             effects.append(Send("engine", copy))
             key = (path, copy.msg_id)
-            self.copies[key] = (original, target)
+            self.copies[key] = Copy(original, target)
             self.at.setdefault(uuid, {})[key] = None
             if not self._reachable(uuid):
                 missing.append(key)
         request.order = tuple(uuid for uuid, _ in targets)
         if missing:
             self.env.mark("broadcast.unknown-engine")
-            self._grace(now, unless_known=True, keys=tuple(missing), effects=effects)
+            self._grace(now, "engine not there", tuple(missing), effects)
 
     def _reachable(self, uuid: str) -> bool:
         """Whether this engine lives and is connected to this leaf."""
@@ -219,11 +224,15 @@ class BroadcastScheduler(Role):
     def _engine_reply(self, now: int, message: Message, effects: list[Effect]) -> None:
         sender, path = message.identities[:1], message.identities[1:]
         key = (path, parent_id(message))
-        original, target = self.copies.get(key, ("", None))
-        if target is None or sender != (target[0].encode(),) or not self._fits(message, path, original):
+        copy = self.copies.get(key)
+        is_reply = (
+            copy is not None and sender == (copy.target[0].encode(),) and self._fits(message, path, copy.original)
+        )
+        if copy is None or not is_reply or self._step(key, "reply") != "answered":
             # Late, from another engine, or no reply at all.
             self.env.mark("broadcast.unexpected-reply")
             return
+        original, target, _ = copy
         content, metadata = content_of(message), metadata_of(message)
         request = self._answered(key, original, target)
         if request.coalescing or content is None or metadata is None:
@@ -382,13 +391,21 @@ class BroadcastScheduler(Role):
     def _lost(self, now: int, uuid: str, effects: list[Effect]) -> None:
         keys = tuple(self.at.get(uuid, ()))
         if keys:
-            self._grace(now, unless_known=False, keys=keys, effects=effects)
+            self._grace(now, "engine unregistered", keys, effects)
 
-    def _grace(
-        self, now: int, *, unless_known: bool, keys: tuple[tuple[Path, str], ...], effects: list[Effect]
-    ) -> None:
+    def _step(self, key: tuple[Path, str], event: str) -> str:
+        """Let something happen to what an engine has to answer: the state that follows."""
+        copy = self.copies[key]
+        move = TARGET.move(copy.state, event)
+        state = copy.state if move is None else move.state
+        self.copies[key] = copy._replace(state=state)
+        return state
+
+    def _grace(self, now: int, why: str, keys: tuple[tuple[Path, str], ...], effects: list[Effect]) -> None:
+        for key in keys:
+            self._step(key, why)
         self.count += 1
-        self.graces[self.count] = (unless_known, keys)
+        self.graces[self.count] = (why == "engine not there", keys)
         effects.append(SetTimer("grace", now + self.config.grace, self.count))
 
     def _grace_is_over(self, now: int, number: int, effects: list[Effect]) -> None:
@@ -396,8 +413,9 @@ class BroadcastScheduler(Role):
         for key in keys:
             if key not in self.copies:
                 continue
-            original, target = self.copies[key]
-            if unless_known and self._reachable(target[0]):
+            original, target, _ = self.copies[key]
+            is_there = unless_known and self._reachable(target[0])
+            if self._step(key, "grace is over, engine there" if is_there else "grace is over") != "answered":
                 continue
             self.env.mark("broadcast.dead-engine")
             request = self._answered(key, original, target)
@@ -414,7 +432,7 @@ class BroadcastScheduler(Role):
             self.view.freeze(),
             self.asked,
             tuple((key, request.freeze()) for key, request in self.open.items()),
-            tuple(self.copies.items()),
+            tuple((key, tuple(copy)) for key, copy in self.copies.items()),
             tuple(self.graces.items()),
             self.count,
         )
@@ -424,10 +442,10 @@ class BroadcastScheduler(Role):
         view, self.asked, requests, copies, graces, self.count = frozen
         self.view.thaw(view)
         self.open = {key: thaw_gathering(request) for key, request in requests}
-        self.copies = dict(copies)
+        self.copies = {key: Copy(*copy) for key, copy in copies}
         self.graces = dict(graces)
         self.at = {}
-        for key, (_, (uuid, _)) in copies:
+        for key, (_, (uuid, _), _) in copies:
             self.at.setdefault(uuid, {})[key] = None
 
 

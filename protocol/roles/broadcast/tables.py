@@ -13,15 +13,33 @@ import msgspec
 
 from protocol.roles.engineview import may_be_identity
 from protocol.roles.freezing import freeze_value, thaw_value
+from protocol.roles.tables import StateTable
 from protocol.wire import Frame, Json, Message
 
-#: The states of one target of a request at its leaf, and what leads from one to the next.
-TARGET_STATES: Final = ("sent", "lost", "answered")
-TARGET_TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "sent": {"reply": "answered", "engine unregistered": "lost"},
-    "lost": {"reply": "answered", "grace is over": "answered: EngineError"},
-    "answered": {"late reply": "answered: dropped"},
-}
+#: The life of one target of a request, at the leaf of its engine.
+TARGET: Final = StateTable(
+    "one target of a request, at its leaf",
+    {
+        "sent": {
+            "reply": "answered: passed up",
+            "engine not there": "in doubt: grace begins",
+            "engine unregistered": "in doubt: grace begins",
+        },
+        "in doubt": {
+            "reply": "answered: passed up",
+            "engine unregistered": "in doubt: grace begins",
+            "grace is over": "answered: EngineError",
+            "grace is over, engine there": "in doubt",
+        },
+        "answered": {},
+    },
+    illegal="It is dropped: a second reply, a late one, and one of an engine that was not asked.",
+    meanings={
+        "sent": "its engine is there and has to answer",
+        "in doubt": "its engine is not there, but a reply may still come",
+        "answered": "by the engine, or for it",
+    },
+)
 
 #: uuid and id of an engine, as requests name it.
 Target = tuple[str, int]
@@ -66,6 +84,14 @@ def name_of(path: str) -> str:
 def leaf_index(engine_id: int, depth: int) -> int:
     """The number of the leaf that an engine belongs to."""
     return engine_id % (1 << depth)
+
+
+class Copy(NamedTuple):
+    """What one engine has to answer: its client's msg_id, the engine, and how that stands in `TARGET`."""
+
+    original: str
+    target: Target
+    state: str = TARGET.states[0]
 
 
 class Part(NamedTuple):
@@ -146,9 +172,9 @@ def copy_of(
 
 
 __all__ = [
-    "TARGET_STATES",
-    "TARGET_TRANSITIONS",
+    "TARGET",
     "BroadcastConfig",
+    "Copy",
     "Gathering",
     "Part",
     "Path",

@@ -2,8 +2,7 @@
 
 from protocol.roles.client.role import Client
 from protocol.roles.client.tables import (
-    REQUEST_STATES,
-    REQUEST_TRANSITIONS,
+    REQUEST,
     Answer,
     ClientConfig,
     Ended,
@@ -12,8 +11,7 @@ from protocol.roles.client.tables import (
 )
 
 __all__ = [
-    "REQUEST_STATES",
-    "REQUEST_TRANSITIONS",
+    "REQUEST",
     "Answer",
     "Client",
     "ClientConfig",

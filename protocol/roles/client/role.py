@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from protocol.messages import reply_name
+from protocol.roles import marks
 from protocol.roles.base import (
     NOTHING,
     Arrived,
@@ -34,6 +35,7 @@ from protocol.roles.base import (
     Stopping,
 )
 from protocol.roles.client.tables import (
+    REQUEST,
     Answer,
     ClientConfig,
     Ended,
@@ -59,6 +61,8 @@ class Client(Role):
     SOCKETS: ClassVar[Mapping[str, SocketSpec]] = {
         name: SocketSpec(name) for name in ("query", "notification", "mux", "task", "control", "iopub", "broadcast")
     }
+    TABLES = (REQUEST,)
+    MARKS = marks.of("client")
 
     def __init__(self, config: ClientConfig, env: Env) -> None:
         self.config: Final = config
@@ -130,9 +134,9 @@ class Client(Role):
             self.env.mark("client.no-such-engine")
             self._add(msg_id, _local("EngineError", f"there is no engine {target!r}", str(target)))
         if self.gone:
-            self._end_here(msg_id, "the controller has shut down", effects)
+            self._end_here(msg_id, "nobody there", "the controller has shut down", effects)
         elif nobody:
-            self._close(msg_id, effects)
+            self._happens(msg_id, "nobody there", effects)
         else:
             if request.targets:
                 self.spread[msg_id] = tuple(f"{msg_id}_{uuid}" for uuid in request.targets)
@@ -242,7 +246,7 @@ class Client(Role):
     def _notified(self, now: int, message: Message, effects: list[Effect]) -> None:
         if message.msg_type == "shutdown_notification":
             self.gone = True
-            self._strand(now, "the controller has shut down", tuple(self.open), effects)
+            self._strand(now, "controller shuts down", "the controller has shut down", tuple(self.open), effects)
             return
         about = announced(message)
         if about is None:
@@ -262,14 +266,14 @@ class Client(Role):
     def _lost(self, now: int, uuid: str, effects: list[Effect]) -> None:
         """An engine is gone, and with it what it had to answer."""
         mine = tuple(msg_id for msg_id, request in self.open.items() if request.engine == uuid)
-        self._strand(now, f"engine {uuid!r} died", mine, effects)
+        self._strand(now, "engine unregistered", f"engine {uuid!r} died", mine, effects)
 
-    def _strand(self, now: int, why: str, msg_ids: tuple[str, ...], effects: list[Effect]) -> None:
+    def _strand(self, now: int, event: str, why: str, msg_ids: tuple[str, ...], effects: list[Effect]) -> None:
         if not msg_ids:
             return
         self.env.mark("client.stranded")
         for msg_id in msg_ids:
-            self.open[msg_id].stranded = True
+            self._happens(msg_id, event, effects)
         self.count += 1
         self.graces[self.count] = (why, msg_ids)
         if self.config.grace:
@@ -281,14 +285,14 @@ class Client(Role):
         why, msg_ids = self.graces.pop(number, ("", ()))
         for msg_id in msg_ids:
             if msg_id in self.open:
-                self._end_here(msg_id, f"{why} while running {msg_id}", effects)
+                self._end_here(msg_id, "grace is over", f"{why} while running {msg_id}", effects)
 
-    def _end_here(self, msg_id: str, why: str, effects: list[Effect]) -> None:
+    def _end_here(self, msg_id: str, event: str, why: str, effects: list[Effect]) -> None:
         self.env.mark("client.local-error")
         request = self.open[msg_id]
         for uuid in tuple(request.targets) or (request.engine,):
             self._add(msg_id, _local("EngineError", why, uuid))
-        self._close(msg_id, effects)
+        self._happens(msg_id, event, effects)
 
     def _note(self, effects: list[Effect]) -> None:
         if self.config.notes:
@@ -308,7 +312,7 @@ class Client(Role):
             self.env.mark("client.foreign-reply")
             return
         self._add(msg_id, _answer(message, sender))
-        self._close(msg_id, effects)
+        self._happens(msg_id, "last reply", effects)
 
     def _broadcast_reply(self, message: Message, effects: list[Effect]) -> None:
         metadata, parent = metadata_of(message) or {}, parent_id(message)
@@ -324,19 +328,25 @@ class Client(Role):
         if request.coalescing or parent == msg_id:
             # One reply for all: coalesced, or a refusal of the whole request.
             self._add(msg_id, _answer(message, ""))
-            self._close(msg_id, effects)
+            self._happens(msg_id, "last reply", effects)
         elif engine in request.targets:
             del request.targets[engine]
             self._add(msg_id, _answer(message, engine))
-            if not request.targets:
-                self._close(msg_id, effects)
+            self._happens(msg_id, "a reply of several" if request.targets else "last reply", effects)
         else:
             self.env.mark("client.foreign-reply")
 
     def _add(self, msg_id: str, answer: Answer) -> None:
         self.replies[msg_id].append(answer)
 
-    def _close(self, msg_id: str, effects: list[Effect]) -> None:
+    def _happens(self, msg_id: str, event: str, effects: list[Effect]) -> None:
+        """Let something happen to an open request, and forget that it was open once it is done."""
+        request = self.open[msg_id]
+        move = REQUEST.move(request.state, event)
+        if move is not None:
+            request.state = move.state
+        if request.state != REQUEST.states[-1]:
+            return
         del self.open[msg_id]
         self._tick_off(msg_id)
         if self.config.notes:

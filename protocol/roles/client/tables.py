@@ -1,27 +1,46 @@
 """What a client keeps of its requests, and of the answers to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from protocol.roles.freezing import freeze_value, thaw_value
+from protocol.roles.tables import StateTable
 from protocol.wire import Frame, Json
 
-#: The states of a request at its client, and what leads from one to the next.
-REQUEST_STATES: Final = ("open", "stranded", "done")
-REQUEST_TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "open": {
-        "last reply": "done",
-        "a reply of several": "open",
-        "engine unregistered": "stranded",
-        "controller shuts down": "stranded",
-        "duplicate, late or foreign reply": "open",
+_LOCAL: Final = "done: EngineError, made here"
+#: The life of a request at its client.
+REQUEST: Final = StateTable(
+    "a request at its client",
+    {
+        "open": {
+            "last reply": "done",
+            "a reply of several": "open",
+            "engine unregistered": "stranded: grace begins",
+            "controller shuts down": "stranded: grace begins",
+            "nobody there": _LOCAL,
+        },
+        "stranded": {
+            "last reply": "done",
+            "a reply of several": "stranded",
+            "engine unregistered": "stranded: grace begins",
+            "controller shuts down": "stranded: grace begins",
+            "grace is over": _LOCAL,
+        },
+        "done": {},
     },
-    "stranded": {"last reply": "done", "grace is over": "done: EngineError, made here"},
-    "done": {"any reply": "done"},
-}
+    illegal=(
+        "It is ignored: a second reply, a late one, one of another engine or on another socket, and whatever concerns "
+        "a request that is done."
+    ),
+    meanings={
+        "open": "it has been sent, and a reply is missing",
+        "stranded": "who should answer is gone, but a reply may still be under way",
+        "done": "no reply is missing, or none can come",
+    },
+)
 
 
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,21 +98,21 @@ class Request:
     engine: str = ""
     targets: dict[str, int] = field(default_factory=dict)
     coalescing: bool = False
-    stranded: bool = False
+    state: str = REQUEST.states[0]
 
 
 def freeze_request(request: Request) -> tuple[Any, ...]:
     """An open request as a plain tuple."""
     return (
         request.socket, request.msg_type, request.engine, tuple(request.targets.items()), request.coalescing,
-        request.stranded,
+        request.state,
     )  # fmt: skip
 
 
 def thaw_request(frozen: tuple[Any, ...]) -> Request:
     """What `freeze_request` was given."""
-    socket, msg_type, engine, targets, coalescing, stranded = frozen
-    return Request(socket, msg_type, engine, dict(targets), coalescing, stranded)
+    socket, msg_type, engine, targets, coalescing, state = frozen
+    return Request(socket, msg_type, engine, dict(targets), coalescing, state)
 
 
 def freeze_parts(parts: Answer | Published) -> tuple[Any, ...]:
@@ -109,8 +128,7 @@ def thaw_parts(frozen: Sequence[Any]) -> tuple[Any, ...]:
 
 
 __all__ = [
-    "REQUEST_STATES",
-    "REQUEST_TRANSITIONS",
+    "REQUEST",
     "Answer",
     "ClientConfig",
     "Ended",

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from protocol.messages.control import AbortRequest, EngineShutdownRequest
+from protocol.roles import marks
 from protocol.roles.base import (
     NOTHING,
     Arrived,
@@ -44,43 +45,60 @@ from protocol.roles.base import (
 )
 from protocol.roles.engine.answers import read
 from protocol.roles.engine.settings import EngineConfig
-from protocol.roles.engine.work import Work
+from protocol.roles.engine.work import REQUEST, Work
 from protocol.roles.freezing import freeze_message, thaw_message
 from protocol.roles.speech import Voice, content_of, error, parent_id
+from protocol.roles.tables import StateTable
 from protocol.wire import Json, Message
 
 #: Exit status of an engine that could not register, or whose controller is gone.
 FAILED: Final = 255
 
-STATES: Final = ("new", "registering", "connecting", "serving", "ended")
-
-#: state -> event -> next state and, after a colon, what is done.
-TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "new": {"started": "registering: registration_request", "told to stop": "ended"},
-    "registering": {
-        "registration_reply ok": "connecting: job connect",
-        "registration_reply error": "ended: exit 255",
-        "hub_error": "ended: exit 255",
-        "no reply in time": "ended: unregistration_request, exit 255",
-        "told to stop": "ended: unregistration_request",
+_LOST: Final = "ended: unregistration_request, exit 255"
+#: The life of an engine. A request is a message on `shell` or `control` other than a shutdown; see `work`.
+ENGINE: Final = StateTable(
+    "an engine",
+    {
+        "new": {"started": "registering: registration_request", "told to stop": "ended: exit 0"},
+        "registering": {
+            "registered": "connecting: job connect",
+            "refused": "ended: exit 255",
+            "no reply in time": _LOST,
+            "told to stop": "ended: unregistration_request, exit 0",
+        },
+        "connecting": {
+            "connected": "serving: status starting",
+            "not connected": _LOST,
+            "request": "connecting: as serving",
+            "shutdown_request": "ended: replies, exit 0",
+            "no pings": _LOST,
+            "told to stop": "ended: unregistration_request, exit 0",
+        },
+        "serving": {
+            "request": "serving: taken up",
+            "shutdown_request": "ended: replies, exit 0",
+            "no pings": _LOST,
+            "pings again": "serving: registration_request",
+            "registered": "serving: job connect",
+            "refused": "serving: it was never lost",
+            "connected": "serving",
+            "not connected": _LOST,
+            "told to stop": "ended: unregistration_request, exit 0",
+        },
+        "ended": {},
     },
-    "connecting": {
-        "connected": "serving: status starting",
-        "not connected": "ended: unregistration_request, exit 255",
-        "shutdown_request": "ended: replies",
-        "no pings": "ended: unregistration_request, exit 255",
-        "told to stop": "ended: unregistration_request",
+    illegal=(
+        "It is ignored: an engine that has not registered takes no requests, and one that has ended says nothing more. "
+        "A request that cannot be read gets an error reply and changes no state."
+    ),
+    meanings={
+        "new": "the process has just started",
+        "registering": "it waits for the Hub's answer",
+        "connecting": "it has its number and opens the other sockets; requests may come already",
+        "serving": "it runs what clients send",
+        "ended": "the process ends",
     },
-    "serving": {
-        "shutdown_request": "ended: replies",
-        "no pings": "ended: unregistration_request, exit 255",
-        "pings again": "serving: registration_request",
-        "registration_reply ok": "serving: job connect",
-        "registration_reply error": "serving",
-        "told to stop": "ended: unregistration_request",
-    },
-    "ended": {},
-}
+)
 
 _MILLISECOND: Final = 1_000_000
 
@@ -96,6 +114,8 @@ class Engine(Role):
         "iopub": SocketSpec("iopub"),
         "heartbeat": SocketSpec("heartbeat-engine-monitor"),
     }
+    TABLES = (ENGINE, REQUEST)
+    MARKS = marks.of("engine")
     #: The further channels to which `shell` is connected.
     SHELL_CHANNELS: ClassVar[tuple[str, ...]] = ("task", "broadcast")
 
@@ -125,10 +145,10 @@ class Engine(Role):
             return NOTHING
         match event:
             case Arrived(socket="shell", message=message):
-                if self.state in ("connecting", "serving"):
+                if self._is_legal("request"):
                     self.work.take(now, "shell", message, effects)
             case Arrived(socket="control", message=message):
-                if self.state in ("connecting", "serving"):
+                if self._is_legal("request"):
                     self._control(now, message, effects)
             case Arrived(socket="query", message=message):
                 self._query(now, message, effects)
@@ -137,24 +157,25 @@ class Engine(Role):
             case Finished():
                 self._finished(now, event, effects)
             case Output():
-                if self.state in ("connecting", "serving"):
+                # What code says comes while requests may come.
+                if self._is_legal("request"):
                     self.work.output(now, event, effects)
             case Fired(timer="watch"):
                 self._watch(now, effects)
             case Fired(timer="registration"):
-                if self.state == "registering":
+                if self._is_legal("no reply in time"):
                     self.env.mark("engine.no-registration-reply")
-                    self._unregister(now, effects, FAILED)
+                    self._unregister(now, "no reply in time", effects, FAILED)
             case Started():
-                if self.state == "new":
-                    self._enter("registering", effects)
+                if self._is_legal("started"):
+                    self._step("started", effects)
                     self._register(now, effects)
                     effects.append(SetTimer("registration", now + self.config.timeout))
             case Stopping():
                 if self.state == "new":
-                    self._end(0, effects)
+                    self._end("told to stop", 0, effects)
                 else:
-                    self._unregister(now, effects, 0)
+                    self._unregister(now, "told to stop", effects, 0)
         return effects
 
     # -- registration --------------------------------------------------------------------------------------------------
@@ -188,8 +209,8 @@ class Engine(Role):
             self.period = period * _MILLISECOND
         first = self.work.engine_id < 0
         self.work.engine_id = number
+        self._step("registered", effects)
         if first:
-            self._enter("connecting", effects)
             if self.config.misses > 0:
                 self._watch_on(now, effects)
         else:
@@ -200,19 +221,19 @@ class Engine(Role):
 
     def _refused(self, effects: list[Effect]) -> None:
         self.asked = ""
-        if self.state == "registering":
-            self.env.mark("engine.refused")
-            self._end(FAILED, effects)
-        else:
+        if self.state == "serving":
             self.env.mark("engine.never-lost")
+            self._step("refused", effects)
+        else:
+            self.env.mark("engine.refused")
+            self._end("refused", FAILED, effects)
 
     def _connected(self, now: int, problem: object, effects: list[Effect]) -> None:
         self.connecting = 0
         if problem is not None:
             self.env.mark("engine.not-connected")
-            self._unregister(now, effects, FAILED)
-        elif self.state == "connecting":
-            self._enter("serving", effects)
+            self._unregister(now, "not connected", effects, FAILED)
+        elif self._step("connected", effects):
             self.work.status(now, "starting", {}, effects)
 
     # -- control -------------------------------------------------------------------------------------------------------
@@ -279,7 +300,7 @@ class Engine(Role):
         self._answer(now, message, content, effects)
         self.work.publish(now, "shutdown_reply", content, message.header, effects)
         self.work.status(now, "idle", message.header, effects)
-        self._end(0, effects)
+        self._end("shutdown_request", 0, effects)
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
@@ -306,19 +327,19 @@ class Engine(Role):
         self.pinged = False
         if self.missed >= self.config.misses:
             self.env.mark("engine.no-pings")
-            self._unregister(now, effects, FAILED)
+            self._unregister(now, "no pings", effects, FAILED)
             return
-        if returned and self.config.returns and self.state == "serving":
+        if returned and self.config.returns and self._is_legal("pings again"):
             self.env.mark("engine.asks-again")
             self._register(now, effects)
         self._watch_on(now, effects)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _unregister(self, now: int, effects: list[Effect], status: int) -> None:
+    def _unregister(self, now: int, event: str, effects: list[Effect], status: int) -> None:
         self._close(now, effects)
         effects.append(Send("query", self.voice.say(now, "unregistration_request", {"id": self.id})))
-        self._end(status, effects)
+        self._end(event, status, effects)
 
     def _close(self, now: int, effects: list[Effect]) -> None:
         """Answer everything that is still open."""
@@ -327,14 +348,22 @@ class Engine(Role):
             self._cleared(now, message, "the engine ended", effects)
         self.clearing = {}
 
-    def _end(self, status: int, effects: list[Effect]) -> None:
-        self._enter("ended", effects)
+    def _end(self, event: str, status: int, effects: list[Effect]) -> None:
+        self._step(event, effects)
         effects.append(Exit(status))
 
-    def _enter(self, state: str, effects: list[Effect]) -> None:
-        self.state = state
+    def _is_legal(self, event: str) -> bool:
+        return ENGINE.move(self.state, event) is not None
+
+    def _step(self, event: str, effects: list[Effect]) -> bool:
+        """Go on to the state that follows; whether it is another one."""
+        move = ENGINE.move(self.state, event)
+        if move is None or move.state == self.state:
+            return False
+        self.state = move.state
         if self.config.notes:
-            effects.append(Note("engine-state", {"uuid": self.config.uuid, "id": self.id, "state": state}))
+            effects.append(Note("engine-state", {"uuid": self.config.uuid, "id": self.id, "state": self.state}))
+        return True
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -369,4 +398,4 @@ class Engine(Role):
         self.work.thaw(work)
 
 
-__all__ = ["FAILED", "STATES", "TRANSITIONS", "Engine"]
+__all__ = ["ENGINE", "FAILED", "Engine"]

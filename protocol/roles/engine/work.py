@@ -14,21 +14,32 @@ from protocol.roles.engine.answers import ANSWERS, execute_fields, read
 from protocol.roles.engine.settings import EngineConfig, Outcome
 from protocol.roles.freezing import freeze_message, freeze_value, thaw_message, thaw_value
 from protocol.roles.speech import Voice, error, metadata_of
+from protocol.roles.tables import StateTable
 from protocol.wire import Frame, Json, Message
 
-#: The states of a request at its engine, and what leads from one to the next.
-REQUEST_STATES: Final = ("queued", "running", "answered")
-REQUEST_TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "queued": {
-        "its turn": "running",
-        "its turn, unreadable": "answered: error",
-        "aborted": "answered: aborted",
-        "an earlier one failed": "answered: aborted",
-        "engine ends": "answered: aborted",
+#: The life of a request at its engine. Where it stands is its state: in `queue`, in `jobs`, or nowhere any more.
+REQUEST: Final = StateTable(
+    "a request at its engine",
+    {
+        "queued": {
+            "its turn": "running | answered: run, or answered at once where no code has to run",
+            "aborted": "answered: aborted",
+            "an earlier one failed": "answered: aborted",
+            "engine ends": "answered: aborted",
+        },
+        "running": {"finished": "answered: ok or error", "engine ends": "answered: error"},
+        "answered": {},
     },
-    "running": {"finished": "answered: ok or error", "aborted": "running", "engine ends": "answered: error"},
-    "answered": {},
-}
+    illegal=(
+        "It is ignored: what runs is not aborted, and a job that ends without running means nothing. A request of a "
+        "type that nobody knows is never queued; only `busy` and `idle` are published for it."
+    ),
+    meanings={
+        "queued": "it waits for those before it",
+        "running": "its code runs",
+        "answered": "it has had its one reply",
+    },
+)
 
 EXECUTED: Final = ("execute_request", "apply_request")
 

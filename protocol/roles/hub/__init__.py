@@ -3,7 +3,7 @@
 `hub` has the role, `engines` the life of engines, `traffic` what passes the queues, `inquiries` what clients ask.
 """
 
-from protocol.roles.hub.engines import STATES, TRANSITIONS
+from protocol.roles.hub.engines import ENGINE
 from protocol.roles.hub.hub import REQUESTS, Hub, HubConfig
 
-__all__ = ["REQUESTS", "STATES", "TRANSITIONS", "Hub", "HubConfig"]
+__all__ = ["ENGINE", "REQUESTS", "Hub", "HubConfig"]

@@ -12,46 +12,53 @@ Source: IPython commit a2c57acba, parallel_messages.txt, "Registration"; measure
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-#: The life of one engine.
-STATES: Final = ("unknown", "pending", "registered", "unconfirmed", "gone")
+from protocol.roles.tables import Move, StateTable
 
-#: state -> what happens -> state and, after a colon, what is published.
-TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "unknown": {
-        "registers": "pending",
-        "registers, beating": "registered: registration_notification",
-        "restored": "unconfirmed",
+#: The life of one engine; what is done is the notification that is published.
+ENGINE: Final = StateTable(
+    "an engine, as the Hub knows it",
+    {
+        "unknown": {
+            "registers": "pending",
+            "registers, beating": "registered: registration_notification",
+            "restored": "unconfirmed",
+        },
+        "pending": {
+            "heard": "registered: registration_notification",
+            "leaves": "gone",
+            "shut down": "gone",
+            "timed out": "gone",
+        },
+        "registered": {
+            "leaves": "gone: unregistration_notification",
+            "shut down": "gone: unregistration_notification",
+            "heart stopped": "gone: unregistration_notification",
+            "monitor restarted": "unconfirmed",
+        },
+        "unconfirmed": {
+            "heard": "registered",
+            "leaves": "gone: unregistration_notification",
+            "shut down": "gone: unregistration_notification",
+            "heart stopped": "gone: unregistration_notification",
+            "timed out": "gone: unregistration_notification",
+        },
+        "gone": {},
     },
-    "pending": {
-        "heard": "registered: registration_notification",
-        "leaves": "gone",
-        "shut down": "gone",
-        "timed out": "gone",
+    illegal=(
+        "It changes nothing: a heart that nobody registered is only remembered, and an engine that is gone stays gone. "
+        "A registration under a name that is in use is refused with an error reply."
+    ),
+    meanings={
+        "unknown": "it has not registered",
+        "pending": "registered, but its heart was not heard yet: nobody is told of it",
+        "registered": "its heart beats, and everybody may know of it",
+        "unconfirmed": "it was registered before the Hub or the heart monitor restarted, and has to be heard again",
+        "gone": "for good: a later registration under its name is another engine with another number",
     },
-    "registered": {
-        "leaves": "gone: unregistration_notification",
-        "shut down": "gone: unregistration_notification",
-        "heart stopped": "gone: unregistration_notification",
-        "monitor restarted": "unconfirmed",
-    },
-    "unconfirmed": {
-        "heard": "registered",
-        "leaves": "gone: unregistration_notification",
-        "shut down": "gone: unregistration_notification",
-        "heart stopped": "gone: unregistration_notification",
-        "timed out": "gone: unregistration_notification",
-    },
-    "gone": {},
-}
-
-_STEPS: Final = {
-    (state, event): (to.partition(":")[0], to.partition(": ")[2])
-    for state, events in TRANSITIONS.items()
-    for event, to in events.items()
-}
+)
 
 #: Engines that are gone and can still be asked about, the latest ones.
 REMEMBERED: Final = 1024
@@ -111,13 +118,14 @@ class Engines:
         """Take up a registration under a free name, with the number requested if nobody ever had it."""
         number = self._number(requested)
         engine = self.by_id[number] = self.by_uuid[uuid] = Engine(number, uuid)
-        return self._step(engine, "registers, beating" if uuid in self.beating else "registers")
+        step = self.happens(engine, "registers, beating" if uuid in self.beating else "registers")
+        assert step is not None
+        return step
 
     def happens(self, engine: Engine, event: str) -> Step | None:
         """Let something happen to an engine; None if it means nothing in its state."""
-        if (engine.state, event) not in _STEPS:
-            return None
-        return self._step(engine, event)
+        move = ENGINE.move(engine.state, event)
+        return None if move is None else self._step(engine, move)
 
     def uuid_of(self, target: int | str) -> tuple[int, str] | None:
         """Number and name of an engine that is or was there, by either of them. Pending ones are not known yet."""
@@ -132,9 +140,9 @@ class Engines:
         number = next((number for number, uuid in reversed(self.gone.items()) if uuid == target), None)
         return None if number is None else (number, target)
 
-    def _step(self, engine: Engine, event: str) -> Step:
+    def _step(self, engine: Engine, move: Move) -> Step:
         was_live = engine.state not in ("unknown", "pending")
-        engine.state, notification = _STEPS[engine.state, event]
+        engine.state = move.state
         engine.epoch += 1
         if engine.state == "gone":
             del self.by_id[engine.id], self.by_uuid[engine.uuid]
@@ -142,7 +150,7 @@ class Engines:
                 self.gone[engine.id] = engine.uuid
                 if len(self.gone) > REMEMBERED:
                     del self.gone[next(iter(self.gone))]
-        return Step(engine, engine.state, notification)
+        return Step(engine, engine.state, move.does)
 
     # -- numbers -------------------------------------------------------------------------------------------------------
 
@@ -202,7 +210,9 @@ class Engines:
                 if not self._was_given(number):
                     self._give(number)
                 engine = self.by_id[number] = self.by_uuid[uuid] = Engine(number, uuid)
-                steps.append(self._step(engine, "restored"))
+                step = self.happens(engine, "restored")
+                assert step is not None
+                steps.append(step)
         return steps
 
     def freeze(self) -> tuple[Any, ...]:

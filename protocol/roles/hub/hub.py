@@ -19,6 +19,7 @@ import msgspec
 
 from protocol.messages.heartbeat import Hearts
 from protocol.messages.registration import RegistrationRequest
+from protocol.roles import marks
 from protocol.roles.base import (
     NOTHING,
     Arrived,
@@ -39,7 +40,7 @@ from protocol.roles.base import (
     Stopping,
 )
 from protocol.roles.freezing import freeze_message, freeze_value, thaw_message, thaw_value
-from protocol.roles.hub.engines import GREATEST, Engine, Engines, Step, is_name, is_number
+from protocol.roles.hub.engines import ENGINE, GREATEST, Engine, Engines, Step, is_name, is_number
 from protocol.roles.hub.inquiries import INQUIRIES, Answer, Inquiries, Look, Refused, Unreadable, read
 from protocol.roles.hub.traffic import LOST, Traffic
 from protocol.roles.records import Record
@@ -91,6 +92,8 @@ class Hub(Role):
         "monitor": SocketSpec("monitor"),
         "resubmit": SocketSpec("resubmission"),
     }
+    TABLES = (ENGINE,)
+    MARKS = marks.of("hub")
 
     def __init__(self, config: HubConfig, env: Env) -> None:
         self.config: Final = config

@@ -8,8 +8,8 @@ from protocol.roles.base import Env, Role
 from protocol.roles.relay import TaskRelay
 from protocol.roles.task.config import TaskConfig
 from protocol.roles.task.engines import SCHEMES
-from protocol.roles.task.scheduler import MARKS, TaskScheduler
-from protocol.roles.task.tasks import STATES, TRANSITIONS
+from protocol.roles.task.scheduler import TaskScheduler
+from protocol.roles.task.tasks import TASK
 
 
 def scheduler(config: TaskConfig, env: Env) -> Role:
@@ -17,4 +17,4 @@ def scheduler(config: TaskConfig, env: Env) -> Role:
     return TaskRelay(env) if config.scheme == "pure" else TaskScheduler(config, env)
 
 
-__all__ = ["MARKS", "SCHEMES", "STATES", "TRANSITIONS", "TaskConfig", "TaskScheduler", "scheduler"]
+__all__ = ["SCHEMES", "TASK", "TaskConfig", "TaskScheduler", "scheduler"]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from protocol.errors import RemoteProtocolError
+from protocol.roles import marks
 from protocol.roles.base import (
     Arrived,
     Effect,
@@ -40,29 +41,8 @@ from protocol.roles.task.depending import Depending
 from protocol.roles.task.engines import Engine
 from protocol.roles.task.placing import IMPOSSIBLE, made
 from protocol.roles.task.roster import read_notice
-from protocol.roles.task.tasks import ORPHANED, QUEUED, Task
+from protocol.roles.task.tasks import ORPHANED, QUEUED, TASK, Task
 from protocol.wire import Message
-
-#: The rare branches that are marked.
-MARKS: Final = (
-    "task.all-refused",
-    "task.bad-demand",
-    "task.engine-missing",
-    "task.engine-replaced",
-    "task.forgotten-dependency",
-    "task.id-taken",
-    "task.introduction",
-    "task.invalid-dependency",
-    "task.nobody-left",
-    "task.reply-dropped",
-    "task.retry-after-death",
-    "task.retry-on-same-engine",
-    "task.stale-notification",
-    "task.submitted-again",
-    "task.timed-out",
-    "task.unreadable",
-    "task.unreadable-reply",
-)
 
 
 class TaskScheduler(Depending):
@@ -76,6 +56,8 @@ class TaskScheduler(Depending):
         "notification": SocketSpec("notification"),
         "query": SocketSpec("query"),
     }
+    TABLES = (TASK,)
+    MARKS = marks.of("task")
 
     def __init__(self, config: TaskConfig, env: Env) -> None:
         super().__init__(config, env)

@@ -1,15 +1,8 @@
-"""One task at the scheduler, and the states through which it goes.
+"""One task at the scheduler, and the states through which it goes."""
 
-waiting    for the tasks it depends on
-queued     for an engine that it may go to
-running    an engine has it
-orphaned   that engine was unregistered, but its reply may still be under way
-done       it has had its one reply, and is forgotten but for its outcome
-"""
-
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from protocol.roles.tables import StateTable
 from protocol.roles.task.demands import Demands
 from protocol.wire import Message
 
@@ -24,45 +17,58 @@ RUNNING: Final = "running"
 ORPHANED: Final = "orphaned"
 DONE: Final = "done"
 
-STATES: Final = (NEW, WAITING, QUEUED, RUNNING, ORPHANED, DONE)
-
-_ANYWHERE: Final = (WAITING, QUEUED, RUNNING, DONE)
+_ANYWHERE: Final = "waiting | queued | running | done"
 #: Where a task can be whose dependencies were met before and have left it an engine.
-_PLACED: Final = (QUEUED, RUNNING, DONE)
+_PLACED: Final = "queued | running | done"
 
-#: state -> what happens -> the states that may follow. What is not here does not happen to a task in that state.
-TRANSITIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
-    NEW: {"submitted": _ANYWHERE},
-    WAITING: {
-        "dependency ended": _ANYWHERE,
-        "timed out": (DONE,),
-        "scheduler stopped": (DONE,),
+#: The life of a task. Which of the states follows is a matter of its demands, of who has room, and of its retries.
+TASK: Final = StateTable(
+    "a task",
+    {
+        NEW: {"submitted": _ANYWHERE},
+        WAITING: {
+            "dependency ended": _ANYWHERE,
+            "timed out": DONE,
+            "scheduler stopped": DONE,
+        },
+        QUEUED: {
+            "engine free": RUNNING,
+            "engine came": _PLACED,
+            "engine gone": _PLACED,
+            "dependency ended": _PLACED,
+            "timed out": DONE,
+            "nobody introduced": DONE,
+            "scheduler stopped": DONE,
+        },
+        RUNNING: {
+            "succeeded": DONE,
+            "failed": _PLACED,
+            "refused": _ANYWHERE,
+            "engine gone": ORPHANED,
+            "scheduler stopped": DONE,
+        },
+        ORPHANED: {
+            "succeeded": DONE,
+            "failed": _PLACED,
+            "refused": _ANYWHERE,
+            "grace over": _PLACED,
+            "scheduler stopped": DONE,
+        },
+        DONE: {},
     },
-    QUEUED: {
-        "engine free": (RUNNING,),
-        "engine came": _PLACED,
-        "engine gone": _PLACED,
-        "dependency ended": _PLACED,
-        "timed out": (DONE,),
-        "nobody introduced": (DONE,),
-        "scheduler stopped": (DONE,),
+    illegal=(
+        "It does not concern the task: a reply of an engine that does not have it is dropped, a timer of an earlier "
+        "stay is ignored, and the same request sent again changes nothing."
+    ),
+    meanings={
+        "new": "it has just come in",
+        "waiting": "for the tasks it depends on",
+        "queued": "for an engine that it may go to",
+        "running": "an engine has it",
+        "orphaned": "that engine was unregistered, but its reply may still be under way",
+        "done": "it has had its one reply, and is forgotten but for its outcome",
     },
-    RUNNING: {
-        "succeeded": (DONE,),
-        "failed": _PLACED,
-        "refused": _ANYWHERE,
-        "engine gone": (ORPHANED,),
-        "scheduler stopped": (DONE,),
-    },
-    ORPHANED: {
-        "succeeded": (DONE,),
-        "failed": _PLACED,
-        "refused": _ANYWHERE,
-        "grace over": _PLACED,
-        "scheduler stopped": (DONE,),
-    },
-    DONE: {},
-}
+)
 
 
 class Task:
