@@ -1,0 +1,168 @@
+"""ROUTER: messages from peers come with the identity of the peer, messages to peers go by it.
+
+An identity belongs to the peer that had it first. A second one with the same identity, unless ROUTER_HANDOVER is set,
+is neither heard nor reached, and never will be: its identity was read from its pipe, and nothing wakes a reader that
+found something. This is `Quirks.duplicate_is_zombie`; measured on libzmq 4.3.5 (router.cpp), reported as its issue
+4503.
+"""
+
+import struct
+from typing import TYPE_CHECKING, ClassVar
+
+from simulator.sockets.arrays import Fair
+from simulator.sockets.base import Socket
+from simulator.sockets.errors import Errno
+from simulator.sockets.pipe import Message, Pipe, Special
+
+if TYPE_CHECKING:
+    from simulator.sockets.context import Context
+
+
+class Router(Socket):
+    """ROUTER, and what REP is built on."""
+
+    KIND: ClassVar[str] = "ROUTER"
+
+    def __init__(self, context: "Context", name: str) -> None:
+        super().__init__(context, name)
+        self._in = Fair()
+        self._peers: dict[bytes, Pipe] = {}
+        #: Pipes whose identity is not known, or belongs to another.
+        self._anonymous: list[Pipe] = []
+        self._count = context.kernel.schedule.getrandbits(32)
+        #: The message that `events` has found, and whose.
+        self._found: tuple[Pipe, Message] | None = None
+        self._is_inside = False
+        self._target: Pipe | None = None
+
+    # -- peers ---------------------------------------------------------------------------------------------------------
+
+    def _attached(self, pipe: Pipe, is_local: bool) -> None:
+        if self.options.probe_router:
+            pipe.write((b"",))
+        if self._identify(pipe, is_local):
+            self._in.attach(pipe)
+        else:
+            self._anonymous.append(pipe)
+
+    def _made_up(self) -> bytes:
+        self._count = (self._count + 1) & 0xFFFFFFFF
+        return b"\0" + struct.pack(">I", self._count)
+
+    def _identify(self, pipe: Pipe, is_local: bool) -> bool:
+        identity = self.options.connect_routing_id if is_local else b""
+        if identity:
+            # Holds for one connection.
+            self.options.connect_routing_id = b""
+            if identity in self._peers:
+                raise AssertionError(f"{self}: CONNECT_ROUTING_ID {identity!r} is taken; libzmq aborts")
+        else:
+            item = pipe.read()
+            if item is None:
+                return False
+            identity = item.routing_id if isinstance(item, Special) else item[0]
+            if not identity:
+                identity = self._made_up()
+            elif identity in self._peers:
+                if not self.options.router_handover:
+                    if not self.context.quirks.duplicate_is_zombie:
+                        pipe.peer.owner.dropped(pipe.peer)
+                    return False
+                self._hand_over(identity)
+        pipe.identity = identity
+        self._peers[identity] = pipe
+        return True
+
+    def _hand_over(self, identity: bytes) -> None:
+        old = self._peers.pop(identity)
+        old.identity = self._made_up()
+        self._peers[old.identity] = old
+        old.terminate(True)
+        if not self.context.quirks.handover_leaves_zombie:
+            old.peer.owner.dropped(old.peer)
+
+    def _detached(self, pipe: Pipe) -> None:
+        if pipe in self._anonymous:
+            self._anonymous.remove(pipe)
+            return
+        del self._peers[pipe.identity]
+        self._in.terminated(pipe)
+        pipe.rollback()
+        if pipe is self._target:
+            self._target = None
+
+    def pipe_readable(self, pipe: Pipe) -> None:
+        """There is something to read again; of a pipe without identity, that is the identity."""
+        if pipe not in self._anonymous:
+            self._in.activated(pipe)
+        elif self._identify(pipe, False):
+            self._anonymous.remove(pipe)
+            self._in.attach(pipe)
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def _aim(self, identity: bytes) -> Errno | None:
+        pipe = self._peers.get(identity)
+        if pipe is not None:
+            if pipe.check_write():
+                self._target = pipe
+                return None
+            if self.options.router_mandatory:
+                return Errno.EHOSTUNREACH if pipe.has_room() else Errno.EAGAIN
+        elif self.options.router_mandatory:
+            return Errno.EHOSTUNREACH
+        return None
+
+    def _send(self, frames: Message) -> Errno | None:
+        if self._is_inside or len(frames) < 2:
+            return super()._send(frames)
+        error = self._aim(frames[0])
+        if error is None and self._target is not None:
+            self._target.write(frames[1:])
+            self._target = None
+        return error
+
+    def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
+        if not self._is_inside:
+            # An identity with nothing behind it is no message, and is ignored.
+            if not more:
+                return None
+            error = self._aim(frame)
+            self._is_inside = error is None
+            return error
+        self._is_inside = more
+        if self._target is not None:
+            if not self._target.write_frame(frame, more):
+                self._target.rollback()
+                self._target = None
+            elif not more:
+                self._target = None
+        return None
+
+    def _forget_unfinished(self) -> None:
+        if self._target is not None:
+            self._target.rollback()
+            self._target = None
+            self._is_inside = False
+
+    def _has_out(self) -> bool:
+        return not self.options.router_mandatory or any(pipe.has_room() for pipe in self._peers.values())
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def _recv(self) -> Message | Errno:
+        found = self._found
+        if found is None:
+            found = self._in.fetch()
+            if found is None:
+                return Errno.EAGAIN
+        else:
+            self._found = None
+        self._in.finish()
+        pipe, message = found
+        return (pipe.identity, *message)
+
+    def _has_in(self) -> bool:
+        if self._found is None:
+            self._found = self._in.fetch()
+        return self._found is not None
