@@ -60,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and refuse a wrong target before anything starts."""
     config.addinivalue_line("markers", "requirement(slug, ...): the requirements that a conformance case tests")
     config.addinivalue_line("markers", "needs(feature, ...): features that the target must declare for this case")
+    config.addinivalue_line("markers", "settings(name=value, ...): what the controller has to run with for this case")
     config.stash[_RESULTS] = []
     config.stash[_LOADED] = {}
     if config.getoption("target"):
@@ -111,7 +112,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check that each case names requirements that exist, and select by `--requirement`."""
     from conformance.catalogue import role_of
-    from conformance.targets.descriptor import FEATURES
+    from conformance.targets.descriptor import FEATURES, OPTIONS
     from protocol.requirements import RequirementError, load
 
     cases = [item for item in items if _is_case(item)]
@@ -131,6 +132,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         features = FEATURES[role_of(item.path.name)]
         if needs and not features.keys() >= set(needs.args):
             raise pytest.UsageError(f"{item.nodeid} needs {needs.args}; the features are {', '.join(features)}")
+        if not OPTIONS.keys() >= (asked := _settings(item)).keys():
+            raise pytest.UsageError(f"{item.nodeid} asks for {list(asked)}; the options are {', '.join(OPTIONS)}")
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120))
     globs = config.getoption("requirement")
@@ -160,6 +163,15 @@ def _word(item: pytest.Item) -> str | None:
 def _slugs(item: pytest.Item) -> tuple[str, ...]:
     marker = item.get_closest_marker("requirement")
     return tuple(marker.args) if marker else ()
+
+
+def _settings(item: pytest.Item) -> dict[str, tuple[object, ...]]:
+    """What a case needs its controller to run with: for each name the values that will do."""
+    asked: dict[str, tuple[object, ...]] = {}
+    for marker in item.iter_markers("settings"):  # the closest first
+        for name, value in marker.kwargs.items():
+            asked.setdefault(name, value if isinstance(value, tuple) else (value,))
+    return asked
 
 
 # -- fixtures ----------------------------------------------------------------------------------------------------------
@@ -221,14 +233,18 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
 
 @pytest.fixture
 def controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
-    """The controller that all cases of this worker share."""
-    yield from _run_case(deployment.shared(), request)
+    """The controller that all cases of this worker share; one of its own for a case that asks for other settings."""
+    if settings := deployment.to_set(_settings(request.node)):
+        with deployment.fresh(settings) as own:
+            yield from _run_case(own, request, is_last=True)
+    else:
+        yield from _run_case(deployment.shared(), request)
 
 
 @pytest.fixture
 def fresh_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
     """A controller of this case's own, for what would disturb others: shutdown, purge of everything, history."""
-    with deployment.fresh() as own:
+    with deployment.fresh(deployment.to_set(_settings(request.node))) as own:
         yield from _run_case(own, request, is_last=True)
 
 

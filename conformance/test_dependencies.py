@@ -10,13 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from conformance.harness.actors import Engine
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import READING, needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.tasks import How, TaskQueue
 from conformance.harness.verdict import violate
 from protocol.wire import Json, Message
 
-pytestmark = needs("tasks")
+pytestmark = [needs("tasks"), settings(scheme=READING)]
 
 Form = Callable[[Message], object]
 

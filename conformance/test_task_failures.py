@@ -6,7 +6,7 @@ Sources: measured on ipyparallel 9.2.0; its documentation, "task.md".
 import pytest
 
 from conformance.harness.actors import Reply
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import READING, needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.expect import error, ok
 from conformance.harness.tasks import How, TaskQueue
@@ -14,7 +14,7 @@ from conformance.harness.verdict import violate
 from protocol.wire import DELIMITER, Frame, Json, Message
 from protocol.world import MILLISECOND, SECOND
 
-pytestmark = needs("tasks")
+pytestmark = [needs("tasks"), settings(scheme=READING)]
 
 #: The shortest timeout that a busy machine does not take for none.
 SOON = 0.3
@@ -121,6 +121,7 @@ def test_a_refused_task_goes_to_another_engine(controller: Controller) -> None:
     queue.expect_once(task, runs=3)
 
 
+@settings(hwm=1)
 @requirement("task.refusing-engine-avoided")
 def test_a_refused_task_waits_for_a_busy_engine_while_the_refusing_one_is_idle(controller: Controller) -> None:
     queue = TaskQueue(controller)
@@ -187,6 +188,7 @@ def test_a_task_that_every_engine_refused_is_refused_or_waits_for_a_new_one(cont
 # -- timeouts ----------------------------------------------------------------------------------------------------------
 
 
+@settings(hwm=1)
 @requirement("task.timeout-while-queued")
 @pytest.mark.parametrize("cause", ["busy", "after", "follow"])
 def test_a_task_that_is_queued_for_too_long_is_refused_and_not_run(controller: Controller, cause: str) -> None:
@@ -340,6 +342,7 @@ def test_an_engine_cannot_answer_for_another_one(controller: Controller) -> None
     queue.expect_once(task)
 
 
+@settings(hwm=1)
 @requirement("task.stranger-reply-dropped", "task.hwm-respected")
 def test_an_answer_given_twice_counts_once(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=1)
@@ -356,6 +359,7 @@ def test_an_answer_given_twice_counts_once(controller: Controller) -> None:
         queue.finish(queue.next_of(tasks))
 
 
+@settings(hwm=1)
 @requirement("task.stranger-reply-dropped")
 def test_an_answer_to_a_task_that_never_was_changes_nothing(controller: Controller) -> None:
     queue = TaskQueue(controller)
@@ -471,6 +475,7 @@ def test_a_task_that_cannot_be_read_is_dropped_alone(controller: Controller) -> 
     queue.expect_once(task)
 
 
+@settings(hwm=1)
 @requirement("wire.refused-changes-nothing")
 def test_an_answer_that_cannot_be_read_leaves_the_task_with_its_engine(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=1)

@@ -6,14 +6,14 @@ Sources: IPython commit a2c57acba, parallel_messages.txt, "Schedulers"; measured
 import pytest
 
 from conformance.harness.actors import Engine
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import READING, needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.expect import error, kind, ok
 from conformance.harness.tasks import TaskQueue
 from conformance.harness.verdict import violate
 from protocol.wire import Json, Message
 
-pytestmark = needs("tasks")
+pytestmark = [needs("tasks"), settings(scheme=READING)]
 
 
 def expect_given(queue: TaskQueue, engine: Engine, *tasks: Message, requirement: str | None = None) -> None:
@@ -110,6 +110,7 @@ def test_a_task_goes_only_to_its_targets(controller: Controller, number: int) ->
         queue.reply(task)
 
 
+@settings(hwm=1)
 @requirement("task.targets-respected")
 def test_a_task_waits_for_its_busy_target_while_another_engine_is_idle(controller: Controller) -> None:
     queue = TaskQueue(controller)
@@ -163,6 +164,7 @@ def test_a_task_for_a_dead_engine_is_refused(controller: Controller) -> None:
     queue.refused(queue.submit(targets=[dead.uuid]), "ImpossibleDependency")
 
 
+@settings(hwm=1)
 @requirement("task.no-live-target-error")
 def test_a_queued_task_is_refused_when_its_only_target_dies(controller: Controller) -> None:
     queue = TaskQueue(controller)
@@ -211,6 +213,7 @@ def test_a_task_may_name_an_engine_as_soon_as_that_is_announced(controller: Cont
 # -- load and order ----------------------------------------------------------------------------------------------------
 
 
+@settings(hwm=1)
 @requirement("task.hwm-respected")
 def test_an_engine_is_given_the_next_task_when_it_has_answered(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=1)
@@ -221,6 +224,7 @@ def test_an_engine_is_given_the_next_task_when_it_has_answered(controller: Contr
         queue.finish(task)
 
 
+@settings(hwm=1)
 @requirement("task.hwm-respected", "task.least-load-first")
 def test_tasks_are_spread_over_idle_engines_and_the_rest_waits(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=3)
@@ -233,6 +237,7 @@ def test_tasks_are_spread_over_idle_engines_and_the_rest_waits(controller: Contr
         queue.finish(task)
 
 
+@settings(hwm=1)
 @requirement("task.least-load-first")
 def test_a_task_goes_past_busy_engines_to_the_idle_one(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=3)
@@ -248,6 +253,7 @@ def test_a_task_goes_past_busy_engines_to_the_idle_one(controller: Controller) -
         queue.finish(task)
 
 
+@settings(scheme=("leastload", "lru"))
 @requirement("task.idle-engines-take-turns")
 def test_idle_engines_take_turns(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=3)
@@ -298,6 +304,7 @@ def test_every_task_is_run_whatever_waits_beside_it(controller: Controller) -> N
 # -- engines come and go -----------------------------------------------------------------------------------------------
 
 
+@settings(hwm=1)
 @requirement("task.new-engine-used")
 def test_an_engine_that_registers_is_given_what_is_queued(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=1)
@@ -310,6 +317,7 @@ def test_an_engine_that_registers_is_given_what_is_queued(controller: Controller
     queue.finish(held)
 
 
+@settings(hwm=1)
 @requirement("task.waits-for-engine")
 def test_tasks_wait_while_there_is_no_engine(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=1)
@@ -419,6 +427,7 @@ def unassigned(content: Json) -> list[str]:
     return list(found) if isinstance(found, list) else []
 
 
+@settings(hwm=1)
 @needs("tasks", "queue")
 @requirement("task.monitored")
 def test_the_hub_lists_a_queued_task_as_unassigned(controller: Controller) -> None:

@@ -28,6 +28,12 @@ client_file = "{dir}/client.json"
 engine_file = "{dir}/engine.json"
 environment = { WHERE = "{dir}" }
 
+[controller.settings]
+hwm = 2
+
+[controller.options]
+scheme = ["--scheme", "{scheme}", "--period={heartbeat_period_ms}"]
+
 [timing]
 heartbeat_period_ms = 200
 
@@ -68,6 +74,12 @@ def test_placeholders_are_filled_in():
     assert expand("{{x}} {here}", values) == "{x} " + str(Path("mine.toml").resolve().parent)
 
 
+def test_what_a_case_asks_for_is_put_behind_the_command():
+    arguments = make().arguments({"scheme": "lru"}, Path("/somewhere"))
+    assert arguments == ["--scheme", "lru", "--period=200"]
+    assert make().arguments({}, Path("/somewhere")) == []
+
+
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [
@@ -88,6 +100,11 @@ def test_placeholders_are_filled_in():
         ("{client_file}", "{client_fil}", "controller.command: unknown placeholder {client_fil}, did you mean 'cl"),
         ('WHERE = "{dir}"', 'WHERE = "{dri}"', "controller.environment.WHERE: unknown placeholder {dri}, did you"),
         ("{dir}/client", "{client_file}/client", "controller.client_file: unknown placeholder {client_file}"),
+        ("hwm = 2", "hmw = 2", "unknown key 'controller.settings.hmw', did you mean 'hwm'?"),
+        ("hwm = 2", "hwm = -2", "controller.settings.hwm: expected `int` >= 0"),
+        ("hwm = 2", 'scheme = "lur"', "controller.settings.scheme: unknown value 'lur', did you mean 'lru'?"),
+        ('scheme = ["', 'sheme = ["', "controller.options: unknown value 'sheme', did you mean 'scheme'?"),
+        ('"{scheme}"', '"{hwm}"', "controller.options.scheme: unknown placeholder {hwm}"),
         ("wire.delimiter-present", "wire.delimiter-presnt", "did you mean 'wire.delimiter-present'?"),
         ('"<2"', '"~2"', "deviation[0].versions: '~2' is no comparison"),
         ('"argued here"', '" "', "deviation[0].reason: is empty"),

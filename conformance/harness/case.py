@@ -8,4 +8,12 @@ requirement = pytest.mark.requirement
 #: The features without which a case says nothing about a target: `@needs("db")`.
 needs = pytest.mark.needs
 
-__all__ = ["needs", "requirement"]
+#: What the controller has to run with: `@settings(scheme="lru", hwm=(0, 2))`. Of several values each will do. A target
+#: that runs so anyway is judged as it is; of another one a fresh controller is started with the first value, if its
+#: descriptor has an option for that.
+settings = pytest.mark.settings
+
+#: The schemes under which a scheduler reads what steers a task.
+READING = ("leastload", "lru", "plainrandom", "twobin", "weighted")
+
+__all__ = ["READING", "needs", "requirement", "settings"]

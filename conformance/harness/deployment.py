@@ -2,11 +2,13 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
+
+import msgspec
 
 from conformance.harness.controller import Controller
 from conformance.harness.controllerside import ControllerSide
@@ -14,8 +16,9 @@ from conformance.harness.engine import EngineUnderTest
 from conformance.harness.pump import Pump
 from conformance.harness.realworld import RealWorld
 from conformance.harness.subject import Subject
+from conformance.harness.verdict import NotApplicable
 from conformance.targets.descriptor import Target
-from conformance.targets.process import Started, start, start_engine
+from conformance.targets.process import AS_IT_IS, Started, start, start_engine
 
 S = TypeVar("S", bound=Subject)
 
@@ -54,9 +57,12 @@ class Deployment(ABC, Generic[S]):
         return self._shared.subject if self._shared else None
 
     @contextmanager
-    def fresh(self, *, is_settled: bool = True) -> Iterator[S]:
-        """One for a single case; one that is not settled has just been started. Raises TargetUnusable."""
-        up = self._start()
+    def fresh(self, settings: Mapping[str, object] = AS_IT_IS, *, is_settled: bool = True) -> Iterator[S]:
+        """One for a single case, with these settings; one that is not settled has just been started.
+
+        Raises TargetUnusable.
+        """
+        up = self._start(settings)
         if is_settled:
             self._settled(up)
         try:
@@ -82,7 +88,7 @@ class Deployment(ABC, Generic[S]):
         return subject.is_running
 
     @abstractmethod
-    def _start(self) -> _Up[S]:
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[S]:
         """Start one more."""
 
     @abstractmethod
@@ -93,8 +99,21 @@ class Deployment(ABC, Generic[S]):
 class ControllerDeployment(Deployment[Controller]):
     """Controllers of a target."""
 
-    def _start(self) -> _Up[Controller]:
-        running = start(self.target)
+    def to_set(self, wanted: Mapping[str, Sequence[object]]) -> dict[str, object]:
+        """What has to be set for a case that needs one of these values for each name; {} if the target runs so anyway.
+
+        Raises NotApplicable if its descriptor has no option for that.
+        """
+        assert self.target.controller is not None
+        usual = msgspec.structs.asdict(self.target.controller.settings)
+        found = {name: values[0] for name, values in wanted.items() if usual.get(name) not in values}
+        for name, value in found.items():
+            if name not in self.target.controller.options:
+                raise NotApplicable(f"the descriptor has no option {name!r}, by which {value!r} could be set")
+        return found
+
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[Controller]:
+        running = start(self.target, settings)
         world = RealWorld(running.client, running.engine)
         controller = Controller(
             world,
@@ -115,7 +134,8 @@ class ControllerDeployment(Deployment[Controller]):
 class EngineDeployment(Deployment[EngineUnderTest]):
     """Engines of a target, each with a controller of its own."""
 
-    def _start(self) -> _Up[EngineUnderTest]:
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[EngineUnderTest]:
+        assert not settings, "engines have no settings"
         world = ControllerSide(dialect=self.target.dialect)
         try:
             running = start_engine(self.target, world.file)

@@ -45,6 +45,13 @@ def parts() -> Iterator[tuple[str, str]]:
         ),
     )
     yield (
+        "options",
+        md.table(
+            ("option", "what its arguments bring about"),
+            [(md.code(name), md.prose(text)) for name, text in descriptor.OPTIONS.items()],
+        ),
+    )
+    yield (
         "commands",
         md.table(
             ("command", "what it does"),

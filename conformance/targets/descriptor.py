@@ -16,6 +16,13 @@
     ready = "answers"                       # or "files": ready as soon as both files can be read
     environment = { NAME = "value" }
 
+    [controller.settings]                   # what it runs with unless a case asks for something else
+    scheme = "leastload"
+    hwm = 1
+
+    [controller.options]                    # arguments behind the command, by which a case may ask; see OPTIONS
+    scheme = ["--scheme", "{scheme}"]
+
     [engine]                                # the kit is its controller, and writes {engine_file} before it starts
     command = ["my-engine", "--file={engine_file}", "--max-misses={engine_misses}"]
     environment = { NAME = "value" }
@@ -49,7 +56,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
@@ -103,6 +110,13 @@ FEATURES: Final[Mapping[Role, Mapping[str, str]]] = {
     },
 }
 
+#: What a case may ask of a controller of its own, and what the arguments of that option must bring about. A target
+#: without an option is not judged by the cases that need it set.
+OPTIONS: Final[Mapping[str, str]] = {
+    "scheme": "the task scheduler chooses by `{scheme}`: leastload, lru, plainrandom, twobin, weighted or pure",
+    "hwm": "an engine has at most `{hwm}` tasks at a time; 0 means any number",
+}
+
 _PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_]*)\}")
 
 
@@ -117,6 +131,13 @@ class Version(_Table, frozen=True, kw_only=True):
     accepts: str = ""
 
 
+class Settings(_Table, frozen=True, kw_only=True):
+    """What a controller runs with that changes how it must behave. The defaults are those of ipyparallel."""
+
+    scheme: Literal["leastload", "lru", "plainrandom", "twobin", "weighted", "pure"] = "leastload"
+    hwm: Annotated[int, msgspec.Meta(ge=0)] = 1
+
+
 class Controller(_Table, frozen=True, kw_only=True):
     """How a controller is started, and where it writes its connection files."""
 
@@ -125,6 +146,8 @@ class Controller(_Table, frozen=True, kw_only=True):
     engine_file: str
     ready: Literal["answers", "files"] = "answers"
     environment: dict[str, str] = {}
+    settings: Settings = Settings()
+    options: dict[str, tuple[str, ...]] = {}
 
 
 class Engine(_Table, frozen=True, kw_only=True):
@@ -300,6 +323,12 @@ class Target(_Table, frozen=True, kw_only=True):
             values["engine_file"] = str(directory / ENGINE_FILE)
         return values
 
+    def arguments(self, settings: Mapping[str, object], directory: Path) -> list[str]:
+        """What is put behind the command of a controller that a case asks to run with these settings."""
+        options = self.controller.options if self.controller else {}
+        values = self.placeholders(directory, "controller") | {name: str(value) for name, value in settings.items()}
+        return [expand(text, values) for name in settings for text in options[name]]
+
     def deviation(self, slug: str, case: str, version: str | None) -> Deviation | None:
         """The first known deviation that covers a violation, or None."""
         return next((known for known in self.deviations if known.covers(slug, case, version)), None)
@@ -427,6 +456,10 @@ def _check_start(target: Target, role: Role, path: Path) -> None:
     values = target.placeholders(Path("dir"), role)
     for name, text in table.environment.items():
         _check_text(text, values, path, f"{role}.environment.{name}")
+    for option, arguments in table.options.items() if isinstance(table, Controller) else ():
+        _check_word(option, OPTIONS, path, "controller.options")
+        for text in arguments:
+            _check_text(text, (*values, option), path, f"controller.options.{option}")
 
 
 def _check_command(target: Target, role: Role | None, command: tuple[str, ...], path: Path, where: str) -> None:

@@ -27,7 +27,7 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self, TypeVar
 
 import zmq
@@ -60,6 +60,9 @@ INHERITED: Final = (
 
 _KEY: Final = re.compile(r"""((?:exec_)?key["']?\s*[:=]\s*b?["'])([^"']+)(["'])""")
 
+
+#: No settings: a target runs as its descriptor says.
+AS_IT_IS: Final[Mapping[str, object]] = MappingProxyType({})
 
 F = TypeVar("F", ClientFile, EngineFile)
 
@@ -183,7 +186,14 @@ class Process:
 class Started:
     """A process of a target: its directory, its output, and the way to its end."""
 
-    def __init__(self, target: Target, role: Role, directory: Path, version: str | None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        role: Role,
+        directory: Path,
+        version: str | None,
+        settings: Mapping[str, object] = AS_IT_IS,
+    ) -> None:
         self.target = target
         self.role: Role = role
         self.directory = directory
@@ -195,7 +205,7 @@ class Started:
         table = target.engine if role == "engine" else target.controller
         assert table is not None
         extra = {name: expand(text, self._values) for name, text in table.environment.items()}
-        command = [expand(text, self._values) for text in table.command]
+        command = [expand(text, self._values) for text in table.command] + target.arguments(settings, directory)
         try:
             self.process = Process(command, directory, environment(directory) | extra, target.timing.stop_grace_s)
         except BaseException:
@@ -270,10 +280,12 @@ class Started:
 class Running(Started):
     """A controller that runs: its connection files, its version, and the way to its end."""
 
-    def __init__(self, target: Target, directory: Path, version: str | None) -> None:
+    def __init__(
+        self, target: Target, directory: Path, version: str | None, settings: Mapping[str, object] = AS_IT_IS
+    ) -> None:
         self.client: ClientFile
         self.engine: EngineFile
-        super().__init__(target, "controller", directory, version)
+        super().__init__(target, "controller", directory, version, settings)
 
     @property
     def client_path(self) -> Path:
@@ -354,10 +366,13 @@ class RunningEngine(Started):
         self._secrets.add(file.key)
 
 
-def start(target: Target) -> Running:
-    """Start a controller and wait until it is ready. Raises TargetUnusable; then nothing is left of it."""
+def start(target: Target, settings: Mapping[str, object] = AS_IT_IS) -> Running:
+    """Start a controller, with these settings if any, and wait until it is ready.
+
+    Raises TargetUnusable; then nothing is left of it.
+    """
     version, directory = _prepare(target)
-    running = Running(target, directory, version)
+    running = Running(target, directory, version, settings)
     try:
         running.wait_until_ready()
     except BaseException:
