@@ -17,7 +17,7 @@ _SHOWN = 96
 _PRINTED = 5
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def fuzz() -> None:
     """Search for input that is judged wrongly."""
 

@@ -95,7 +95,7 @@ class LazyGroup(click.Group):
             result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx is not None else prog_name
-            _fail(f"{error.format_message()} (see {where} --help)", ExitStatus.USAGE)
+            _fail(f"{_sentence(error)} (see {where} --help)", ExitStatus.USAGE)
         except click.ClickException as error:
             _fail(error.format_message(), ExitStatus.UNUSABLE)
         except (ProtocolError, OSError) as error:
@@ -103,6 +103,13 @@ class LazyGroup(click.Group):
         except click.Abort:
             _fail("interrupted", ExitStatus.INTERRUPTED)
         sys.exit(int(result) if isinstance(result, int) else ExitStatus.CONFORMS)
+
+
+def _sentence(error: click.UsageError) -> str:
+    """What is wrong with the arguments; where a group stands alone, what may follow it."""
+    if error.message == "Missing command." and error.ctx is not None and isinstance(error.ctx.command, click.Group):
+        return f"a command is missing; there are: {', '.join(error.ctx.command.list_commands(error.ctx))}"
+    return error.format_message()
 
 
 def _fail(text: str, status: ExitStatus) -> None:

@@ -13,7 +13,7 @@ _TO = click.option(
 )
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def vectors() -> None:
     """Frames with the verdict that every implementation must reach, as JSON files."""
 
