@@ -14,19 +14,15 @@ says nothing about the target.
 import heapq
 import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import zmq
 
-from protocol import channels
-from protocol.errors import ProtocolError
-from protocol.messages import validate
+from conformance.harness.observing import Observer, RawSocket
 from protocol.patterns import DEFAULT_DIALECT, Dialect
-from protocol.wire import Codec, Frame, Message
-from protocol.world import MILLISECOND, Direction, Fact, Observation, Socket
+from protocol.wire import Codec, Frame
+from protocol.world import MILLISECOND
 
 #: The longest that one poll may last; shorter slices make stalls visible, and cost nothing at this length.
 SLICE: Final = 20 * MILLISECOND
@@ -35,77 +31,40 @@ NEGLIGIBLE: Final = 20 * MILLISECOND
 #: Messages taken from one socket before the others get their turn.
 BATCH: Final = 100
 
-Listener = Callable[[Observation], None]
-
 
 class Unreachable(Exception):
     """Nobody is connected under the identity to which something was sent; it was neither sent nor written down."""
 
 
-class RealSocket:
-    """One raw socket of a scripted party."""
+class RealSocket(RawSocket):
+    """One raw socket of a scripted party, on pyzmq."""
 
     def __init__(self, world: "Pump", zsocket: "zmq.Socket[bytes]", name: str, channel: str, identity: bytes) -> None:
-        self.name = name
-        self.channel = channel
-        self.identity = identity
-        self.is_raw = channels.channel(channel).framing == "raw"
-        self.party = name.partition("/")[0]
+        super().__init__(world, name, channel, identity)
         self.zsocket = zsocket
-        #: What others subscribed to here, for an XPUB; it is nothing that a party says to another.
-        self.subscriptions: list[bytes] = []
-        self.listener: Listener | None = None
-        self.inbox: deque[Observation] = deque()
-        self._world = world
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed; a closed socket neither sends nor receives."""
+        """Whether it was closed."""
         return self.zsocket.closed
 
-    def send(self, message: Message) -> None:
-        """Send a valid message. Raises LocalProtocolError: a mistake of ours is never blamed on the peer."""
-        validate(message, self.channel, self._world.dialect, local=True)
-        self._world.send(self, self._world.codec.encode(message), message, None)
-
-    def send_raw(self, frames: Sequence[Frame], why: str) -> None:
-        """Send frames as they are: damage on purpose, or raw by design; `why` goes into the report."""
-        self._world.send(self, frames, None, why)
-
-    def recv(self, deadline: int) -> Observation | None:
-        """The next thing that arrives before the deadline (on the world's clock), or None.
-
-        Something that is already there is returned even when the deadline has passed.
-        """
-        self._world.run_until(lambda: bool(self.inbox), deadline)
-        return self.inbox.popleft() if self.inbox else None
-
-    def close(self) -> None:
-        """Close the socket and drop what it still held."""
-        self._world.forget(self)
-        self.inbox.clear()
+    def shut(self) -> None:
+        """Close it without lingering."""
         self.zsocket.close(linger=0)
 
-    def __repr__(self) -> str:
-        return f"<RealSocket {self.name}>"
 
-
-class Pump:
+class Pump(Observer[RealSocket]):
     """All sockets of one party of the kit, or of several, and their common clock.
 
     The clock begins at 0 when the pump is made, and is monotonic.
     """
 
     def __init__(self, codec: Codec, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
-        self.dialect: Dialect = dialect
-        #: Without replay memory: that a peer repeats itself is for the rules to see.
-        self.codec = codec
-        self.observations: list[Observation | Fact] = []
+        super().__init__(codec, dialect=dialect)
         self._epoch = time.monotonic_ns()
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._sockets: dict[zmq.Socket[bytes], RealSocket] = {}
-        self._names: dict[str, int] = {}
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._looked = self.now
@@ -168,47 +127,26 @@ class Pump:
         return zsocket
 
     def _adopt(self, zsocket: "zmq.Socket[bytes]", channel: str, party: str, identity: bytes) -> RealSocket:
-        name = f"{party}/{channel}"
-        count = self._names[name] = self._names.get(name, 0) + 1
-        # Order is told per socket, so a second socket of the same party and channel needs another name.
-        socket = RealSocket(self, zsocket, name if count == 1 else f"{name}#{count}", channel, identity)
+        socket = RealSocket(self, zsocket, self.name(party, channel), channel, identity)
         self._sockets[zsocket] = socket
         self._poller.register(zsocket, zmq.POLLIN)
         self.note(party, "socket-opened", socket=socket.name)
         return socket
 
-    def listen(self, socket: Socket, callback: Listener) -> None:
-        """Hand what arrives on a socket to a callback of the pump, at once, instead of keeping it for `recv`.
-
-        What was kept before is handed over now.
-        """
-        assert isinstance(socket, RealSocket)
-        socket.listener = callback
-        while socket.inbox:
-            callback(socket.inbox.popleft())
-
-    def send(self, socket: RealSocket, frames: Sequence[Frame], message: Message | None, why: str | None) -> None:
-        """Send frames and write them down; sockets use this. Raises Unreachable, see `bind`.
-
-        What was damaged on purpose is written down as its receiver may read it: as a message, or with the reason why
-        it is none.
-        """
-        error = None
-        if message is None:
-            message, error = self._read(socket, frames)
+    def transmit(self, socket: RealSocket, frames: Sequence[Frame]) -> None:
+        """Send frames. Raises Unreachable, see `bind`."""
         try:
             socket.zsocket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.ZMQError as refused:
             if refused.errno != zmq.EHOSTUNREACH:
                 raise
             raise Unreachable(f"nobody is connected to {socket.name} as {bytes(frames[0])!r}") from None
-        self._observe(socket, "sent", tuple(frames), message=message, error=error, why=why)
 
     def forget(self, socket: RealSocket) -> None:
         """Stop polling a socket that is about to be closed; sockets use this."""
         if self._sockets.pop(socket.zsocket, None) is not None:
             self._poller.unregister(socket.zsocket)
-            self.note(socket.party, "socket-closed", socket=socket.name)
+        super().forget(socket)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -248,22 +186,6 @@ class Pump:
 
         self._at(due, beat)
         return stop
-
-    def after(self, delay: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back once, when `delay` nanoseconds have passed and the world is pumped; the result cancels it."""
-
-        def once() -> None:
-            stop()
-            callback()
-
-        stop = self.every(delay, once)
-        return stop
-
-    def note(self, observer: str, name: str, **data: object) -> None:
-        """Record a fact among the observations."""
-        self.observations.append(
-            Fact(seq=len(self.observations), now=self.now, observer=observer, name=name, data=data)
-        )
 
     def longest_stall(self, since: int) -> int:
         """The longest time, in nanoseconds, in which nobody looked at the sockets, of all that ended after `since`.
@@ -318,57 +240,9 @@ class Pump:
             except zmq.Again:
                 return
             if socket.zsocket.type == zmq.XPUB:
-                self._subscribe(socket, frames[0])
-                continue
-            message, error = self._read(socket, frames)
-            seen = self._observe(socket, "received", frames, message=message, error=error)
-            if socket.listener is not None:
-                socket.listener(seen)
+                socket.told(frames[0])
             else:
-                socket.inbox.append(seen)
-
-    @staticmethod
-    def _subscribe(socket: RealSocket, request: bytes) -> None:
-        """Take in what an XPUB is told: 1 or 0 and a prefix, for a subscription that begins or ends."""
-        prefix = bytes(request[1:])
-        if request[:1] == b"\x01":
-            socket.subscriptions.append(prefix)
-        elif prefix in socket.subscriptions:
-            socket.subscriptions.remove(prefix)
-
-    def _read(self, socket: RealSocket, frames: Sequence[Frame]) -> tuple[Message | None, ProtocolError | None]:
-        if socket.is_raw:
-            return None, None
-        try:
-            return self.codec.open(frames), None
-        except ProtocolError as refused:
-            return None, refused
-
-    def _observe(
-        self,
-        socket: RealSocket,
-        direction: Direction,
-        frames: tuple[Frame, ...],
-        *,
-        message: Message | None,
-        error: ProtocolError | None = None,
-        why: str | None = None,
-    ) -> Observation:
-        seen = Observation(
-            seq=len(self.observations),
-            now=self.now,
-            observer=socket.party,
-            socket=socket.name,
-            channel=socket.channel,
-            direction=direction,
-            peer="the target",
-            frames=frames,
-            message=message,
-            error=error,
-            why=why,
-        )
-        self.observations.append(seen)
-        return seen
+                socket.hear(frames)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -378,11 +252,3 @@ class Pump:
             socket.close()
         self._timers.clear()
         self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

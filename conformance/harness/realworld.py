@@ -6,14 +6,14 @@ from typing import Self
 import zmq
 from zmq.devices import ThreadDevice
 
+from conformance.harness.observing import Visitor
 from conformance.harness.probe import Greeting, probe
 from conformance.harness.pump import Pump, RealSocket
-from protocol import channels
-from protocol.connection import ClientFile, ClusterFile, EngineFile
-from protocol.patterns import DEFAULT_DIALECT, Dialect, End
+from protocol.connection import ClientFile, EngineFile
+from protocol.patterns import DEFAULT_DIALECT, Dialect
 
 
-class RealWorld(Pump):
+class RealWorld(Pump, Visitor[RealSocket]):
     """Where a case meets a real controller; `client` and `engine` are its connection files."""
 
     def __init__(self, client: ClientFile, engine: EngineFile, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
@@ -22,35 +22,13 @@ class RealWorld(Pump):
         self.engine = engine
         self._devices: list[CHeart] = []
 
-    def open(self, channel: str, *, party: str, identity: bytes = b"", end: str = "", index: int = 0) -> RealSocket:
-        """A socket of the right type, connected where the channel says; `party` names who holds it.
-
-        `end` names the role whose end it is: without it, the client's, or the only role that connects. `index` chooses
-        the leaf of the broadcast tree for an engine. Subscribers hear everything. Raises KeyError for an unknown
-        channel, and for an end that does not connect to an address of the connection files.
-        """
-        plan, addresses = self._plan(channel, end)
-        return self.connect(
-            plan.socket, [addresses[index]], channel=channel, party=party, identity=identity, options=plan.options
-        )
-
-    def _plan(self, channel: str, end: str) -> tuple[End, tuple[str, ...]]:
-        row = channels.channel(channel)
-        connecting = {each.role for each in row.ends if each.attach == "connect" and self.dialect in each.dialects}
-        role = end or ("client" if "client" in connecting or len(connecting) != 1 else next(iter(connecting)))
-        plan = row.end(role, self.dialect)
-        files: dict[str, ClusterFile] = {"client file": self.client, "engine file": self.engine}
-        if plan.attach != "connect" or plan.address.source not in files:
-            raise KeyError(f"the {role}'s end of {channel} does not connect to an address of the connection files")
-        return plan, files[plan.address.source].addresses(plan.address.key)
-
     def greeting(self, channel: str, *, end: str, index: int = 0) -> Greeting:
         """What the socket to which this end connects says of itself, asked by a peer of this end's type.
 
         Nothing is written down: no message travels. Raises ProbeError if nobody is there, or not ZeroMQ, and KeyError
         as `open` does.
         """
-        plan, addresses = self._plan(channel, end)
+        plan, addresses = self.plan(channel, end)
         return probe(addresses[index], socket_type=plan.socket, is_patient=True)
 
     def start_device_heart(self, identity: bytes) -> "CHeart":
