@@ -28,8 +28,16 @@ EPHEMERAL: Final = 49152
 #: Bytes that go with each message when bandwidth is counted.
 OVERHEAD: Final = 60
 
+#: Bytes that a message is taken to have which is not encoded on its way: a message of this protocol without buffers.
+TYPICAL: Final = 600
+
 #: `(wire, message) -> [(extra delay in ns, message), ...]`
 Tap = Callable[["Wire", tuple[bytes, ...]], Sequence[tuple[int, tuple[bytes, ...]]]]
+
+
+def size_of(message: tuple[Any, ...]) -> int:
+    """The bytes of a message; a frame that is no bytes stands for a whole message."""
+    return sum([len(frame) if type(frame) is bytes else TYPICAL for frame in message])
 
 
 class Link:
@@ -120,13 +128,13 @@ class Wire:
             tap = self.network.tap
             if tap is not None:
                 return self._tapped(tap, item)
-            size += sum(map(len, item))
+            size += size_of(item)
         return self.link.arrival(self.kernel, size)
 
     def _tapped(self, tap: Tap, item: tuple[bytes, ...]) -> int:
         link = self.link
         for delay, message in tap(self, item):
-            t = link.arrival(self.kernel, OVERHEAD + sum(map(len, message)))
+            t = link.arrival(self.kernel, OVERHEAD + size_of(message))
             # What is delayed on purpose is overtaken; the rest stays in order.
             t = self.last = max(t, self.last)
             self.in_flight += 1

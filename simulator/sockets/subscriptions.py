@@ -1,7 +1,11 @@
-"""Who wants what: prefixes with a count, and prefixes with the pipes that want them."""
+"""Who wants what: prefixes with a count, and prefixes with the pipes that want them.
+
+A frame that is no bytes stands for a whole message of the protocol, which begins with its delimiter.
+"""
 
 from collections.abc import Iterator
 
+from protocol.wire import DELIMITER
 from simulator.sockets.pipe import Pipe
 
 
@@ -37,6 +41,8 @@ class Wanted:
 
     def matches(self, topic: bytes) -> bool:
         """Whether a message that begins with this frame is wanted."""
+        if type(topic) is not bytes:
+            topic = DELIMITER
         size = len(topic)
         return any(length <= size and topic[:length] in self._counts for length in self._lengths)
 
@@ -92,6 +98,8 @@ class Audience:
 
     def listeners(self, topic: bytes) -> Iterator[Pipe]:
         """The pipes that want a message which begins with this frame; a pipe may come more than once."""
+        if type(topic) is not bytes:
+            topic = DELIMITER
         size = len(topic)
         found = self._pipes
         for length in self._lengths:

@@ -1,0 +1,190 @@
+"""A cluster in virtual time: the `protocol.world.Cluster` that scenarios are written against.
+
+    cluster = VirtualCluster(seed=17, engines=4)
+    task = cluster.client().submit(Work(takes=SECOND))
+    cluster.run_until(lambda: task.is_done, cluster.now + 5 * SECOND)
+
+The controller has a host, each engine and each client one of its own, so that everything can be cut off from everything
+else. Its processes have no supervisor here: each can be killed and started again by itself.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from protocol.roles.assembly import ControllerConfig
+from protocol.roles.client import ClientConfig
+from protocol.roles.engine import EngineConfig
+from protocol.roles.hub import Hub
+from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place, Work
+from simulator.clients import VirtualClient
+from simulator.controller import VirtualController
+from simulator.engines import VirtualEngine
+from simulator.hosts import Process
+from simulator.wardens import VirtualWarden
+from simulator.world import World
+
+#: Nanoseconds in which whoever joins must have joined, if nothing is wrong.
+PATIENCE: Final = 60 * SECOND
+CONTROLLER_HOST: Final = "controller"
+#: Nanoseconds by which messages between hosts may be late.
+JITTER: Final = 50_000
+
+#: A controller with the heartbeat of a test: a second of virtual time decides about life and death.
+CONFIG: Final = ControllerConfig(
+    interface=f"tcp://{CONTROLLER_HOST}",
+    period_ms=100,
+    misses=8,
+    registration_timeout_s=3.0,
+    scheduler_grace_s=1.0,
+    notes=True,
+)
+
+
+class VirtualCluster:
+    """One controller with its engines and clients; see `protocol.world.Cluster` for what is not said here.
+
+    `engines` are started, and awaited. With `is_encoded` every message travels as bytes; a run must be the same.
+    `has_disk` says that the Hub keeps its records on a disk, `jitter` how late messages between hosts may be.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        engines: int = 0,
+        config: ControllerConfig = CONFIG,
+        is_encoded: bool = False,
+        has_trace: bool = False,
+        has_disk: bool = True,
+        jitter: int = JITTER,
+    ) -> None:
+        self.config = config
+        self.world = World(seed, is_encoded=is_encoded, has_trace=has_trace)
+        self.controller = VirtualController(
+            self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk
+        )
+        self._jitter = jitter
+        self.engines: list[VirtualEngine] = []
+        self.clients: list[VirtualClient] = []
+        self.controller.start()
+        self._expect(lambda: self.controller.has_begun, "the controller never began")
+        for _ in range(engines):
+            self.engine(is_awaited=False)
+        self._expect(lambda: len(self.registered) == engines, "the engines were never registered")
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds since the beginning."""
+        return self.world.kernel.now
+
+    @property
+    def registered(self) -> Mapping[int, str]:
+        """The engines that the Hub names: id -> uuid."""
+        hub = self.controller.role("hub")
+        if not isinstance(hub, Hub):
+            return {}
+        return {engine.id: engine.uuid for engine in hub.engines.live()}
+
+    # -- who takes part ----------------------------------------------------------------------------------------------
+
+    def engine(
+        self, *, uuid: str = "", heart: HeartKind = "device", has_warden: bool = False, is_awaited: bool = True
+    ) -> VirtualEngine:
+        """Start an engine, and wait until it is registered and its heart was heard, unless `is_awaited` is false."""
+        name = f"engine-{len(self.engines) + 1}"
+        config = EngineConfig(uuid=uuid or name, period=self.config.period_ms * MILLISECOND, notes=self.config.notes)
+        _, file = self.controller.files()
+        engine = VirtualEngine(self.world, file, config, name=name, host=name, heart=heart)
+        self._join(name)
+        if has_warden:
+            VirtualWarden(self.world, file, engine)
+        self.engines.append(engine)
+        engine.start()
+        if is_awaited:
+            self._expect(lambda: engine.uuid in self.registered.values(), f"{name} was never registered")
+        return engine
+
+    def client(self, *, config: ClientConfig | None = None) -> VirtualClient:
+        """A client that is connected and knows the engines."""
+        name = f"client-{len(self.clients) + 1}"
+        config = config or ClientConfig(session=name, notes=self.config.notes)
+        self._join(name)
+        client = VirtualClient(self.world, self.controller.files()[0], name=name, host=name, config=config)
+        self.clients.append(client)
+        self._expect(lambda: client.is_connected, f"{name} was never told the engines")
+        return client
+
+    def _join(self, host: str) -> None:
+        self.world.network.join(CONTROLLER_HOST, host, jitter=self._jitter)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def run_for(self, nanoseconds: int) -> None:
+        """Let time pass."""
+        self.world.run_for(nanoseconds)
+
+    def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
+        """Let time pass until the predicate holds (True) or the deadline has passed (its last value)."""
+        return self.world.kernel.run_until(predicate, deadline)
+
+    def _expect(self, predicate: Callable[[], bool], otherwise: str) -> None:
+        if not self.run_until(predicate, self.now + PATIENCE):
+            raise AssertionError(otherwise)
+
+    # -- what can happen ---------------------------------------------------------------------------------------------
+
+    def kill(self, part: Part) -> None:
+        """End a part of the controller at once."""
+        for process in self._processes(part):
+            process.crash()
+
+    def restart(self, part: Part, *, keeps_disk: bool = True) -> None:
+        """Start a part again at its old addresses; without its disk it remembers nothing."""
+        for process in self._processes(part):
+            process.crash()
+        self.controller.restart(self._names(part), keeps_disk=keeps_disk)
+
+    def pause(self, part: Part) -> None:
+        """Let a part stand still until `resume`."""
+        for process in self._processes(part):
+            process.pause()
+
+    def resume(self, part: Part) -> None:
+        """Let it go on."""
+        for process in self._processes(part):
+            process.resume()
+
+    def stall(self, part: Part, nanoseconds: int) -> None:
+        """Hold the interpreter of a part up."""
+        for process in self._processes(part):
+            process.stall(nanoseconds)
+
+    def partition(self, these: Iterable[Place], those: Iterable[Place] | None = None, *, one_way: bool = False) -> None:
+        """Let nothing pass between these and those (everybody else, if not given); `one_way`: from these to those."""
+        left = list(dict.fromkeys(map(_host, these)))
+        hosts = [*(engine.host for engine in self.engines), *(client.host for client in self.clients)]
+        everybody = dict.fromkeys([CONTROLLER_HOST, *hosts])
+        right = [host for host in everybody if host not in left] if those is None else list(map(_host, those))
+        self.world.network.partition(left, right, one_way=one_way)
+
+    def heal(self) -> None:
+        """End every partition."""
+        self.world.network.heal()
+
+    def _names(self, part: Part) -> list[str]:
+        return list(self.controller.members) if part == "controller" else [part]
+
+    def _processes(self, part: Part) -> list[Process]:
+        return [self.controller.members[name].process for name in self._names(part)]
+
+
+def _host(place: Place) -> str:
+    if isinstance(place, str):
+        return CONTROLLER_HOST
+    if isinstance(place, VirtualEngine):
+        return place.host
+    assert isinstance(place, VirtualClient)
+    return place.host
+
+
+__all__ = ["CONFIG", "VirtualCluster", "Work"]

@@ -1,0 +1,293 @@
+"""A controller in the virtual world: the processes of `protocol.roles.assembly`, their sockets, its files.
+
+It starts as the real one does: every process binds, then all connect; the publishers wait for their listeners; then the
+roles begin, and the connection files are there. With a supervisor, the end of one process is the end of all, as with
+the reference; without one a process can be killed and started again by itself, at its old ports.
+
+What survives a restart is the disk: key, ports, what the Hub keeps of its engines, and the records if they are kept
+there. A disk loses what was not flushed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from protocol.connection import ClientFile, EngineFile, render
+from protocol.roles.assembly import (
+    LINK,
+    ControllerConfig,
+    Node,
+    Parts,
+    connection_files,
+    end_of,
+    listeners,
+    opening,
+    processes,
+)
+from protocol.roles.base import Role
+from protocol.roles.records import MemoryRecords, Records
+from protocol.world import SECOND
+from simulator.disks import Disk, DiskRecords
+from simulator.hosts import Process
+from simulator.shell import VirtualShell
+from simulator.sockets import Socket
+from simulator.world import World
+
+#: Names of the files, as ipyparallel writes them.
+CLIENT_FILE: Final = "ipcontroller-client.json"
+ENGINE_FILE: Final = "ipcontroller-engine.json"
+#: What the supervisor ends with when one of its processes has ended by itself.
+FAILED: Final = 3
+#: Nanoseconds that publishers wait for their listeners: one that is down must not keep the others from beginning.
+PATIENCE: Final = 2 * SECOND
+
+
+class _Member:
+    """A process of the controller on its way to its beginning."""
+
+    def __init__(self, name: str, process: Process, nodes: tuple[Node, ...]) -> None:
+        self.name = name
+        self.process = process
+        self.nodes = nodes
+        self.sockets: list[dict[str, Socket]] = []
+        self.shells: list[VirtualShell] = []
+        self.connections: list[tuple[Socket, str]] = []
+        #: Publishers: what each was told, and how many listeners it waits for.
+        self.told: dict[Socket, tuple[list[bytes], int]] = {}
+        self.has_begun = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every publisher has its listeners."""
+        return all(sum(one[:1] == b"\x01" for one in told) >= count for told, count in self.told.values())
+
+
+class VirtualController:
+    """One controller. `status` is its exit status, None while it runs; `disk` holds its files."""
+
+    def __init__(
+        self,
+        world: World,
+        config: ControllerConfig,
+        *,
+        host: str = "controller",
+        is_supervised: bool = True,
+        has_disk: bool = False,
+    ) -> None:
+        self.world = world
+        self.config = config
+        self.host = host
+        self.is_supervised = is_supervised
+        #: Where the records are kept, or None if they are in memory.
+        self.records = Disk() if has_disk else None
+        self.disk: dict[str, bytes] = {}
+        self.status: int | None = None
+        self.members: dict[str, _Member] = {}
+        self.places: dict[str, list[int]] = {}
+        self._engines: bytes | None = None
+        self._is_stopping = False
+        self._expected: Mapping[str, int] = {}
+
+    # -- the beginning -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bring up all processes; the roles begin as soon as everybody has met."""
+        made = self._parts(has_new_scheduler=True)
+        self._expected = listeners(made)
+        self._bring_up(made, list(made))
+
+    def restart(self, names: Sequence[str], *, keeps_disk: bool = True) -> None:
+        """Start processes that have ended again, at their old ports; without the disk they remember nothing."""
+        if not keeps_disk:
+            self._engines = None
+            self.records = None if self.records is None else Disk()
+        self._bring_up(self._parts(has_new_scheduler="tasks" in names), names)
+
+    def _bring_up(self, made: Parts, names: Sequence[str]) -> None:
+        for name in names:
+            self._open(name, made[name])
+        for name in names:
+            self._connect(self.members[name])
+        self.world.kernel.after(PATIENCE, self._begin_anyway)
+
+    def _parts(self, *, has_new_scheduler: bool) -> Parts:
+        config = msgspec.structs.replace(self.config, has_new_scheduler=has_new_scheduler)
+        state = None if self._engines is None else msgspec.json.decode(self._engines)
+        return processes(config, lambda: {"records": self._open_records(), "persist": self._persist}, state)
+
+    def _open_records(self) -> Records:
+        return MemoryRecords() if self.records is None else DiskRecords(self.records)
+
+    def _persist(self, state: Any) -> None:
+        self._engines = msgspec.json.encode(state)
+
+    def _open(self, name: str, nodes: tuple[Node, ...]) -> None:
+        process = self.world.process(name, self.host)
+        process.on_end = self._ended
+        member = self.members[name] = _Member(name, process, nodes)
+        bound: dict[str, int] = {}
+        for node in nodes:
+            sockets: dict[str, Socket] = {}
+            for socket_name, spec in node.sockets.items():
+                end = end_of(node.role, spec, node.variant)
+                place = node.place(socket_name, end)
+                kind, options = opening(end, b"" if end.identity.rule == "none" else node.identity)
+                socket = sockets[socket_name] = process.context.socket(kind, name=f"{process.name}/{socket_name}")
+                for option, value in options:
+                    socket.set(option, value)
+                if end.attach == "connect":
+                    member.connections.append((socket, place))
+                elif place.startswith(LINK):
+                    socket.bind(_inside(place))
+                else:
+                    self._bind(socket, place, bound)
+                if kind == "XPUB":
+                    count = 1 if end.attach == "connect" else self._expected.get(place, 0)
+                    told: list[bytes] = []
+                    member.told[socket] = told, count
+                    socket.watch(self._listening(socket, told))
+                else:
+                    # libzmq subscribes for us only when its socket is used.
+                    socket.watch(socket.events)
+            member.sockets.append(sockets)
+
+    def _bind(self, socket: Socket, place: str, bound: dict[str, int]) -> None:
+        """Bind at the port that this place had before, or at a new one."""
+        known = self.places.setdefault(place, [])
+        number = bound[place] = bound.get(place, -1) + 1
+        if number < len(known):
+            socket.bind(f"tcp://{self.host}:{known[number]}")
+        else:
+            socket.bind(f"tcp://{self.host}:*")
+            known.append(int(socket.last_endpoint.rpartition(":")[2]))
+
+    def _connect(self, member: _Member) -> None:
+        for socket, place in member.connections:
+            address = _inside(place) if place.startswith(LINK) else f"tcp://{self.host}:{self.places[place][0]}"
+            socket.connect(address)
+
+    def _listening(self, socket: Socket, told: list[bytes]) -> Callable[[], None]:
+        def hear() -> None:
+            while type(load := socket.recv()) is tuple:
+                told.append(load[0])
+            self._begin_if_ready()
+
+        return hear
+
+    def _begin_if_ready(self) -> None:
+        waiting = [member for member in self.members.values() if not member.has_begun and member.process.is_alive]
+        if all(member.is_ready for member in waiting):
+            for member in waiting:
+                self._begin(member)
+
+    def _begin_anyway(self, _: None, __: None) -> None:
+        for member in self.members.values():
+            if not member.has_begun and member.process.is_alive:
+                self._begin(member)
+
+    def _begin(self, member: _Member) -> None:
+        member.has_begun = True
+        if CLIENT_FILE not in self.disk:
+            self._write_files()
+        world, process = self.world, member.process
+        for index, (node, sockets) in enumerate(zip(member.nodes, member.sockets, strict=True)):
+            codec = world.codec()
+            env = world.env(process, process.name if index == 0 else f"{process.name}.{index}")
+            shell = VirtualShell(
+                node.build(env, self.places),
+                process,
+                codec,
+                # What the monitor copies may have been seen by this role before, as a message of its own.
+                codecs={name: world.codec() for name, spec in node.sockets.items() if spec.channel == "monitor"},
+                is_encoded=world.is_encoded,
+                **node.extra(),
+            )
+            member.shells.append(shell)
+            for name, socket in sockets.items():
+                shell.attach(name, socket)
+            told = {name: member.told[socket][0] for name, socket in sockets.items() if socket in member.told}
+            shell.start(node.state, told)
+
+    def _write_files(self) -> None:
+        client, engine = self.files()
+        self.disk[ENGINE_FILE] = render(engine)
+        self.disk[CLIENT_FILE] = render(client)
+
+    def files(self) -> tuple[ClientFile, EngineFile]:
+        """Its connection files."""
+        interface = f"tcp://{self.host}"
+        return connection_files(
+            self.places,
+            key=self.world.key,
+            scheme=self.config.scheme,
+            client=interface,
+            engine=interface,
+            location=self.host,
+        )
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def role(self, name: str) -> Role | None:
+        """The first role of a process, or None if that has not begun."""
+        member = self.members[name]
+        return member.shells[0].role if member.shells else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.status is None and bool(self.members)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether all processes are at work."""
+        return bool(self.members) and all(member.has_begun for member in self.members.values())
+
+    def stop(self) -> None:
+        """Ask it to end, as a signal does: each says goodbye, and the Hub hears it."""
+        self._stop_all(0)
+
+    def _stop_all(self, status: int) -> None:
+        if self._is_stopping or self.status is not None:
+            return
+        self._is_stopping = True
+        others = [member for name, member in self.members.items() if name != "hub"]
+        for member in others:
+            self._tell(member)
+        hub = self.members["hub"]
+        if hub.process.is_alive:
+            self.world.kernel.after(PATIENCE // 1000, lambda *_: self._tell(hub))
+        self.world.kernel.after(PATIENCE, lambda *_: self._bury(status))
+        self._wanted_status = status
+
+    def _tell(self, member: _Member) -> None:
+        for shell in member.shells:
+            if member.process.is_alive:
+                shell.stop()
+
+    def _bury(self, status: int) -> None:
+        for member in self.members.values():
+            member.process.crash()
+        self._over(status)
+
+    def _over(self, status: int) -> None:
+        if self.status is None:
+            self.status = status
+            self.disk.pop(CLIENT_FILE, None)
+            self.disk.pop(ENGINE_FILE, None)
+
+    def _ended(self, process: Process) -> None:
+        alive = [member for member in self.members.values() if member.process.is_alive]
+        if self._is_stopping:
+            if not alive:
+                self._over(self._wanted_status)
+        elif self.is_supervised:
+            is_asked = process is self.members["hub"].process and process.status == 0
+            self._stop_all(0 if is_asked else FAILED)
+
+
+def _inside(place: str) -> str:
+    return f"inproc://{place.removeprefix(LINK)}"
+
+
+__all__ = ["CLIENT_FILE", "ENGINE_FILE", "VirtualController"]

@@ -1,0 +1,280 @@
+"""Engines in the virtual world: a process with the role, its heart, code that takes virtual time, perhaps a warden.
+
+The heart is a device: it has a process object of its own, so that it beats on while the interpreter of its engine is
+held up; a heart in Python is held up with it. What else ends or stops the engine's process ends or stops both.
+
+User code is a `Work`, written as JSON where Python code would stand: in the last buffer of an apply_request, in the
+code of an execute_request. Code that says nothing of the kind takes no time and returns.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from protocol.channels import socket_for
+from protocol.connection import EngineFile
+from protocol.roles.assembly import opening
+from protocol.roles.base import Finished, Output, Run
+from protocol.roles.engine import Engine, EngineConfig, Outcome
+from protocol.roles.heart import Heart, HeartConfig
+from protocol.roles.speech import content_of, error
+from protocol.wire import Message
+from protocol.world import SECOND, HeartKind, Work
+from simulator.hosts import Process
+from simulator.shell import VirtualShell
+from simulator.sockets import Socket
+from simulator.world import World
+
+if TYPE_CHECKING:
+    from simulator.wardens import VirtualWarden
+
+_DECODER: Final = msgspec.json.Decoder(Work)
+_NOTHING: Final = Work()
+#: The value of every call, pickled: what comes back is not looked at.
+VALUE: Final = (b"N.",)
+#: Nanoseconds until an interrupt reaches code that runs.
+INTERRUPT: Final = SECOND // 1000
+
+
+def written(work: Work) -> bytes:
+    """How work is written into a request."""
+    return msgspec.json.encode(work)
+
+
+def work_of(message: Message) -> Work:
+    """The work that a request asks for."""
+    code: Any = message.buffers[-1] if message.buffers else (content_of(message) or {}).get("code", b"")
+    try:
+        return _DECODER.decode(code)
+    except (msgspec.MsgspecError, TypeError, UnicodeError):
+        return _NOTHING
+
+
+class VirtualEngine:
+    """One engine of the controller whose file this is. `start` begins with its registration."""
+
+    def __init__(
+        self, world: World, file: EngineFile, config: EngineConfig, *, name: str, host: str, heart: HeartKind = "device"
+    ) -> None:
+        self.world = world
+        self.file = file
+        self.config = config
+        self.name = name
+        self.host = host
+        self.kind: HeartKind = heart
+        self.process: Process
+        self.heart: Process | None = None
+        self.role: Engine
+        self.shell: VirtualShell
+        self.warden: VirtualWarden | None = None
+        self._leaf = ""
+        self._work: tuple[int, Work] | None = None
+
+    @property
+    def uuid(self) -> str:
+        """Its identity."""
+        return self.config.uuid
+
+    @property
+    def number(self) -> int | None:
+        """Its id, or None before it was given one."""
+        return self.role.id
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process is there."""
+        return self.process.is_alive
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether code of somebody's runs."""
+        return self._work is not None
+
+    def start(self) -> None:
+        """Start its process, and register."""
+        self._leaf, self._work = "", None
+        self.process = self.world.process(self.name, self.host)
+        self.process.on_end = self._ended
+        # What its messages are numbered by must be new, though its session is the uuid again.
+        env = self.world.env(self.process, self.process.name)
+        self.role = Engine(self.config, env)
+        self.shell = VirtualShell(
+            self.role, self.process, self.world.codec(), runner=self, is_encoded=self.world.is_encoded
+        )
+        self._open("query", self.file.address("registration"))
+        self.shell.start()
+
+    # -- jobs --------------------------------------------------------------------------------------------------------
+
+    def run(self, effect: Run) -> None:
+        """Do what the role asks for; the end of it is an event of its own."""
+        if effect.kind == "connect":
+            self._connect(effect)
+            self._finish(effect.job, None)
+        elif effect.kind == "clear":
+            self._finish(effect.job, None)
+        else:
+            self._begin(effect.job, work_of(effect.message))
+
+    def _finish(self, job: int, result: Any, delay: int = 0) -> None:
+        process = self.process
+        process.at(process.clock() + delay, self._deliver, Finished(job, result), None)
+
+    def _deliver(self, event: Finished | Output, _: None) -> None:
+        self.shell.deliver(event)
+
+    def _begin(self, job: int, work: Work) -> None:
+        process = self.process
+        now = process.clock()
+        self._work = job, work
+        if work.holds:
+            process.stall(work.takes)
+        for line in range(work.prints):
+            text = {"name": "stdout", "text": f"line {line}\n"}
+            process.at(now + work.takes * line // work.prints, self._print, Output(job, "stream", text), job)
+        process.at(now + work.takes, self._end_of_work, job, work)
+
+    def _print(self, event: Output, job: int) -> None:
+        if self._work is not None and self._work[0] == job:
+            self.shell.deliver(event)
+
+    def _end_of_work(self, job: int, work: Work) -> None:
+        if self._work is None or self._work[0] != job:
+            # It was interrupted.
+            return
+        self._work = None
+        if work.crashes:
+            self.process.crash()
+            return
+        if "*" in work.refuses or self.uuid in work.refuses:
+            why = error("UnmetDependency", "the dependencies are not met here")
+            outcome = Outcome(status="error", content=why, dependencies_met=False)
+        elif work.fails:
+            outcome = Outcome(status="error", content=error("ValueError", "the code failed"))
+        else:
+            outcome = Outcome(buffers=VALUE)
+        self.shell.deliver(Finished(job, outcome))
+
+    def interrupt(self) -> None:
+        """What SIGINT does: the code that runs raises KeyboardInterrupt."""
+        if self._work is not None:
+            job, _ = self._work
+            self._work = None
+            self._finish(job, Outcome(status="error", content=error("KeyboardInterrupt", "")), INTERRUPT)
+
+    # -- sockets and heart -------------------------------------------------------------------------------------------
+
+    def _connect(self, effect: Run) -> None:
+        """Open the sockets of a registered engine and start its heart."""
+        number = effect.message.content["id"]
+        leaves = self.file.addresses("broadcast")
+        leaf = leaves[number % len(leaves)]
+        if self.warden is not None:
+            self.warden.tell(number)
+        if self._leaf:
+            # Registered again, perhaps under another number, which has another leaf.
+            if leaf != self._leaf:
+                self.shell.sockets["shell"].disconnect(self._leaf)
+                self.shell.sockets["shell"].connect(leaf)
+                self._leaf = leaf
+            return
+        self._leaf = leaf
+        self._open("shell", self.file.address("mux"), self.file.address("task"), leaf)
+        self._open("control", self.warden.address if self.warden is not None else self.file.address("control"))
+        self._open("iopub", self.file.address("iopub"))
+        watch = self._open("heartbeat")
+        watch.bind(f"tcp://{self.host}:*")
+        if self.kind != "none":
+            self._start_heart(watch.last_endpoint)
+
+    def _open(self, name: str, *addresses: str) -> Socket:
+        spec = Engine.SOCKETS[name]
+        end = socket_for(spec.channel, "engine", side=spec.side)
+        kind, options = opening(end, self.uuid.encode() if end.identity.rule != "none" else b"")
+        socket = self.process.context.socket(kind, name=f"{self.process.name}/{name}")
+        for option, value in options:
+            socket.set(option, value)
+        for address in addresses:
+            socket.connect(address)
+        self.shell.attach(name, socket)
+        return socket
+
+    def _start_heart(self, monitor: str) -> None:
+        places = {"ping": self.file.address("hb_ping"), "pong": self.file.address("hb_pong"), "monitor": monitor}
+        self.heart = start_heart(
+            self.world, places, self.uuid.encode(), name=f"{self.process.name}.heart", host=self.host,
+            within=self.process if self.kind == "python" else None,
+        )  # fmt: skip
+        if self.kind == "device":
+            self.process.companions.append(self.heart)
+
+    # -- what can happen to it ---------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """End its process at once."""
+        self.process.crash()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        if self.process.is_alive:
+            self.process.at(self.process.clock(), self._stop, None, None)
+
+    def _stop(self, _: None, __: None) -> None:
+        self.shell.stop()
+
+    def pause(self) -> None:
+        """Let its process stand still."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.resume()
+
+    def stall(self, nanoseconds: int) -> None:
+        """Hold its interpreter up."""
+        self.process.stall(nanoseconds)
+
+    def stop_heart(self) -> None:
+        """End its heart, and nothing else."""
+        if self.heart is not None and self.kind == "device":
+            self.heart.crash()
+
+    def restart(self) -> None:
+        """Start it again, under the same uuid."""
+        assert not self.is_alive, "it is still there"
+        self.start()
+
+    def _ended(self, process: Process) -> None:
+        if self.warden is not None:
+            self.warden.child_ended(process.status or 0)
+
+
+def start_heart(
+    world: World,
+    places: dict[str, str],
+    identity: bytes,
+    *,
+    name: str,
+    host: str,
+    within: Process | None = None,
+    is_monitored: bool = True,
+) -> Process:
+    """A heart that beats from now on: the process that holds its sockets, or `within` if that was given."""
+    process = within or world.process(name, host)
+    role = Heart(HeartConfig(monitored=is_monitored), world.env(process, name))
+    shell = VirtualShell(role, process, world.codec(), is_encoded=world.is_encoded, is_guest=within is not None)
+    for socket_name, place in places.items():
+        end = socket_for(Heart.SOCKETS[socket_name].channel, "heart")
+        kind, options = opening(end, identity if end.identity.rule != "none" else b"")
+        # A device reads nothing of what a publisher is told.
+        socket = process.context.socket("PUB" if kind == "XPUB" else kind, name=f"{name}/{socket_name}")
+        for option, value in options:
+            if option != "XPUB_VERBOSE":
+                socket.set(option, value)
+        socket.connect(place)
+        shell.attach(socket_name, socket)
+    shell.start()
+    return process
+
+
+__all__ = ["VirtualEngine", "start_heart", "work_of", "written"]

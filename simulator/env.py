@@ -1,0 +1,67 @@
+"""What a role may ask of the virtual world: chance, fresh ids, the date. All of it follows from the seed.
+
+Dates are the virtual clock plus a fixed day, so that they never show when a run was made. A process whose wall clock
+was set to another time has an offset; its other clock, by which timers run, does not jump with it.
+"""
+
+import random
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Final
+
+from protocol.world import SECOND
+
+#: When virtual time begins: 5 January 2026, 12:00 UTC, in nanoseconds since 1970.
+BEGINNING: Final = round(datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()) * SECOND
+
+
+class Calendar:
+    """The wall clock of one process: its dates, and how far it is off."""
+
+    __slots__ = ("_second", "_text", "offset")
+
+    def __init__(self) -> None:
+        #: Nanoseconds by which this wall clock is ahead of the others.
+        self.offset = 0
+        self._second = -1
+        self._text = ""
+
+    def date(self, now: int) -> str:
+        """The moment in ISO 8601, UTC, with microseconds and a final Z."""
+        second, rest = divmod(now + BEGINNING + self.offset, SECOND)
+        if second != self._second:
+            self._second = second
+            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self._text}{rest // 1000:06d}Z"
+
+
+class VirtualEnv:
+    """Chance, ids and dates of one process. `session` must be nobody else's, and no earlier process's of this name."""
+
+    __slots__ = ("_chance", "_count", "_marks", "date", "session")
+
+    def __init__(
+        self, session: str, chance: random.Random, calendar: Calendar, marks: MutableMapping[str, int]
+    ) -> None:
+        self.session = session
+        self.date = calendar.date
+        self._chance = chance.random
+        self._marks = marks
+        self._count = 0
+
+    def random(self, n: int) -> int:
+        """A number from 0 to n - 1."""
+        return int(self._chance() * n)
+
+    def fresh_id(self) -> str:
+        """`<session>_<count>`."""
+        count = self._count
+        self._count = count + 1
+        return f"{self.session}_{count}"
+
+    def mark(self, slug: str) -> None:
+        """Count a rare branch: a campaign that never reaches one is not finished."""
+        self._marks[slug] = self._marks.get(slug, 0) + 1
+
+
+__all__ = ["BEGINNING", "Calendar", "VirtualEnv"]

@@ -1,0 +1,286 @@
+"""The shell around a role in virtual time: virtual sockets below it, no bytes on the way.
+
+Messages between roles are not encoded. What travels is `(identity, ..., message)`: the last element stands for the
+delimiter and everything behind it. A message becomes bytes when somebody touches them, see `seal` and `in_bytes`; the
+signature is then part of it, and whoever gets it again refuses the replay. What comes as bytes, from a case or a fault,
+is decoded as on real sockets. With `is_encoded` every message travels as bytes: whatever a run shows must be the same.
+
+A Python exception while an event is handled is a mistake of ours and ends the run; only a store may fail.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from protocol.channels import channel
+from protocol.errors import Problem, ProtocolError, RemoteProtocolError
+from protocol.roles.base import (
+    Arrived,
+    Event,
+    Fired,
+    Forward,
+    Malformed,
+    Note,
+    Raw,
+    Role,
+    Send,
+    SendRaw,
+    SetTimer,
+    Started,
+    Stopping,
+)
+from protocol.roles.carrier import Carrier, Runner
+from protocol.roles.records import Records, StoreError
+from protocol.wire import Codec, Message
+from simulator.sockets import Errno
+from simulator.trace import Trace
+
+if TYPE_CHECKING:
+    from simulator.hosts import Process
+    from simulator.sockets import Socket
+
+#: What a virtual socket carries: bytes, and as the last element perhaps a whole message.
+Load = tuple[Any, ...]
+
+_REPLAYED: Final = Problem("signature", "wire.replay-refused", "a signature not seen before", "one accepted earlier")
+_NOTHING: Final[Mapping[str, Sequence[bytes]]] = {}
+_new: Final = object.__new__
+
+
+def seal(message: Message, codec: Codec) -> None:
+    """Give a message its signature and its bytes, if it has none yet. Whoever looks at bytes does this first."""
+    if message.signature is None:
+        _, message.signature, *parts = codec.encode(_without_envelope(message))
+        count = len(codec.parts)
+        message.parts = tuple(parts[:count])
+        message._packer = codec.packer
+
+
+def in_bytes(load: Sequence[Any], codec: Codec) -> tuple[bytes, ...]:
+    """The frames of what a socket carried, as a real socket would yield them."""
+    last = load[-1] if load else b""
+    if type(last) is not Message:
+        return tuple(load)
+    seal(last, codec)
+    return tuple(map(bytes, codec.forward(last, load[:-1])))
+
+
+def _without_envelope(message: Message) -> Message:
+    """The same message for nobody in particular: what is encoded begins with the delimiter."""
+    return message.replace(identities=()) if message.identities else message
+
+
+class VirtualShell(Carrier):
+    """One role in a process, on the sockets that it is given with `attach`."""
+
+    def __init__(
+        self,
+        role: Role,
+        process: "Process",
+        codec: Codec,
+        *,
+        codecs: Mapping[str, Codec] | None = None,
+        records: Records | None = None,
+        runner: Runner | None = None,
+        persist: Callable[[Any], None] | None = None,
+        on_note: Callable[[Note], None] | None = None,
+        is_encoded: bool = False,
+        is_guest: bool = False,
+    ) -> None:
+        super().__init__(role, process.clock, records=records, runner=runner, persist=persist, on_note=on_note)
+        self.process = process
+        self.codec = codec
+        self.is_encoded = is_encoded
+        self.sockets: dict[str, Socket] = {}
+        self._has_started = False
+        self._codecs = dict(codecs or {})
+        self._sends: dict[str, Callable[[Load], Errno | None]] = {}
+        self._drains: dict[str, Callable[[], None]] = {}
+        #: What waits for room, per socket; only a DEALER without a peer ever has any.
+        self._kept: dict[str, deque[Load]] = {}
+        process.adopt(self, is_guest=is_guest)
+        if process.trace is not None:
+            self._trace(process.trace)
+
+    def _trace(self, trace: Trace) -> None:
+        """Write down every event and all that is sent. Without a trace, nothing on the way looks for one."""
+        deliver, name, now = self.deliver, self.process.name, self.process.now
+
+        def traced_deliver(event: Event) -> None:
+            if self.status is None:
+                trace.event(now(), name, event)
+            deliver(event)
+
+        def traced_send(effect: Send) -> None:
+            trace.message(now(), name, "sent", effect.socket, effect.message)
+            self.carry_send(effect)
+
+        def traced_forward(effect: Forward) -> None:
+            trace.message(now(), name, "sent", effect.socket, effect.message)
+            self.carry_forward(effect)
+
+        def traced_raw(effect: SendRaw) -> None:
+            trace.frames(now(), name, "sent", effect.socket, effect.frames)
+            self.carry_send_raw(effect)
+
+        self.deliver = traced_deliver  # type: ignore[method-assign]
+        self._carry |= {Send: traced_send, Forward: traced_forward, SendRaw: traced_raw}
+
+    def attach(self, name: str, socket: "Socket") -> None:
+        """Give the role a socket; it is heard from the role's start on."""
+        self.sockets[name] = socket
+        self._sends[name] = socket.send
+        self._drains[name] = self._drain(name, socket)
+        if self._has_started:
+            self._hear(name)
+
+    def start(self, state: Any = None, told: Mapping[str, Sequence[bytes]] = _NOTHING) -> None:
+        """Hand over the first event, then what publishers were `told` before, then whatever has arrived."""
+        self.deliver(Started(state))
+        for name, frames in told.items():
+            for frame in frames:
+                self.deliver(Raw(name, (frame,)))
+        self._has_started = True
+        for name in tuple(self._drains):
+            self._hear(name)
+
+    def _hear(self, name: str) -> None:
+        self.sockets[name].watch(self._drains[name])
+        self._drains[name]()
+
+    def stop(self) -> None:
+        """Ask the role to end."""
+        self.deliver(Stopping())
+        if self.status is not None:
+            self.process.look_at_status()
+
+    def go_on(self) -> None:
+        """Take what has arrived while the process was held up."""
+        for drain in tuple(self._drains.values()):
+            drain()
+
+    # -- arrivals ----------------------------------------------------------------------------------------------------
+
+    def _drain(self, name: str, socket: "Socket") -> Callable[[], None]:
+        """What takes all that a socket has; it is called whenever there may be something."""
+        is_raw = channel(self.role.SOCKETS[name].channel).framing == "raw" or socket.KIND in ("XPUB", "XSUB")
+        take = self._raw(name) if is_raw else self._messages(name, self._codecs.get(name, self.codec))
+        process, recv, kept = self.process, socket.recv, self._kept
+
+        def drain() -> None:
+            if name in kept:
+                self._flush_kept(name)
+            while not process.is_held and self.status is None:
+                load = recv()
+                if type(load) is not tuple:
+                    return
+                take(load)
+
+        return drain
+
+    def _raw(self, name: str) -> Callable[[Load], None]:
+        deliver, codec = self.deliver, self.codec
+
+        def take(load: Load) -> None:
+            deliver(Raw(name, in_bytes(load, codec)))
+            if self.status is not None:
+                self.process.look_at_status()
+
+        return take
+
+    def _messages(self, name: str, codec: Codec) -> Callable[[Load], None]:
+        deliver = self.deliver
+
+        def take(load: Load) -> None:
+            carried = load[-1]
+            if type(carried) is Message:
+                signature = carried.signature
+                if signature is not None and codec.replay is not None and not codec.replay.admit(bytes(signature)):
+                    deliver(Malformed(name, load, RemoteProtocolError(_REPLAYED)))
+                    return
+                message = _new(Message)
+                message.header = carried.header
+                message._parent = carried._parent
+                message._metadata = carried._metadata
+                message._content = carried._content
+                message.buffers = carried.buffers
+                message.identities = load[:-1]
+                message.signature = signature
+                message.parts = carried.parts
+                message._packer = carried._packer
+            else:
+                try:
+                    message = codec.open_header(load)
+                except ProtocolError as error:
+                    deliver(Malformed(name, load, error))
+                    return
+            deliver(Arrived(name, message))
+            if self.status is not None:
+                self.process.look_at_status()
+
+        return take
+
+    # -- effects -----------------------------------------------------------------------------------------------------
+
+    def carry_send(self, effect: Send) -> None:
+        """Send a message, as it is or as bytes."""
+        message = effect.message
+        if self.is_encoded:
+            self._send(effect.socket, tuple(self.codec.encode(message)))
+            return
+        if message.signature is not None:
+            # It came with a signature, and is signed anew.
+            message = message.replace()
+        self._send(effect.socket, (*message.identities, message))
+
+    def carry_forward(self, effect: Forward) -> None:
+        """Send a message as it came, under other identities."""
+        if self.is_encoded:
+            self._send(effect.socket, tuple(self.codec.forward(effect.message, effect.identities)))
+        else:
+            self._send(effect.socket, (*effect.identities, effect.message))
+
+    def carry_send_raw(self, effect: SendRaw) -> None:
+        """Send frames."""
+        self._send(effect.socket, effect.frames)
+
+    def _send(self, name: str, load: Load) -> None:
+        kept = self._kept.get(name)
+        if kept:
+            kept.append(load)
+        elif self._sends[name](load) is Errno.EAGAIN:
+            self._kept.setdefault(name, deque()).append(load)
+
+    def _flush_kept(self, name: str) -> None:
+        kept = self._kept[name]
+        while kept and self._sends[name](kept[0]) is not Errno.EAGAIN:
+            kept.popleft()
+        if not kept:
+            del self._kept[name]
+
+    def carry_timer(self, effect: SetTimer) -> None:
+        """Fire in virtual time."""
+        self.process.at(effect.at, self._fire, effect.timer, effect.epoch)
+
+    def _fire(self, timer: str, epoch: int) -> None:
+        self.deliver(Fired(timer, epoch))
+        if self.status is not None:
+            self.process.look_at_status()
+
+    def flush_at(self, due: int) -> None:
+        """Flush in virtual time."""
+        self.process.at(due, self._flush_due, None, None)
+
+    def _flush_due(self, _: None, __: None) -> None:
+        if self.flush_due is not None and self.flush_due <= self.clock():
+            self.flush()
+
+    def failed(self, where: str, error: Exception) -> None:
+        """A store may fail and is noted; anything else is a mistake of ours."""
+        if not isinstance(error, StoreError):
+            error.add_note(f"while {self.process.name} ({self.role.NAME}) handled {where}")
+            raise error
+        self.process.said.append(f"{self.role.NAME}: {where}: {error}")
+
+
+__all__ = ["Load", "VirtualShell", "in_bytes", "seal"]

@@ -1,0 +1,72 @@
+"""The virtual world that roles and scripted parties share: clock, network, processes, chance.
+
+Everything follows from the seed. Names of processes are unique; one that starts again gets the next number behind its
+name, so that no id is ever given out twice.
+"""
+
+import random
+from typing import Final
+
+from protocol.wire import Codec, ReplayMemory
+from simulator.env import VirtualEnv
+from simulator.hosts import Process
+from simulator.kernel import Kernel
+from simulator.network import Network
+from simulator.sockets import Context
+from simulator.trace import Trace
+
+#: Nanoseconds that a message takes between two processes.
+LATENCY: Final = 50_000
+
+
+class World:
+    """One simulation. `key` signs its messages; `is_encoded` makes every message travel as bytes."""
+
+    def __init__(
+        self, seed: int = 0, *, latency: int = LATENCY, is_encoded: bool = False, has_trace: bool = False
+    ) -> None:
+        self.seed = seed
+        self.kernel = Kernel(seed)
+        self.network = Network(self.kernel, latency=latency)
+        self.is_encoded = is_encoded
+        #: What happens, written down, or None.
+        self.trace = Trace() if has_trace else None
+        #: How often each rare branch of the roles was taken.
+        self.marks: dict[str, int] = {}
+        self.processes: list[Process] = []
+        self._starts: dict[str, int] = {}
+        digits = f"{random.Random(f'{seed} key').getrandbits(128):032x}"
+        self.key: Final = f"{digits[:8]}-{digits[8:]}"
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds since the beginning."""
+        return self.kernel.now
+
+    def process(self, name: str, host: str) -> Process:
+        """A new process on a host."""
+        context = Context(self.kernel, self.network, host=host)
+        process = Process(self.kernel, context, self._unique(name), host, self.trace)
+        self.processes.append(process)
+        return process
+
+    def _unique(self, name: str) -> str:
+        count = self._starts[name] = self._starts.get(name, 0) + 1
+        return name if count == 1 else f"{name}-{count}"
+
+    def env(self, process: Process, session: str = "") -> VirtualEnv:
+        """What a role in this process may ask for; its session is the name of the process unless another is given."""
+        name = session or process.name
+        chance = random.Random(f"{self.seed} {process.name} {name}")
+        return VirtualEnv(name, chance, process.calendar, self.marks)
+
+    def codec(self) -> Codec:
+        """A codec that remembers what it has accepted."""
+        return Codec(self.key.encode(), replay=ReplayMemory())
+
+    def run_for(self, nanoseconds: int) -> None:
+        """Let time pass."""
+        self.kernel.run(self.kernel.now + nanoseconds)
+
+
+__all__ = ["LATENCY", "World"]
