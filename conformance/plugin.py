@@ -199,9 +199,9 @@ def _running(deployment: Deployment[Any], request: pytest.FixtureRequest) -> Ite
 @pytest.fixture(scope="session")
 def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[ControllerDeployment]:
     """What starts controllers of the target, and stops them all at the end."""
-    from conformance.harness.deployment import ControllerDeployment
+    from conformance.harness.deployment import controllers
 
-    yield from _running(ControllerDeployment(target), request)
+    yield from _running(controllers(target), request)
 
 
 @pytest.fixture(scope="session")

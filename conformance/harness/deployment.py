@@ -2,33 +2,42 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from conformance.harness.controller import Controller
+from conformance.harness.controller import Controller, ControllerInstance, ControllerWorld
 from conformance.harness.controllerside import ControllerSide
 from conformance.harness.engine import EngineUnderTest
-from conformance.harness.pump import Pump
+from conformance.harness.observing import Observer
 from conformance.harness.realworld import RealWorld
 from conformance.harness.subject import Subject
 from conformance.harness.verdict import NotApplicable
-from conformance.targets.descriptor import Target
-from conformance.targets.process import AS_IT_IS, Started, start, start_engine
+from conformance.harness.virtualworld import VirtualWorld
+from conformance.targets.descriptor import Settings, Target
+from conformance.targets.process import AS_IT_IS, start, start_engine
+from conformance.targets.virtual import VirtualRunning
 
 S = TypeVar("S", bound=Subject)
+
+
+class Stoppable(Protocol):
+    """What runs until it is stopped."""
+
+    def stop(self) -> None:
+        """End it. May be called twice."""
 
 
 @dataclass
 class _Up(Generic[S]):
     """A target that was started, and the kit's side of it."""
 
-    running: Started
-    world: Pump
+    running: Stoppable
+    world: Observer[Any]
     subject: S
 
     def stop(self) -> None:
@@ -105,8 +114,7 @@ class ControllerDeployment(Deployment[Controller]):
         Raises NotApplicable if its descriptor has no option for that.
         """
         assert self.target.controller is not None
-        usual = msgspec.structs.asdict(self.target.controller.settings)
-        found = {name: values[0] for name, values in wanted.items() if usual.get(name) not in values}
+        found = _unusual(wanted, self.target.controller.settings)
         for name, value in found.items():
             if name not in self.target.controller.options:
                 raise NotApplicable(f"the descriptor has no option {name!r}, by which {value!r} could be set")
@@ -115,20 +123,42 @@ class ControllerDeployment(Deployment[Controller]):
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[Controller]:
         running = start(self.target, settings)
         world = RealWorld(running.client, running.engine)
-        controller = Controller(
+        return _Up(running, world, self._controller(world, running, _token(), _date))
+
+    def _controller(
+        self, world: ControllerWorld, instance: ControllerInstance, token: str, date: Callable[[], str]
+    ) -> Controller:
+        return Controller(
             world,
             self.target.timing,
             dialect=self.target.dialect,
             features=frozenset(self.target.features),
-            token=_token(),
-            date=_date,
-            instance=running,
+            token=token,
+            date=date,
+            instance=instance,
             name=self.target.name,
         )
-        return _Up(running, world, controller)
 
     def _settle(self, subject: Controller) -> None:
         subject.prove_subscription()
+
+
+class VirtualDeployment(ControllerDeployment):
+    """Controllers in virtual time, each in a world of its own: their numbers make them differ, in every run alike."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._started = 0
+
+    def to_set(self, wanted: Mapping[str, Sequence[object]]) -> dict[str, object]:
+        """What has to be set for a case that needs one of these values for each name; everything can be."""
+        return _unusual(wanted, Settings())
+
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[Controller]:
+        self._started += 1
+        running = VirtualRunning(self.target, self._started, settings)
+        world = VirtualWorld(running.world, running.client, running.engine)
+        return _Up(running, world, self._controller(world, running, f"kit-{self._started:08x}", running.date))
 
 
 class EngineDeployment(Deployment[EngineUnderTest]):
@@ -150,6 +180,16 @@ class EngineDeployment(Deployment[EngineUnderTest]):
 
     def _is_usable(self, subject: EngineUnderTest) -> bool:
         return subject.is_running and not subject.is_spent
+
+
+def controllers(target: Target) -> ControllerDeployment:
+    """What starts controllers of a target."""
+    return VirtualDeployment(target) if target.is_simulated else ControllerDeployment(target)
+
+
+def _unusual(wanted: Mapping[str, Sequence[object]], settings: Settings) -> dict[str, object]:
+    usual = msgspec.structs.asdict(settings)
+    return {name: values[0] for name, values in wanted.items() if usual.get(name) not in values}
 
 
 def _token() -> str:

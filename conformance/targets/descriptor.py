@@ -4,6 +4,7 @@
     dialect = "ipyparallel-9"
     roles = ["controller"]                  # or ["engine"]; each role has a table of its own
     features = ["db", "history"]            # what the target claims beyond the core; see FEATURES
+    is_simulated = false                    # true: the kit's own roles in virtual time; then nothing is started
 
     [version]                               # optional
     command = ["{python}", "-c", "..."]     # prints the version on its first line
@@ -303,6 +304,7 @@ class Target(_Table, frozen=True, kw_only=True):
     name: str
     dialect: Dialect
     roles: tuple[Role, ...]
+    is_simulated: bool = False
     controller: Controller | None = None
     engine: Engine | None = None
     samples: Samples = Samples()
@@ -425,8 +427,11 @@ def _check_values(target: Target, path: Path) -> None:
             raise DescriptorError(f"{path}: timing.{name}: expected a positive number, found {number}")
     if not target.roles:
         raise DescriptorError(f"{path}: roles: names no role; allowed: {', '.join(get_args(Role))}")
+    started = () if target.is_simulated else target.roles
     for role in get_args(Role):
-        if (getattr(target, role) is None) == (role in target.roles):
+        if target.is_simulated and getattr(target, role) is not None:
+            raise DescriptorError(f"{path}: roles: nothing is started for a simulated target, so there is no [{role}]")
+        if (getattr(target, role) is None) == (role in started):
             what = f"the role {role!r} needs a table [{role}]" if role in target.roles else (
                 f"there is a table [{role}], but {role!r} is not among the roles"
             )  # fmt: skip
@@ -437,7 +442,7 @@ def _check_values(target: Target, path: Path) -> None:
     if target.version is not None:
         _check_command(target, None, target.version.command, path, "version.command")
         check_rule(target.version.accepts, "version.accepts")
-    for role in target.roles:
+    for role in started:
         _check_start(target, role, path)
     for index, deviation in enumerate(target.deviations):
         _check_word(deviation.slug, requirements.load(), path, f"deviation[{index}].slug")

@@ -1,0 +1,169 @@
+"""The virtual world as a case meets it: the interface of `realworld`, on virtual sockets and in virtual time.
+
+Time passes only while somebody waits. Nothing of a machine that is busy shows here: the harness never stalls, and what
+does not arrive in time was not sent in time. What a case sends is bytes, and what it receives is: messages of roles are
+encoded when they reach a case.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from conformance.harness.observing import Observer, RawSocket, Visitor
+from conformance.harness.probe import COMPATIBLE, Greeting, ProbeError
+from protocol.connection import ClientFile, EngineFile
+from protocol.patterns import DEFAULT_DIALECT, Dialect
+from protocol.wire import Frame
+from simulator import sockets as virtual
+from simulator.engines import start_heart
+from simulator.hosts import Process
+from simulator.shell import in_bytes
+from simulator.world import World
+
+#: The host of the kit.
+HOST: Final = "kit"
+
+
+class VirtualSocket(RawSocket):
+    """One raw socket of a scripted party, in virtual time."""
+
+    def __init__(
+        self, world: "VirtualWorld", vsocket: virtual.Socket, name: str, channel: str, identity: bytes
+    ) -> None:
+        super().__init__(world, name, channel, identity)
+        self.vsocket = vsocket
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self.vsocket.is_closed
+
+    def shut(self) -> None:
+        """Close it without lingering."""
+        self.vsocket.close(linger=0)
+
+
+class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
+    """Where a case meets a virtual controller; `client` and `engine` are its connection files."""
+
+    def __init__(
+        self, world: World, client: ClientFile, engine: EngineFile, *, dialect: Dialect = DEFAULT_DIALECT
+    ) -> None:
+        super().__init__(client.codec(), dialect=dialect)
+        self.client = client
+        self.engine = engine
+        self.world = world
+        self._kernel: Final = world.kernel
+        self._process = world.process("kit", HOST)
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds of virtual time."""
+        return self._kernel.now
+
+    # -- sockets -----------------------------------------------------------------------------------------------------
+
+    def greeting(self, channel: str, *, end: str, index: int = 0) -> Greeting:
+        """What the socket to which this end connects says of itself. Raises ProbeError if nobody is there."""
+        plan, addresses = self.plan(channel, end)
+        host, _, port = addresses[index].removeprefix("tcp://").rpartition(":")
+        listener = self.world.network.listeners.get((host, int(port)))
+        if listener is None:
+            raise ProbeError(f"nobody listens at {addresses[index]}")
+        kind = listener.socket.KIND
+        return Greeting(
+            address=addresses[index],
+            version=(3, 1),
+            mechanism="NULL",
+            socket_type=kind,
+            identity=listener.socket.options.routing_id,
+            probed_as=plan.socket,
+            is_accepted=kind in COMPATIBLE[plan.socket],
+        )
+
+    def start_device_heart(self, identity: bytes) -> "VirtualHeart":
+        """A heart that beats by itself; `stop` ends it."""
+        return VirtualHeart(self.world, self.engine, identity)
+
+    def connect(
+        self,
+        kind: str,
+        addresses: Sequence[str],
+        *,
+        channel: str,
+        party: str,
+        identity: bytes = b"",
+        options: Sequence[tuple[str, int | bytes]] = (),
+    ) -> VirtualSocket:
+        """A socket of this ZeroMQ type, connected to these addresses, and listed as one of this channel."""
+        name = self.name(party, channel)
+        vsocket = self._process.context.socket(kind, name=f"{self._process.name}:{name}")
+        for option, value in (("LINGER", 0), ("SNDHWM", 0), ("RCVHWM", 0), *options):
+            vsocket.set(option, value)
+        if identity:
+            vsocket.set("ROUTING_ID", identity)
+        for address in addresses:
+            vsocket.connect(address)
+        socket = VirtualSocket(self, vsocket, name, channel, identity)
+        vsocket.watch(lambda: self._receive(socket))
+        self.note(party, "socket-opened", socket=socket.name)
+        # Who never found a socket empty is not told when something comes.
+        self._receive(socket)
+        return socket
+
+    def transmit(self, socket: VirtualSocket, frames: Sequence[Frame]) -> None:
+        """Send frames."""
+        socket.vsocket.send(tuple(map(bytes, frames)))
+
+    def _receive(self, socket: VirtualSocket) -> None:
+        # A listener may have closed it.
+        while not socket.is_closed:
+            load = socket.vsocket.recv()
+            if not isinstance(load, tuple):
+                return
+            frames = in_bytes(load, self.codec)
+            if socket.vsocket.KIND == "XPUB":
+                socket.told(frames[0])
+            else:
+                socket.hear(frames)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
+        """Let time pass until the predicate holds (True) or the deadline has passed (its last value)."""
+        return self._kernel.run_until(predicate, deadline)
+
+    def every(self, period: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back every `period` nanoseconds; the result stops it."""
+        is_stopped = False
+
+        def stop() -> None:
+            nonlocal is_stopped
+            is_stopped = True
+
+        def beat(_: object, __: object) -> None:
+            if not is_stopped:
+                callback()
+                self._kernel.after(period, beat)
+
+        self._kernel.after(period, beat)
+        return stop
+
+    def longest_stall(self, since: int) -> int:  # noqa: ARG002 - nothing is ever late here
+        """None: virtual time waits for everybody."""
+        return 0
+
+    def close(self) -> None:
+        """Close every socket. May be called twice."""
+        self._process.crash()
+
+
+class VirtualHeart:
+    """A heart that beats as a device does, whatever the kit is doing; virtual time is all it needs."""
+
+    def __init__(self, world: World, engine: EngineFile, identity: bytes) -> None:
+        places = {"ping": engine.address("hb_ping"), "pong": engine.address("hb_pong")}
+        self._process: Process = start_heart(world, places, identity, name="kit.heart", host=HOST, is_monitored=False)
+
+    def stop(self) -> None:
+        """Stop beating. May be called twice."""
+        self._process.crash()

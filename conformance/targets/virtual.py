@@ -1,0 +1,85 @@
+"""A target in virtual time: the kit's own roles on virtual sockets, with the likeness of processes and files.
+
+It is ready at once, needs no machine, and the same number makes it do the same things. What only a system has (the mode
+of a file, the exit of a real process) is made up here, so that cases which look at it say nothing about anybody: they
+are marked `needs_system`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from conformance.files import FileOnDisk
+from conformance.targets.descriptor import Target
+from conformance.targets.errors import TargetUnusable
+from protocol.connection import ClientFile, EngineFile
+from protocol.roles.assembly import ControllerConfig
+from protocol.world import SECOND
+from simulator.controller import CLIENT_FILE, ENGINE_FILE, VirtualController
+from simulator.env import Calendar
+from simulator.world import World
+
+HOST: Final = "controller"
+#: Nanoseconds of virtual time in which everybody must have met.
+START: Final = 10 * SECOND
+
+
+class VirtualRunning:
+    """A controller that runs in a world of its own; the interface of `process.Running`."""
+
+    def __init__(self, target: Target, seed: int, settings: Mapping[str, Any]) -> None:
+        timing = target.timing
+        config = ControllerConfig(
+            interface=f"tcp://{HOST}",
+            period_ms=timing.heartbeat_period_ms,
+            misses=timing.allowed_misses,
+            registration_timeout_s=timing.registration_timeout_s,
+            scheduler_grace_s=timing.scheduler_grace_s,
+            **settings,
+        )
+        self.target = target
+        self.version = None
+        self.world = World(seed)
+        self.controller = VirtualController(self.world, config, host=HOST)
+        self.controller.start()
+        if not self.world.kernel.run_until(lambda: self.controller.has_begun, START):
+            raise TargetUnusable(f"target {target.name}: the virtual controller did not begin")
+        self.client: ClientFile
+        self.engine: EngineFile
+        self.client, self.engine = self.controller.files()
+        self._calendar = Calendar()
+
+    def date(self) -> str:
+        """The present moment of virtual time, as in headers."""
+        return self._calendar.date(self.world.now)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self.controller.is_running
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, or None while it runs."""
+        return self.controller.status
+
+    def output(self) -> tuple[str, str]:
+        """What its processes would have printed."""
+        said = [line for member in self.controller.members.values() for line in member.process.said]
+        return "", "".join(f"{line}\n" for line in said)
+
+    def processes(self) -> list[int]:
+        """Numbers of its processes that are alive, in the place of ids."""
+        return [number for number, one in enumerate(self.controller.members.values(), 1) if one.process.is_alive]
+
+    def on_disk(self) -> dict[str, FileOnDisk]:
+        """Its connection files ("client", "engine") as they are now; missing ones are left out."""
+        files = {"client": CLIENT_FILE, "engine": ENGINE_FILE}
+        disk = self.controller.disk
+        return {which: FileOnDisk(0o600, json.loads(disk[name])) for which, name in files.items() if name in disk}
+
+    def stop(self) -> None:
+        """End it; nothing of it needs to be removed."""
+
+
+__all__ = ["VirtualRunning"]
