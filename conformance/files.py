@@ -84,7 +84,7 @@ def read_connection_file(path: str | os.PathLike[str], kind: type[F]) -> F:
                 )
             content = stream.read(MAXIMUM_BYTES + 1)
     except FileNotFoundError:
-        what = "nothing there (is the controller running, and is the profile the right one?)"
+        what = "nothing there (is the controller running, and is this its directory?)"
         raise ConnectionFileError.file(file, "a connection file", what) from None
     except OSError as error:
         raise ConnectionFileError.file(file, "a readable file", error.strerror or type(error).__name__) from None

@@ -65,6 +65,13 @@ def test_an_error_of_the_call_is_shown_and_is_status_1(shared: Cluster) -> None:
         (("controller",), "--dir"),
         (("controller", "--dir", ".", "--scheme", "best"), "--scheme"),
         (("controller", "--dir", ".", "--broadcast-depth", "9"), "--broadcast-depth"),
+        (("controller", "--dir", ".", "--registration-timeout", "inf"), "--registration-timeout"),
+        (("controller", "--dir", ".", "--scheduler-grace", "nan"), "--scheduler-grace"),
+        (("controller", "--dir", ".", "--transport", "ipc", "--ip", "127.0.0.2"), "--ip"),
+        (("submit", "--dir", ".", "--timeout", "1e300", "math.gcd"), "--timeout"),
+        (("engine", "--dir", ".", "--timeout", "nan"), "--timeout"),
+        (("engine", "--dir", ".", "--uuid", "grün"), "--uuid"),
+        (("engine", "--dir", ".", "--uuid", 256 * "x"), "--uuid"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_status_4(arguments: tuple[str, ...], named: str) -> None:
@@ -81,12 +88,26 @@ def test_no_controller_is_one_sentence_and_status_3(tmp_path: Path) -> None:
     assert "is the controller running" in errors
 
 
+def test_without_engines_a_call_says_so(tmp_path: Path) -> None:
+    with cluster(tmp_path):
+        status, printed, errors = ippkit("submit", "--dir", str(tmp_path), "--timeout", "0.5", "math.gcd", "4", "6")
+    assert (status, printed, errors) == (3, "", "ippkit: no engine is there after 0.5 s\n")
+
+
+def test_an_engine_does_not_wait_for_a_file_that_is_there_and_wrong(tmp_path: Path) -> None:
+    with cluster(tmp_path) as made:
+        status, _, errors = ippkit("engine", "--file", str(made.client_file))
+    assert status == 3
+    assert errors.count("\n") == 1
+    assert "hb_ping" in errors
+
+
 def test_nobody_there_is_silence_in_words(shared: Cluster) -> None:
     status, _, errors = ippkit(
         "submit", "--dir", str(shared.directory), "--timeout", "0.5", "--code", "import time; time.sleep(60)"
     )
     assert status == 3
-    assert "no reply within 0.5 s" in errors
+    assert "no reply within 0.5 s from the task scheduler to " in errors
     with shared.client() as client:
         for engine in client.engines:
             client.control("signal_request", {"sig": "SIGINT"}, engine=engine).get(PATIENCE)
@@ -97,7 +118,8 @@ def test_an_engine_that_nobody_registers_says_so(shared: Cluster) -> None:
         taken = client.engines[0]
     status, _, errors = ippkit("engine", "--dir", str(shared.directory), "--uuid", taken)
     assert status == 255
-    assert "did not register it" in errors
+    assert "refused to register it" in errors
+    assert errors.count("\n") == 1
 
 
 def test_a_controller_says_when_it_is_ready_and_listens_on_every_interface(tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ def test_a_directory_that_cannot_be_written_is_named(directory: Path) -> None:
         (("--db", "sqlite:"), "sqlite"),
         (("--db", "nowhere"), "nowhere"),
         (("--ip", "192.0.2.1"), "192.0.2.1"),
+        (("--ip", "tcp://127.0.0.1"), "tcp://127.0.0.1"),
+        (("--engine-ip", "lo"), "lo"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_sentence(directory: Path, options: tuple[str, ...], named: str) -> None:
@@ -194,6 +196,16 @@ def test_a_controller_that_may_be_restored_keeps_its_files(directory: Path) -> N
         _, errors = made.controller.communicate(timeout=PATIENCE)
         assert "nothing to restore" in errors
         assert {file.name for file in directory.iterdir()} >= {made.client_file.name, made.engine_file.name}
+
+
+def test_what_had_no_curve_is_not_restored_with_it(directory: Path) -> None:
+    with cluster(directory) as made:
+        made.controller.kill()
+        made.controller.communicate()
+    status, errors = try_to_start(directory, "--restore", "--curve")
+    assert status == 3
+    assert one_sentence(errors)
+    assert "CURVE" in errors
 
 
 def test_files_that_contradict_each_other_are_not_restored(directory: Path) -> None:
@@ -289,6 +301,12 @@ def test_clients_and_engines_may_come_from_different_networks(directory: Path) -
         assert read_connection_file(made.client_file, ClientFile).interface == "tcp://127.0.0.1"
         assert read_connection_file(made.engine_file, EngineFile).interface == "tcp://127.0.0.2"
         everything_works(made)
+
+
+def test_engines_may_come_from_everywhere_and_clients_from_here(directory: Path) -> None:
+    with cluster(directory, "--ip", "127.0.0.1", "--engine-ip", "*", engines=1) as made, made.client() as client:
+        client.wait_for_engines(1, PATIENCE)
+        assert client.submit(abs, -3).get(PATIENCE) == 3
 
 
 def test_a_cluster_can_do_without_a_network(directory: Path) -> None:

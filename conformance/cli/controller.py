@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from conformance.cli.group import ExitStatus
+from conformance.cli.options import SOME_SECONDS, Seconds
 
 SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
 
@@ -35,20 +37,26 @@ SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
     help="How many pings in a row an engine may leave unanswered.",
 )  # fmt: skip
 @click.option(
-    "--registration-timeout", "registration_timeout_s", type=click.FloatRange(min=0, min_open=True), default=30.0,
+    "--registration-timeout", "registration_timeout_s", type=SOME_SECONDS, default=30.0,
     show_default=True, metavar="S", help="Seconds in which the heart of a new engine must be heard.",
 )  # fmt: skip
 @click.option(
-    "--scheduler-grace", "scheduler_grace_s", type=click.FloatRange(min=0), default=5.0, show_default=True,
+    "--scheduler-grace", "scheduler_grace_s", type=Seconds(min=0), default=5.0, show_default=True,
     metavar="S", help="Seconds in which replies of an engine that died still count.",
 )  # fmt: skip
 @click.option(
     "--broadcast-depth", type=click.IntRange(min=0, max=3), default=1, show_default=True, metavar="N",
     help="Depth of the broadcast tree, which has 2^N leaves.",
 )  # fmt: skip
-@click.option("--ip", "client_ip", default="127.0.0.1", show_default=True, help="Where to listen for clients.")
-@click.option("--engine-ip", default="", help="Where to listen for engines.  [default: the same]")
-@click.option("--transport", type=click.Choice(("tcp", "ipc")), default="tcp", show_default=True)
+@click.option(
+    "--ip", "client_ip", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+    help="Where to listen for clients: an IPv4 address or name of this machine, or * for all of them.",
+)  # fmt: skip
+@click.option("--engine-ip", default="", metavar="ADDRESS", help="Where to listen for engines.  [default: the same]")
+@click.option(
+    "--transport", type=click.Choice(("tcp", "ipc")), default="tcp", show_default=True,
+    help="ipc puts the sockets into DIR, for peers on this machine; it takes no --ip.",
+)  # fmt: skip
 @click.option("--curve", "has_curve", is_flag=True, help="Encrypt everything; who lacks the key gets nothing.")
 @click.option(
     "--restore", "is_restored", is_flag=True,
@@ -57,8 +65,11 @@ SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
 def controller(directory: Path, db: str, **options: object) -> int:
     """Run a controller until it is told to end, by a signal or by a client.
 
-    Exit status: 0 when it was told to end, 3 when it cannot run.
+    Exit status: 0 when it was told to end, 3 when it cannot run, or one of its processes ended unasked.
     """
+    given = click.get_current_context().get_parameter_source
+    if options["transport"] == "ipc" and ParameterSource.COMMANDLINE in (given("client_ip"), given("engine_ip")):
+        raise click.UsageError("--ip and --engine-ip are for --transport tcp")
     from conformance.reference.controller import ControllerError, run
     from conformance.reference.parts import Options
 

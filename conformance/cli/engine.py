@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from conformance.cli.group import ExitStatus
-from conformance.cli.options import connection_file
+from conformance.cli.options import SOME_SECONDS, connection_file
 
 
 @click.command()
@@ -13,19 +13,29 @@ from conformance.cli.options import connection_file
 @click.option("--id", "number", type=click.IntRange(min=0), metavar="N", help="The number to ask for.")
 @click.option("--uuid", default="", metavar="TEXT", help="The identity of its sockets (default: a new one).")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, metavar="S",
+    "--timeout", type=SOME_SECONDS, default=5.0, show_default=True, metavar="S",
     help="How long to wait for the answer to the registration.",
 )  # fmt: skip
 @click.option(
     "--max-misses", type=click.IntRange(min=0), default=50, show_default=True, metavar="N",
     help="Checks in a row without a ping that end the engine; 0 switches this off.",
 )  # fmt: skip
-@click.option("--warden/--no-warden", default=True, help="Whether a second process watches it and delivers signals.")
+@click.option(
+    "--warden/--no-warden", default=True, show_default=True,
+    help="Whether a second process watches it and delivers signals.",
+)  # fmt: skip
 def engine(file: Path, number: int | None, uuid: str, timeout: float, max_misses: int, *, warden: bool) -> int:
     """Run an engine until it is told to end, or its controller is gone.
 
-    Exit status: 0 when it was told to end, 255 when it could not register or heard no pings any more.
+    It waits some seconds for a connection file that is not there yet.
+
+    Exit status: 0 when it was told to end, 255 when it could not register or heard no pings any more, 3 when it has no
+    connection file that it can use. Of one that was killed, the warden ends with 128 and the signal's number.
     """
+    from protocol.roles.hub.engines import LONGEST, is_name
+
+    if uuid and not is_name(uuid):
+        raise click.UsageError(f"--uuid is ASCII text of at most {LONGEST} characters")
     from conformance.reference.engine import EngineError, EngineProcess, await_file
     from conformance.reference.env import new_id
     from conformance.reference.warden import WardenProcess

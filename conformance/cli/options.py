@@ -6,10 +6,28 @@ from typing import Any, Final, Literal, TypeVar
 
 import click
 
+#: Seconds of the longest wait: a hundred years.
+LONGEST: Final = 3_155_760_000
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: How the files of a controller are named in its directory.
 NAMES: Final = {"client": "ipcontroller-client.json", "engine": "ipcontroller-engine.json"}
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds. What a FloatRange lets pass and no clock counts (`nan`, `inf`, 1e300) is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of seconds."""
+        seconds = float(super().convert(value, param, ctx))
+        if not seconds <= LONGEST:
+            self.fail(f"{value} is no time; at most {LONGEST:,} seconds are", param, ctx)
+        return seconds
+
+
+#: A number of seconds that is more than 0.
+SOME_SECONDS: Final = Seconds(min=0, min_open=True)
 
 
 def connection_file(which: Literal["client", "engine"]) -> Callable[[F], F]:

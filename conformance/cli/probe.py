@@ -3,6 +3,7 @@
 import click
 
 from conformance.cli import ExitStatus
+from conformance.cli.options import SOME_SECONDS
 from conformance.harness.probe import COMPATIBLE, ProbeError, meet
 from conformance.harness.probe import probe as ask
 
@@ -11,7 +12,7 @@ from conformance.harness.probe import probe as ask
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
 @click.option("--as", "socket_type", type=click.Choice(sorted(COMPATIBLE), case_sensitive=False),
               help="The type of socket that asks.  [default: one that must be accepted]")  # fmt: skip
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), default=2.0, show_default=True,
+@click.option("--deadline", type=SOME_SECONDS, default=2.0, show_default=True,
               metavar="SECONDS", help="How long one address may take.")  # fmt: skip
 def probe(addresses: tuple[str, ...], socket_type: str | None, deadline: float) -> int:
     """Show socket type, identity, ZMTP version and mechanism of what listens at each ADDRESS.

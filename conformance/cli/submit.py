@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from conformance.cli.group import ExitStatus
-from conformance.cli.options import connection_file
+from conformance.cli.options import SOME_SECONDS, connection_file
 
 
 @click.command()
@@ -17,7 +17,7 @@ from conformance.cli.options import connection_file
 @click.option("--code", metavar="TEXT", help="Run this text instead of calling a function.")
 @click.option("--retries", type=click.IntRange(min=0), default=0, metavar="N", help="How often a failure is retried.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, metavar="S",
+    "--timeout", type=SOME_SECONDS, default=60.0, show_default=True, metavar="S",
     help="How long to wait for engines, and for the reply.",
 )  # fmt: skip
 @click.argument("function", required=False, metavar="[MODULE.FUNCTION")
@@ -37,7 +37,7 @@ def submit(
 
     Each ARGUMENT is JSON; what is none is taken as text. Put -- before the first one that begins with a dash.
 
-    Exit status: 0 when it returned, 1 when it raised, 3 when nobody answered.
+    Exit status: 0 when it returned, 1 when it raised or its engine died, 3 when nobody answered.
     """
     from conformance.reference.client import Client, RemoteError, Silence
 

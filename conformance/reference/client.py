@@ -174,7 +174,9 @@ class Client:
     def wait_for_engines(self, count: int, timeout: float = PATIENCE) -> None:
         """Wait until there are so many engines at least. Raises Silence."""
         if not self.run(lambda: len(self.machine.engines.uuids) >= count, timeout):
-            raise Silence(f"{len(self.machine.engines.uuids)} engines instead of {count} after {timeout:g} s")
+            there = len(self.machine.engines.uuids)
+            found = f"only {there} of {count} engines are there" if there else "no engine is there"
+            raise Silence(f"{found} after {timeout:g} s")
 
     # -- code --------------------------------------------------------------------------------------------------------
 
@@ -279,8 +281,8 @@ class Client:
         # The machine has the deadline; the second one is for a machine that never answers.
         self.run(is_over, timeout + 5.0)
         if not ended or ended[0].silent:
-            silent = "; ".join(f"{msg_id}: {who}" for msg_id, who in (ended[0].silent if ended else ()))
-            raise Silence(f"no reply within {timeout:g} s from {silent}")
+            silent = "; ".join(f"from {who} to {msg_id}" for msg_id, who in (ended[0].silent if ended else ()))
+            raise Silence(f"no reply within {timeout:g} s {silent}")
 
     def role_has_ended(self, msg_id: str) -> bool:
         """Whether a request is over."""

@@ -28,6 +28,7 @@ from conformance.reference.service import Setup, serve
 from conformance.reference.sockets import Curve, Interfaces
 from conformance.reference.supervisor import Child, ChildFailed, Pair, Supervisor, describe, raise_file_limit
 from protocol.connection import (
+    WILDCARDS,
     ClientFile,
     ConnectionFileError,
     EngineFile,
@@ -159,6 +160,10 @@ def _run(options: Options, directory: Directory, ready: Callable[[], None] | Non
     if saved is None:
         directory.remove(CLIENT_FILE, ENGINE_FILE, STATE, ENGINES)
         saved = _fresh(options, directory)
+    elif options.has_curve and not saved.server_key:
+        raise ControllerError(
+            f"what ran in {directory.path} had no CURVE and cannot be restored with it; leave out --curve or --restore"
+        )
     raise_file_limit()
     made = parts(options, saved.engine, _engines(directory), lambda state: _keep(directory, state))
     ports = saved.ports
@@ -219,8 +224,8 @@ def _fresh(options: Options, directory: Directory) -> Saved:
             raise ControllerError(f"the directory {directory.path} is too long for ipc addresses; use a shorter one")
         directory.remove_sockets()
     else:
-        client = f"tcp://{options.client_ip}"
-        engine = f"tcp://{options.engine_ip or options.client_ip}"
+        client = _interface(options.client_ip)
+        engine = _interface(options.engine_ip or options.client_ip)
         internal = "tcp://127.0.0.1"
     return Saved(
         key="" if options.has_curve else new_id(),
@@ -231,6 +236,16 @@ def _fresh(options: Options, directory: Directory) -> Saved:
         internal=internal,
         ports={},
     )
+
+
+def _interface(name: str) -> str:
+    """Where to listen. Raises ControllerError for what no peer could connect to."""
+    if name not in WILDCARDS:
+        try:
+            socket.getaddrinfo(name, None, socket.AF_INET)
+        except (OSError, UnicodeError):
+            raise ControllerError(f"{name!r} is neither an IPv4 address, nor a name of one, nor *") from None
+    return f"tcp://{name}"
 
 
 def _numbered(places: Sequence[str]) -> dict[str, list[int]]:

@@ -14,7 +14,7 @@ from typing import Final
 
 import zmq
 
-from conformance.files import read_connection_file
+from conformance.files import look_at, read_connection_file
 from conformance.reference.code import Mailbox, Worker
 from conformance.reference.env import Log, RealEnv
 from conformance.reference.heart import DeviceHeart
@@ -29,6 +29,8 @@ from protocol.wire import ReplayMemory
 
 #: Seconds to wait for a connection file that is not there yet, or only half written.
 FILE_PATIENCE: Final = 10.0
+#: Seconds to wait for one that is there and cannot be used: its writer may only just be making it so.
+SHORT_PATIENCE: Final = 1.0
 #: Milliseconds that last replies get to leave the process; less than the patience of a warden.
 LINGER: Final = 500
 #: Seconds that interrupted code gets to end by itself when the engine ends.
@@ -37,19 +39,34 @@ CODE_PATIENCE: Final = 0.5
 STEP: Final = 0.02
 
 
+#: Why an engine failed: an event of its table, in words.
+WHY: Final = {
+    "refused": "the controller refused to register it (is its uuid in use, or its number too great?)",
+    "no reply in time": "the controller did not answer its registration",
+    "not connected": "it could not connect to the controller",
+    "no pings": "it hears nothing of its controller",
+}
+
+
 class EngineError(Exception):
     """The engine cannot run; the text is one sentence for the user."""
 
 
 def await_file(path: Path, patience: float = FILE_PATIENCE) -> EngineFile:
     """The engine file of a controller, which may only just be starting. Raises EngineError."""
-    deadline = time.monotonic() + patience
+    began = time.monotonic()
+    log = Log("engine")
     while True:
         try:
             return read_connection_file(path, EngineFile)
         except ConnectionFileError as error:
-            if time.monotonic() >= deadline:
+            found = look_at(path) if path.is_file() else None
+            is_coming = found is None or not found.values
+            waited = time.monotonic() - began
+            if waited >= (patience if is_coming else min(SHORT_PATIENCE, patience)):
                 raise EngineError(str(error)) from None
+            if waited >= SHORT_PATIENCE:
+                log.once("waiting", f"waiting for {path}")
         time.sleep(STEP)
 
 
@@ -138,8 +155,7 @@ class EngineProcess:
         if self.status == FAILED:
             engine = self._shell.role
             assert isinstance(engine, Engine)
-            why = "the controller did not register it" if engine.id is None else "it hears nothing of its controller"
-            self._log.say(f"the engine ends, because {why}")
+            self._log.say(f"the engine ends, because {WHY[engine.ended_by]}")
 
     def _read_mail(self) -> None:
         for event in self._mailbox.fetch():

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import zmq
 
-from protocol.connection import join, reachable
+from protocol.connection import WILDCARDS, join, reachable
 from protocol.patterns import End
 from protocol.roles.assembly import LINK, end_of, opening, place_of
 from protocol.roles.base import SocketSpec
@@ -36,7 +36,9 @@ class Interfaces(NamedTuple):
     def of(self, place: str) -> tuple[str, ...]:
         """The interfaces on which a place listens: `registration` is one port for clients and engines."""
         if place == "registration":
-            return tuple(dict.fromkeys((self.client, self.engine)))
+            both = dict.fromkeys((self.client, self.engine))
+            # Who listens everywhere listens there, too, and the port would be taken.
+            return next(((each,) for each in both if each.rpartition("/")[2] in WILDCARDS), tuple(both))
         kind = place.partition(" ")[0]
         return ({"client": self.client, "engine": self.engine}.get(kind, self.internal),)
 

@@ -21,7 +21,10 @@ def open_records(address: str) -> Records:
 
         return SqliteRecords(Path(path))
     if separator and scheme in ("mongodb", "mongodb+srv"):
-        from conformance.reference.storage.mongodb import connect
+        try:
+            from conformance.reference.storage.mongodb import connect
+        except ModuleNotFoundError as error:
+            raise StoreError("a store in MongoDB needs pymongo: pip install 'ippkit[mongodb]'") from error
 
         return connect(address)
     raise StoreError(f"no store {scheme!r}: there are memory, sqlite:PATH and mongodb://...")

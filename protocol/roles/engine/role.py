@@ -132,6 +132,8 @@ class Engine(Role):
         self.pinged = False
         self.missed = 0
         self.due = 0
+        #: The event that ended it, for whoever tells the user; no state, since nothing follows.
+        self.ended_by = ""
 
     @property
     def id(self) -> int | None:
@@ -350,6 +352,7 @@ class Engine(Role):
 
     def _end(self, event: str, status: int, effects: list[Effect]) -> None:
         self._step(event, effects)
+        self.ended_by = event
         effects.append(Exit(status))
 
     def _is_legal(self, event: str) -> bool:
