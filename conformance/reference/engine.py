@@ -55,7 +55,7 @@ class EngineError(Exception):
 def await_file(path: Path, patience: float = FILE_PATIENCE) -> EngineFile:
     """The engine file of a controller, which may only just be starting. Raises EngineError."""
     began = time.monotonic()
-    log = Log("engine")
+    is_told = False
     while True:
         try:
             return read_connection_file(path, EngineFile)
@@ -65,8 +65,9 @@ def await_file(path: Path, patience: float = FILE_PATIENCE) -> EngineFile:
             waited = time.monotonic() - began
             if waited >= (patience if is_coming else min(SHORT_PATIENCE, patience)):
                 raise EngineError(str(error)) from None
-            if waited >= SHORT_PATIENCE:
-                log.once("waiting", f"waiting for {path}")
+            if waited >= SHORT_PATIENCE and not is_told:
+                Log("engine").say(f"waiting for {path}")
+                is_told = True
         time.sleep(STEP)
 
 

@@ -24,7 +24,7 @@ def open_records(address: str) -> Records:
         try:
             from conformance.reference.storage.mongodb import connect
         except ModuleNotFoundError as error:
-            raise StoreError("a store in MongoDB needs pymongo: pip install 'ippkit[mongodb]'") from error
+            raise StoreError("a store in MongoDB needs pymongo (pip install pymongo, or the extra mongodb)") from error
 
         return connect(address)
     raise StoreError(f"no store {scheme!r}: there are memory, sqlite:PATH and mongodb://...")
