@@ -5,6 +5,7 @@ docs/source/development/parallel_messages.txt, "Split Sends".
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 
 from protocol.errors import LocalProtocolError, Problem
@@ -46,16 +47,20 @@ class ReplayMemory:
 
     def __init__(self, capacity: int = 65536) -> None:
         self.capacity = capacity
-        self._seen: dict[bytes, None] = {}
+        self._seen: set[bytes] = set()
+        # A dictionary would know the order, too, but finds its oldest key slowly once many were taken from its front.
+        self._order: deque[bytes] = deque()
 
     def admit(self, signature: bytes) -> bool:
         """Whether this signature is new; it is not new a second time."""
         seen = self._seen
         if signature in seen:
             return False
-        seen[signature] = None
-        if len(seen) > self.capacity:
-            del seen[next(iter(seen))]
+        seen.add(signature)
+        order = self._order
+        order.append(signature)
+        if len(order) > self.capacity:
+            seen.remove(order.popleft())
         return True
 
 
