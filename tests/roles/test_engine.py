@@ -389,6 +389,38 @@ def test_an_abort_is_about_what_is_queued_now() -> None:
     assert bench.run("apply")
 
 
+@pytest.mark.parametrize(
+    ("sent_at", "session", "is_aborted"),
+    [("09:00:00.000001Z", "client", True), ("09:00:01Z", "client", False), ("09:00:00.000001Z", "another", False),
+     ("soon", "client", False), ("09:00:00.5", "client", False)],
+)  # fmt: skip
+def test_an_abort_that_overtakes_what_it_names_holds_when_that_comes(
+    sent_at: str, session: str, is_aborted: bool
+) -> None:
+    def request(msg_type: str, msg_id: str, time: str, session: str, **fields: Any) -> Message:
+        made = message(msg_type, None, msg_id, **fields)
+        return made.replace(header=made.header | {"date": f"2026-01-01T{time}", "session": session})
+
+    bench = Bench()
+    abort = request("abort_request", "c1", "09:00:01Z", "client", identities=CONTROL)
+    bench.do(Arrived("control", abort.replace(content={"msg_ids": ["m1"]})))
+    frozen = bench.engine.freeze()
+    late = request("apply_request", "m1", sent_at, session, identities=SHELL, buffers=[b"f", b"info"])
+    bench.engine.thaw(frozen)
+    bench.do(Arrived("shell", late))
+    assert bool(of(bench.seen, Run)) is not is_aborted
+    if is_aborted:
+        assert bench.reply().content == {"status": "aborted"}
+        bench.shell(msg_id="m1")
+        assert bench.run("apply")
+
+
+def test_no_more_ids_of_aborts_are_remembered_than_was_said() -> None:
+    bench = Bench(remembered=5)
+    bench.control("abort_request", {"msg_ids": [f"x{number}" for number in range(100)]})
+    assert len(bench.engine.work.doomed) == 5
+
+
 @pytest.mark.parametrize("content", [{}, {"msg_ids": 5}, {"msg_ids": [1]}])
 def test_an_abort_of_nonsense_is_an_error_and_aborts_nothing(content: Any) -> None:
     bench = Bench()

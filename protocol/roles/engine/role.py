@@ -284,7 +284,7 @@ class Engine(Role):
             self._refuse(now, message, "ValueError", str(problem), effects)
             return
         named = [msg_ids] if isinstance(msg_ids, str) else msg_ids
-        self.work.abort(now, effects, frozenset(named) if named else None)
+        self.work.abort(now, effects, named or (), header=message.header)
         self._answer(now, message, {"status": "ok"}, effects)
 
     def _signal(self, now: int, message: Message, effects: list[Effect]) -> None:

@@ -17,7 +17,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `returns`: whether an engine that was held up, or cut off for a while, asks to be registered again; the Hub refuses
     that if it never lost the engine. `hosted` names the requests, such as `is_complete_request`, that the process
-    answers itself, as `Run` jobs. `remembered` jobs that ended may still publish, from their threads.
+    answers itself, as `Run` jobs. `remembered` jobs that ended may still publish, from their threads; an abort that
+    overtook what it names is remembered for as many ids.
     """
 
     uuid: str

@@ -7,6 +7,7 @@ for less is answered on control at once.
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from protocol.roles.base import Effect, Finished, Output, Run, Send
@@ -87,6 +88,8 @@ class Work:
         self.running = 0
         self.jobs: dict[int, Job] = {}
         self.ended: dict[int, Json] = {}
+        #: Ids that an abort named and that were not here -> session and date of the abort.
+        self.doomed: dict[str, tuple[str, str]] = {}
         self.last_job = 0
         self.count = 1
         self.takes: Final = frozenset((*EXECUTED, *ANSWERS, *config.hosted))
@@ -101,6 +104,9 @@ class Work:
             self.status(now, "idle", message.header, effects)
         elif socket == "control" and message.msg_type not in EXECUTED:
             self._begin(now, socket, message, effects)
+        elif self._was_overtaken(message):
+            self.voice.env.mark("engine.aborted-on-arrival")
+            self._answer_aborted(now, socket, message, effects)
         else:
             self.queue.append((socket, message))
             self.go_on(now, effects)
@@ -245,9 +251,29 @@ class Work:
 
     # -- aborts --------------------------------------------------------------------------------------------------------
 
-    def abort(self, now: int, effects: list[Effect], msg_ids: frozenset[str] | None = None) -> None:
-        """Answer queued requests as aborted: those named, by their own id or that of their broadcast, or all."""
-        self._abort(now, lambda _, message: msg_ids is None or bool(_names(message) & msg_ids), effects)
+    def abort(
+        self, now: int, effects: list[Effect], msg_ids: Sequence[str] = (), *, header: Json | None = None
+    ) -> None:
+        """Answer queued requests as aborted: those named, by their own id or that of their broadcast, or all.
+
+        An abort comes on another channel than what it names, and may overtake it. With the `header` of the abort, a
+        request that its session sent before it, and that comes later, is aborted when it comes.
+        """
+        wanted = frozenset(msg_ids)
+        for name in msg_ids if header else ():
+            self.doomed[name] = _when(header or {})
+            if len(self.doomed) > self.config.remembered:
+                del self.doomed[next(iter(self.doomed))]
+        self._abort(now, lambda _, message: not wanted or bool(_names(message) & wanted), effects)
+
+    def _was_overtaken(self, message: Message) -> bool:
+        """Whether an abort that was sent later than a request came before it."""
+        if not self.doomed:
+            return False
+        for name in sorted(_names(message) & self.doomed.keys()):
+            if _is_before(_when(message.header), self.doomed.pop(name)):
+                return True
+        return False
 
     def _abort_behind(self, now: int, job: Job, effects: list[Effect]) -> None:
         """What the same client had queued as code behind code that failed is not run."""
@@ -268,10 +294,15 @@ class Work:
                 kept.append((socket, message))
                 continue
             self.voice.env.mark("engine.aborted")
-            self.status(now, "busy", message.header, effects)
-            self._reply(now, Job(socket, message, self.voice.env.date(now)), {"status": "aborted"}, effects)
-            self.status(now, "idle", message.header, effects)
+            for name in _names(message):
+                self.doomed.pop(name, None)
+            self._answer_aborted(now, socket, message, effects)
         self.queue = kept
+
+    def _answer_aborted(self, now: int, socket: str, message: Message, effects: list[Effect]) -> None:
+        self.status(now, "busy", message.header, effects)
+        self._reply(now, Job(socket, message, self.voice.env.date(now)), {"status": "aborted"}, effects)
+        self.status(now, "idle", message.header, effects)
 
     def close(self, now: int, effects: list[Effect]) -> None:
         """The engine ends: what is queued is aborted, and what runs is answered, since it will have no other reply."""
@@ -339,18 +370,33 @@ class Work:
             self.running,
             tuple((number, job.socket, freeze_message(job.message), *job[2:]) for number, job in self.jobs.items()),
             tuple((number, freeze_value(header)) for number, header in self.ended.items()),
+            tuple((name, session, date) for name, (session, date) in self.doomed.items()),
             self.last_job,
             self.count,
         )
 
     def thaw(self, frozen: tuple[Any, ...]) -> None:
         """Take up a state that `freeze` gave."""
-        self.engine_id, queue, self.running, jobs, ended, self.last_job, self.count = frozen
+        self.engine_id, queue, self.running, jobs, ended, doomed, self.last_job, self.count = frozen
         self.queue = deque((socket, thaw_message(message)) for socket, message in queue)
         self.jobs = {number: Job(socket, thaw_message(message), *rest) for number, socket, message, *rest in jobs}
         self.ended = {number: thaw_value(header) for number, header in ended}
+        self.doomed = {name: (session, date) for name, session, date in doomed}
 
 
 def _names(message: Message) -> set[str]:
     original = (metadata_of(message) or {}).get("original_msg_id")
     return {message.msg_id, original} if isinstance(original, str) and original else {message.msg_id}
+
+
+def _when(header: Json) -> tuple[str, str]:
+    """Session and date of a message."""
+    return str(header.get("session")), str(header.get("date"))
+
+
+def _is_before(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether a session said something before something else; not if either time cannot be read."""
+    try:
+        return one[0] == other[0] and datetime.fromisoformat(one[1]) < datetime.fromisoformat(other[1])
+    except (ValueError, TypeError):
+        return False
