@@ -18,7 +18,7 @@ import threading
 import traceback
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from conformance.reference import facade, objects
@@ -187,10 +187,14 @@ class Worker:
         sys.stdin = NoInput()
         sys.modules["__main__"] = self.module
         try:
-            yield
+            with facade.offered(self.namespace, self._publish):
+                yield
         finally:
             sys.stdout, sys.stderr, sys.stdin, sys.modules["__main__"] = before
             signal.signal(signal.SIGINT, handler)
+
+    def _publish(self, kind: str, content: Mapping[str, Any]) -> None:
+        self.mailbox.post(Output(self.job, kind, dict(content)))
 
     def _run(self, effect: Run) -> None:
         self.job = effect.job
@@ -233,7 +237,6 @@ class Worker:
 
     def _apply(self, effect: Run) -> Outcome:
         function, args, keywords = objects.unpack(effect.message.buffers, self.namespace)
-        facade.install(self.namespace, lambda kind, content: self.mailbox.post(Output(self.job, kind, content)))
         return Outcome(buffers=objects.pack_result(function(*args, **keywords)))
 
 

@@ -2,15 +2,21 @@
 
 `push`, `pull` and `gather` of ipyparallel call `get_ipython().user_global_ns`, and `display` goes through the shell's
 publisher. A shell of IPython would take over streams, history and signals, so this one only has the parts that are
-used. It is put in place when a call brought ipyparallel along, and never where IPython already has a shell.
+used. It is put in place as soon as anything imports IPython's, be it the user's code or a call that brought ipyparallel
+along; an engine whose code does without never pays for the import. Where IPython already has a shell it stays.
 """
 
 import contextlib
+import importlib.abc
+import importlib.machinery
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 Publish = Callable[[str, Mapping[str, Any]], None]
+#: Where IPython keeps its only shell.
+MODULE: Final = "IPython.core.interactiveshell"
 
 
 class DisplayPublisher:
@@ -40,10 +46,61 @@ class DisplayPublisher:
         self._publish("clear_output", {"wait": wait})
 
 
-def install(namespace: dict[str, Any], publish: Publish) -> None:
-    """Let `get_ipython` find the namespace of this engine, if IPython was imported and has no shell."""
-    module: Any = sys.modules.get("IPython.core.interactiveshell")
-    if module is None or module.InteractiveShell._instance is not None:
+@contextlib.contextmanager
+def offered(namespace: dict[str, Any], publish: Publish) -> Iterator[None]:
+    """Let `get_ipython` find the namespace of this engine, as soon as there is an IPython and it has no shell."""
+    finder = _Finder(lambda module: install(module, namespace, publish))
+    if MODULE in sys.modules:
+        install(sys.modules[MODULE], namespace, publish)
+    else:
+        sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(finder)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds IPython's shell where it is, and tells when it has been imported."""
+
+    def __init__(self, tell: Callable[[types.ModuleType], None]) -> None:
+        self._tell = tell
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec that the other finders have, its loader wrapped; None for every other module."""
+        if name != MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self._tell)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    """Loads as another loader does, and tells then."""
+
+    def __init__(self, loader: Any, tell: Callable[[types.ModuleType], None]) -> None:
+        self._loader = loader
+        self._tell = tell
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        """What the other makes."""
+        made: types.ModuleType | None = self._loader.create_module(spec)
+        return made
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Run the module, and tell."""
+        self._loader.exec_module(module)
+        self._tell(module)
+
+
+def install(module: Any, namespace: dict[str, Any], publish: Publish) -> None:
+    """Put the engine's shell into IPython's module, unless there is a shell."""
+    if module.InteractiveShell._instance is not None:
         return
     with contextlib.suppress(Exception):
         # Whatever a release of IPython has changed: code that does without the shell must still run.
