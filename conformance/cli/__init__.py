@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "controller": Entry("conformance.cli.controller:controller", "Run the reference controller."),
     "engine": Entry("conformance.cli.engine:engine", "Run an engine of the reference, for any controller."),
     "submit": Entry("conformance.cli.submit:submit", "Call a function on a cluster."),
+    "interop": Entry("conformance.cli.interop:interop", "Run real clients, controllers and engines together."),
     "explain": Entry("conformance.cli.explain:explain", "Show one requirement: text, source, example, cases."),
     "requirements": Entry("conformance.cli.requirements:requirements", "List the requirements."),
     "dialects": Entry("conformance.cli.dialects:dialects", "Show the protocol's dialects side by side."),

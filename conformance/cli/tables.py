@@ -7,7 +7,7 @@ import click
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under a title, fitted to the terminal. None is shown as a dash."""
+    """Print rows under a title, fitted to the terminal. None is shown as a dash; a cell may be a text of rich."""
     from rich.table import Table
     from rich.text import Text
 
@@ -19,7 +19,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
         # Text, not str: square brackets in a cell are no markup.
-        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text("-" if cell is None else str(cell)) for cell in row))
     plain_or_rich().print(table)
 
 
