@@ -8,11 +8,11 @@ Protocol".
 import pytest
 
 from conformance.harness.actors import Client
-from conformance.harness.case import requirement
+from conformance.harness.case import needs, requirement
 from conformance.harness.controller import Controller
-from conformance.harness.expect import containing, error, kind, ok
+from conformance.harness.expect import containing, error, ok
 from conformance.harness.verdict import violate
-from protocol.wire import DELIMITER, Frame
+from protocol.wire import DELIMITER, Frame, Json
 
 GOOD = b"{}"
 #: Bytes that are no JSON text, by the name of what is wrong with them.
@@ -264,6 +264,7 @@ def test_the_parent_header_is_the_whole_header_of_the_request(controller: Contro
                 evidence=(reply.observation.seq,))  # fmt: skip
 
 
+@needs("queue")
 @requirement("wire.content-extra-keys")
 def test_unknown_keys_of_the_content_are_ignored(controller: Controller) -> None:
     client = controller.client()
@@ -279,13 +280,18 @@ def test_the_identities_of_a_request_come_back(controller: Controller, identitie
         violate(f"the identities {reply.message.identities!r}", f"{identities!r}", evidence=(reply.observation.seq,))
 
 
+#: Requests that succeed whatever the Hub knows; but for the first they are features of the same name.
+ALWAYS_OK: dict[str, Json] = {
+    "connection": {}, "queue": {"targets": None}, "history": {}, "purge": {}, "resubmit": {"msg_ids": []},
+}  # fmt: skip
+
+
 @requirement("wire.reply-type", "wire.reply-status")
-def test_a_reply_has_the_type_that_belongs_to_its_request(controller: Controller) -> None:
-    client = controller.client()
-    for name in ("connection", "queue", "history", "purge", "resubmit"):
-        contents: dict[str, dict[str, object]] = {"queue": {"targets": None}, "resubmit": {"msg_ids": []}}
-        content = contents.get(name, {})
-        client.ask(f"{name}_request", content).expect(ok(f"{name}_reply"))
+@pytest.mark.parametrize("name", ALWAYS_OK)
+def test_a_reply_has_the_type_that_belongs_to_its_request(controller: Controller, name: str) -> None:
+    if name != "connection":
+        controller.need(name)
+    controller.client().ask(f"{name}_request", ALWAYS_OK[name]).expect(ok(f"{name}_reply"))
 
 
 @requirement("wire.error-shape")
@@ -297,6 +303,7 @@ def test_an_error_has_name_value_and_traceback(controller: Controller) -> None:
         violate(f"the traceback {lines!r}", "a list of strings", evidence=(reply.observation.seq,))
 
 
+@needs("queue", "history")
 @requirement("wire.dispatch-by-type")
 def test_interleaved_requests_are_answered_in_kind(controller: Controller) -> None:
     client = controller.client()
@@ -350,6 +357,6 @@ def test_a_stream_of_damage_disturbs_nobody_else(controller: Controller) -> None
 @requirement("wire.every-request-answered")
 def test_a_hundred_requests_get_a_hundred_replies(controller: Controller) -> None:
     client = controller.client()
-    sent = [client.send("queue_request", {"targets": None, "verbose": bool(n % 2)}) for n in range(100)]
+    sent = [client.send("connection_request", {}) for _ in range(100)]
     for request in sent:
-        client.answer_to(request).expect(ok("queue_reply", unassigned=kind(int, list)))
+        client.answer_to(request).expect(ok("connection_reply"))

@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from conformance.harness.actors import Engine
-from conformance.harness.case import requirement
+from conformance.harness.case import needs, requirement
 from conformance.harness.controller import Controller
 from conformance.harness.hearts import Heart, no_answer
 from conformance.harness.verdict import violate
@@ -142,6 +142,7 @@ def test_a_heart_in_a_device_keeps_its_engine(controller: Controller) -> None:
     engine.expect_kept(controller.timing.heart_failure[1] + 2 * controller.timing.heartbeat_period)
 
 
+@needs("mux")
 @requirement("heartbeat.beat-outlives-silence")
 def test_a_busy_engine_that_answers_nothing_else_stays(controller: Controller) -> None:
     engine = controller.engine().with_shell().registered(has_device_heart=True)

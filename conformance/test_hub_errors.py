@@ -25,6 +25,12 @@ QUESTIONS: dict[str, Json] = {
     "stop_distributed_request": {},
 }
 
+#: The feature that a target declares if it knows this kind of question.
+FEATURE = {
+    "queue_request": "queue", "load_request": "queue", "result_request": "results", "history_request": "history",
+    "db_request": "db", "purge_request": "purge", "resubmit_request": "resubmit", "stop_distributed_request": "dask",
+}  # fmt: skip
+
 #: What each request must have.
 REQUIRED = {
     "queue_request": "targets", "load_request": "targets", "result_request": "msg_ids", "resubmit_request": "msg_ids",
@@ -90,6 +96,8 @@ def test_a_query_is_answered_on_the_socket_that_serves_registration(controller: 
 @requirement("query.anyone-may-ask")
 @pytest.mark.parametrize("msg_type", QUESTIONS)
 def test_an_engine_may_ask_what_a_client_may_ask(controller: Controller, msg_type: str) -> None:
+    if msg_type in FEATURE:
+        controller.need(FEATURE[msg_type])
     engine = controller.engine().registered()
     asked = QUESTIONS[msg_type]
     of_client = controller.client().ask(msg_type, asked)
@@ -155,6 +163,7 @@ def test_a_hub_error_has_its_keys_and_names_the_request(controller: Controller) 
 @pytest.mark.parametrize("content", [b"[]", b"null", b'"text"', b"7", b"[{}]"], ids=bytes.decode)
 @pytest.mark.parametrize("msg_type", REQUIRED)
 def test_a_query_whose_content_is_no_object_is_refused(controller: Controller, msg_type: str, content: bytes) -> None:
+    controller.need(FEATURE[msg_type])
     client = controller.client()
     request = client.make(msg_type, {})
     head = bytes(controller.codec.packer.encode(request.header))
@@ -165,6 +174,7 @@ def test_a_query_whose_content_is_no_object_is_refused(controller: Controller, m
 @requirement("query.missing-key-answered")
 @pytest.mark.parametrize("msg_type", REQUIRED)
 def test_a_query_without_a_key_that_it_needs_is_refused(controller: Controller, msg_type: str) -> None:
+    controller.need(FEATURE[msg_type])
     reply = controller.client().ask_unchecked(f"no {REQUIRED[msg_type]}", msg_type, {})
     reply.expect(*refusal(reply_type(msg_type)))
 
@@ -172,6 +182,7 @@ def test_a_query_without_a_key_that_it_needs_is_refused(controller: Controller, 
 @requirement("query.missing-key-answered")
 @pytest.mark.parametrize("msg_type", ["db_request", "purge_request"])
 def test_a_query_without_any_key_is_answered(controller: Controller, msg_type: str) -> None:
+    controller.need(FEATURE[msg_type])
     reply = controller.client().ask(msg_type, {})
     reply.expect(ok(reply_type(msg_type)), *refusal(reply_type(msg_type)))
 

@@ -57,7 +57,8 @@ def test_a_refused_namesake_does_not_harm_the_engine_that_lives(controller: Cont
     second.send_registration()
     second.expect(*refusal("registration_reply"), requirement="registration.duplicate-uuid-refused")
     first.expect_alive()
-    controller.client().run_on(first)
+    if "mux" in controller.features:
+        controller.client().run_on(first)
 
 
 @requirement("registration.refusal-not-announced")

@@ -255,13 +255,13 @@ class DbEquality(DbRule):
 
 
 class PurgeNothing(OkRule):
-    """A purge that names nothing is `ok`."""
+    """A purge that names nothing is `ok`; a `hub_error` may come of a Hub that cannot purge at all."""
 
     slug = "query.purge-nothing"
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)
-        if exchange is None or exchange.message.msg_type != "purge_request":
+        if exchange is None or seen.message is None or seen.message.msg_type != "purge_reply":
             return ()
         asked = content_seen(exchange.request)
         if asked.get("msg_ids", []) != [] or asked.get("engine_ids", []) != [] or exchange.is_damaged:
