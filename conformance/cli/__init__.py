@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "vectors": Entry("conformance.cli.vectors:vectors", "Write or check the language-neutral test vectors."),
     "coverage": Entry("conformance.cli.coverage:coverage", "Show what became of each sentence of the documents."),
     "probe": Entry("conformance.cli.probe:probe", "Show what kind of socket listens at an address."),
+    "certify-sockets": Entry("conformance.cli.certify:certify_sockets", "Compare the virtual sockets with libzmq."),
     "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for frames that the decoder does not handle."),
 }
 

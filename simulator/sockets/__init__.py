@@ -5,7 +5,7 @@ What is here does not know what its users send, and opens no real socket. `docs/
 
 from simulator.sockets.base import POLLIN, POLLOUT, Socket
 from simulator.sockets.context import KINDS, Context
-from simulator.sockets.errors import Errno, ZmqError
+from simulator.sockets.errors import Errno, LibraryAborts, ZmqError
 from simulator.sockets.monitor import Happening, Monitor
 from simulator.sockets.quirks import Quirks
 
@@ -16,6 +16,7 @@ __all__ = [
     "Context",
     "Errno",
     "Happening",
+    "LibraryAborts",
     "Monitor",
     "Quirks",
     "Socket",

@@ -5,7 +5,8 @@ or becomes usable again. The order that results is what users see: round robin i
 It is the order of libzmq 4.3.5 (lb.cpp, fq.cpp, dist.cpp), including what swaps do to it.
 """
 
-from simulator.sockets.pipe import Message, Pipe, Special
+from simulator.sockets.errors import LibraryAborts
+from simulator.sockets.pipe import WAITING, Message, Pipe, Special
 
 
 def _swap_in(pipes: list[Pipe], one: int, other: int) -> None:
@@ -129,8 +130,8 @@ class Fair:
         self.pipes: list[Pipe] = []
         self.active = 0
         self.current = 0
-        #: The pipe whose message was fetched but not finished.
-        self.pending: Pipe | None = None
+        #: The message that was fetched but not finished, and its pipe.
+        self.pending: tuple[Pipe, Message] | None = None
 
     def attach(self, pipe: Pipe) -> None:
         """Take a new pipe, which may have something to read."""
@@ -185,17 +186,21 @@ class Fair:
             elif isinstance(message, Special):
                 self.current = (self.current + 1) % self.active
             else:
-                self.pending = pipe
-                if len(message) == 1:
-                    self.finish()
+                if len(message) > 1:
+                    self.pending = pipe, message
+                else:
+                    pipe.finish(1)
+                    self.current = (self.current + 1) % self.active
                 return pipe, message
         return None
 
     def finish(self) -> None:
-        """The last frame of the message that was fetched was read."""
+        """The last frame of the message that was fetched was read. Raises LibraryAborts if its pipe was ended here."""
         if self.pending is not None:
-            pipe, self.pending = self.pending, None
-            pipe.finish()
+            (pipe, message), self.pending = self.pending, None
+            if pipe.state > WAITING:
+                raise LibraryAborts("fq.cpp: the rest of a message cannot be read")
+            pipe.finish(len(message))
             self.current = (self.current + 1) % self.active if self.active else 0
 
     def has_in(self) -> bool:

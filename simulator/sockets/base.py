@@ -10,7 +10,7 @@ Measured on libzmq 4.3.5 (socket_base.cpp).
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from simulator.sockets.errors import Errno, ZmqError
 from simulator.sockets.monitor import Monitor
@@ -96,7 +96,7 @@ class Socket:
         self._is_signalled = False
 
     def _glance(self) -> None:
-        # Only when there is something in the mailbox; a look that finds nothing has no effect but to be the last.
+        # When there is something in the mailbox, or something was not sent: other looks make no difference.
         kernel = self.kernel
         if kernel.now - self._looked <= THROTTLE and self.context.is_throttled():
             return
@@ -135,6 +135,8 @@ class Socket:
         mine = self.options
         sndhwm, rcvhwm = mine.sndhwm, mine.rcvhwm
         other: Socket = self
+        # Who is not there yet counts with its defaults, should our marks change before it comes.
+        theirs = Options(self.KIND)
         if peer is not None:
             other, theirs = peer
             sndhwm = sndhwm + theirs.rcvhwm if sndhwm and theirs.rcvhwm else 0
@@ -142,14 +144,14 @@ class Socket:
         conflate = mine.is_conflated
         marks = (0, 0) if conflate else (sndhwm, rcvhwm)
         here, there = pair((self, other), marks, conflate=conflate)
+        if not conflate:
+            here.set_boost(theirs.sndhwm, theirs.rcvhwm)
+            there.set_boost(mine.sndhwm, mine.rcvhwm)
         if peer is None:
             # Whether the other side wants our identity is not known yet; it drops one that it does not want.
             here.write_identity(mine.routing_id)
             self.context.pend(address, self, here, there)
         else:
-            if not conflate:
-                here.set_boost(theirs.sndhwm, theirs.rcvhwm)
-                there.set_boost(mine.sndhwm, mine.rcvhwm)
             if theirs.wants_identity:
                 here.write_identity(mine.routing_id)
             if mine.wants_identity:
@@ -319,15 +321,18 @@ class Socket:
 
     # -- what the user does --------------------------------------------------------------------------------------------
 
-    def send(self, frames: Sequence[bytes]) -> Errno | None:
+    def send(self, frames: Sequence[Any]) -> Errno | None:
         """Send a message of at least one frame, without waiting; None if it was taken."""
         if self.is_closed:
             return Errno.ENOTSOCK
         if self._mailbox:
             self._glance()
-        return self._send(tuple(frames))
+        error = self._send(tuple(frames))
+        if error is not None and not self._mailbox:
+            self._glance()
+        return error
 
-    def send_frame(self, frame: bytes, more: bool = False) -> Errno | None:
+    def send_frame(self, frame: Any, more: bool = False) -> Errno | None:
         """Send one frame; `more` says that others of the same message follow."""
         if self.is_closed:
             return Errno.ENOTSOCK

@@ -11,7 +11,7 @@ from typing import Final
 from simulator.kernel import Kernel
 from simulator.network import Network
 from simulator.sockets.base import Socket
-from simulator.sockets.errors import Errno, ZmqError
+from simulator.sockets.errors import Errno, LibraryAborts, ZmqError
 from simulator.sockets.options import Options
 from simulator.sockets.pipe import Pipe
 from simulator.sockets.pipeline import Dealer, Pair, Pull, Push
@@ -87,8 +87,8 @@ class Context:
         self._pending = [entry for entry in self._pending if entry[0] != address]
         for _, peer, theirs, here, there in waiting:
             there.owner = socket
-            if not options.wants_identity:
-                there.read()
+            if not options.wants_identity and there.read() is None:
+                raise LibraryAborts("ctx.cpp: a connection that was ended waits for this address")
             if not theirs.is_conflated:
                 here.set_boost(options.sndhwm, options.rcvhwm)
                 there.set_boost(theirs.sndhwm, theirs.rcvhwm)

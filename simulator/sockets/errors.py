@@ -21,6 +21,10 @@ class Errno(Enum):
     __hash__ = object.__hash__
 
 
+class LibraryAborts(Exception):
+    """Here libzmq fails an assertion of its own, and ends the process."""
+
+
 class ZmqError(Exception):
     """A mistake in the use of a socket: bind, connect, options. `errno` says which."""
 

@@ -18,8 +18,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-#: A whole message as it lies in a pipe.
-Message = tuple[bytes, ...]
+from simulator.sockets.errors import LibraryAborts
+
+#: A whole message as it lies in a pipe. Frames are bytes, or what the users of a simulation agreed on instead: only the
+#: first one is looked into, for identities and topics, and empty ones by REQ and REP. What has no length cannot cross a
+#: link with a bandwidth.
+Message = tuple[Any, ...]
 Command = tuple[Callable[[Any], object], Any]
 
 
@@ -201,18 +205,34 @@ class Pipe:
             if item is DELIMITER:
                 self._delimited()
                 return None
+            self._recount()
             return item
-        self.taken += 1
+        if self.lwm:
+            if len(item) > 1:
+                self._recount()
+            self.taken += 1
+            if not self.taken % self.lwm:
+                self.peer.credit(self.taken)
+        else:
+            self.taken += 1
+        return item
+
+    def _recount(self) -> None:
+        # libzmq looks at the count after every frame, and tells the writer again what it knows.
         if self.lwm and not self.taken % self.lwm:
             self.peer.credit(self.taken)
-        return item
 
     def fetch(self) -> Message | Special | None:
         """Take the next message without counting it: `finish` does, when its last frame is read."""
-        return self._next()
+        item = self._next()
+        if item is not None and (isinstance(item, Special) or len(item) > 1):
+            self._recount()
+        return item
 
-    def finish(self) -> None:
-        """Count a message that was fetched."""
+    def finish(self, frames: int) -> None:
+        """Count a message that was fetched, and had so many frames."""
+        if frames > 2:
+            self._recount()
         self.taken += 1
         if self.lwm and not self.taken % self.lwm:
             self.peer.credit(self.taken)
@@ -279,9 +299,10 @@ class Pipe:
         return self.write(message)
 
     def write_identity(self, identity: bytes) -> None:
-        """Tell the peer who we are."""
-        if self.check_write():
-            self._append(Special(identity))
+        """Tell the peer who we are. Raises LibraryAborts if the pipe ends already."""
+        if not self.check_write():
+            raise LibraryAborts("pipe.cpp: the identity cannot be written")
+        self._append(Special(identity))
 
     def _append(self, item: Message | Special) -> None:
         peer = self.peer

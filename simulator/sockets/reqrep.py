@@ -7,7 +7,7 @@ frame is skipped by both. Measured on libzmq 4.3.5 (req.cpp, rep.cpp).
 import struct
 from typing import TYPE_CHECKING, ClassVar
 
-from simulator.sockets.errors import Errno
+from simulator.sockets.errors import Errno, LibraryAborts
 from simulator.sockets.pipe import Message, Pipe
 from simulator.sockets.pipeline import Dealer
 from simulator.sockets.router import Router
@@ -138,7 +138,8 @@ class Rep(Router):
                 if number == last:
                     self._forget_unfinished()
                     break
-                super()._send_frame(frame, True)
+                if super()._send_frame(frame, True) is not None:
+                    raise LibraryAborts("rep.cpp: ROUTER_MANDATORY, and the peer of a request cannot be reached")
                 if not frame:
                     self._is_replying = True
                     return message[number + 1 :]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from simulator.sockets.arrays import Fair
 from simulator.sockets.base import Socket
-from simulator.sockets.errors import Errno
+from simulator.sockets.errors import Errno, LibraryAborts
 from simulator.sockets.pipe import Message, Pipe, Special
 
 if TYPE_CHECKING:
@@ -29,9 +29,13 @@ class Router(Socket):
         self._peers: dict[bytes, Pipe] = {}
         #: Pipes whose identity is not known, or belongs to another.
         self._anonymous: list[Pipe] = []
+        #: Pipes that were found full: of these, and no others, libzmq expects to hear that there is room.
+        self._blocked: set[Pipe] = set()
         self._count = context.kernel.schedule.getrandbits(32)
-        #: The message that `events` has found, and whose.
-        self._found: tuple[Pipe, Message] | None = None
+        #: The message that `events` has found, and whose, by pipe and by the name that it had then.
+        self._found: tuple[Pipe, bytes, Message] | None = None
+        #: Whether the identity of that pipe went to another, and the pipe ends when its message was read.
+        self._is_handing_over = False
         self._is_inside = False
         self._target: Pipe | None = None
 
@@ -55,7 +59,7 @@ class Router(Socket):
             # Holds for one connection.
             self.options.connect_routing_id = b""
             if identity in self._peers:
-                raise AssertionError(f"{self}: CONNECT_ROUTING_ID {identity!r} is taken; libzmq aborts")
+                raise LibraryAborts(f"router.cpp: CONNECT_ROUTING_ID {identity!r} is taken")
         else:
             item = pipe.read()
             if item is None:
@@ -77,11 +81,17 @@ class Router(Socket):
         old = self._peers.pop(identity)
         old.identity = self._made_up()
         self._peers[old.identity] = old
-        old.terminate(True)
+        # Under its new name the pipe counts as one with room.
+        self._blocked.discard(old)
+        if self._found is not None and self._found[0] is old:
+            self._is_handing_over = True
+        else:
+            old.terminate(True)
         if not self.context.quirks.handover_leaves_zombie:
             old.peer.owner.dropped(old.peer)
 
     def _detached(self, pipe: Pipe) -> None:
+        self._blocked.discard(pipe)
         if pipe in self._anonymous:
             self._anonymous.remove(pipe)
             return
@@ -99,6 +109,12 @@ class Router(Socket):
             self._anonymous.remove(pipe)
             self._in.attach(pipe)
 
+    def pipe_writable(self, pipe: Pipe) -> None:
+        """There is room to write again. Raises LibraryAborts if that was never in doubt."""
+        if pipe not in self._blocked:
+            raise LibraryAborts("socket_base.cpp: the pipe was not known to be full")
+        self._blocked.discard(pipe)
+
     # -- sending -------------------------------------------------------------------------------------------------------
 
     def _aim(self, identity: bytes) -> Errno | None:
@@ -107,6 +123,7 @@ class Router(Socket):
             if pipe.check_write():
                 self._target = pipe
                 return None
+            self._blocked.add(pipe)
             if self.options.router_mandatory:
                 return Errno.EHOSTUNREACH if pipe.has_room() else Errno.EAGAIN
         elif self.options.router_mandatory:
@@ -153,16 +170,24 @@ class Router(Socket):
     def _recv(self) -> Message | Errno:
         found = self._found
         if found is None:
-            found = self._in.fetch()
-            if found is None:
+            fetched = self._in.fetch()
+            if fetched is None:
                 return Errno.EAGAIN
+            pipe, message = fetched
+            identity = pipe.identity
         else:
             self._found = None
+            pipe, identity, message = found
         self._in.finish()
-        pipe, message = found
-        return (pipe.identity, *message)
+        if self._is_handing_over:
+            self._is_handing_over = False
+            pipe.terminate(True)
+        return (identity, *message)
 
     def _has_in(self) -> bool:
         if self._found is None:
-            self._found = self._in.fetch()
+            fetched = self._in.fetch()
+            if fetched is not None:
+                pipe, message = fetched
+                self._found = pipe, pipe.identity, message
         return self._found is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from simulator.network import RETRANSMIT, Wire
 from simulator.sockets.options import MILLISECOND, Options
-from simulator.sockets.pipe import ACTIVE, Command, Message, Pipe, pair
+from simulator.sockets.pipe import ACTIVE, WAITING, Command, Message, Pipe, pair
 
 if TYPE_CHECKING:
     from simulator.sockets.base import Socket
@@ -147,8 +147,10 @@ class Session:
         pipe, wire = self.pipe, self.out
         if pipe is None or wire is None or not self.is_ready or not pipe.is_flowing or self.context.is_paused:
             return
+        if pipe.state > WAITING:
+            return
         queue = pipe.queue
-        while queue and queue[0].__class__ is tuple and pipe.in_active:
+        while queue and queue[0].__class__ is tuple:
             if wire.in_flight >= wire.capacity:
                 wire.is_starved = True
                 return
@@ -199,7 +201,7 @@ class Session:
             near = self.make_pipe()
         pipe = self.pipe
         assert pipe is not None
-        if options.wants_identity:
+        if options.wants_identity and pipe.check_write():
             pipe.write_identity(hello.identity)
         if near is not None:
             self.socket.post((self.socket.attach, near))
@@ -285,6 +287,8 @@ class Session:
 
     def end(self, linger: int) -> None:
         """Send what is queued, for `linger` milliseconds (-1: as long as it takes), then close."""
+        if self.pipe is not None:
+            self.pipe.peer.terminate(False)
         self.post((self._end, linger))
 
     def _end(self, linger: int) -> None:

@@ -1,0 +1,233 @@
+"""What is done to the sockets of one sequence: operations as data, drawn from a seed.
+
+A sequence has one family of socket types, two to five sockets and a few addresses. Which types meet at an address is
+fixed, since inproc does not check it and libzmq may abort. An operation that makes no sense where it stands (its socket
+is closed, or was never made) does nothing, in both worlds: so any part of a sequence is a sequence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final, TypeVar
+
+_T = TypeVar("_T")
+
+#: How many operations a sequence has, besides those that open its first sockets.
+LENGTH: Final = 40
+
+#: Families of types that talk to each other, each type with those that may connect where it is bound.
+FAMILIES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "publish": {
+        "PUB": ("SUB", "XSUB"),
+        "XPUB": ("SUB", "XSUB"),
+        "SUB": ("PUB", "XPUB"),
+        "XSUB": ("PUB", "XPUB"),
+    },
+    "route": {"ROUTER": ("DEALER", "ROUTER"), "DEALER": ("ROUTER", "DEALER")},
+    "request": {
+        "REP": ("REQ", "DEALER"),
+        "ROUTER": ("REQ", "DEALER"),
+        "DEALER": ("REP", "ROUTER"),
+        "REQ": ("REP", "ROUTER"),
+    },
+    "pipeline": {"PUSH": ("PULL",), "PULL": ("PUSH",)},
+    "pair": {"PAIR": ("PAIR",)},
+}
+#: How often each family is drawn.
+_FAMILIES: Final = ("publish", "publish", "route", "route", "route", "request", "request", "pipeline", "pair")
+
+SUBSCRIBERS: Final = ("SUB", "XSUB")
+_TOPICS: Final = (b"", b"a", b"ab", b"b")
+_IDENTITIES: Final = (b"A", b"B", b"C")
+#: An identity that nobody has.
+STRANGER: Final = b"Z"
+_HWMS: Final = (0, 1, 2, 3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing done to one socket; `value` depends on the name, as the fields of `VALUES` say."""
+
+    name: str
+    socket: int
+    value: tuple[object, ...] = ()
+
+
+#: What the value of an operation holds.
+VALUES: Final = {
+    "open": ("type", "options"),
+    "set": ("option", "value"),
+    "bind": ("address",),
+    "connect": ("address",),
+    "unbind": ("address",),
+    "disconnect": ("address",),
+    "close": (),
+    "send": ("target", "frames"),
+    "frame": ("frame", "more"),
+    "burst": ("target", "frames", "count"),
+    "answer": ("frame",),
+    "recv": (),
+    "drain": (),
+}
+
+
+class Draw:
+    """Draws the operations of one sequence."""
+
+    def __init__(self, seed: str, *, transport: str = "inproc", length: int = LENGTH) -> None:
+        self._random = Random(seed)
+        self._transport = transport
+        self._length = length
+        self._tags = 0
+        self.family = self._one(_FAMILIES)
+        self._partners = FAMILIES[self.family]
+        #: Whether sockets may keep the last message only; libzmq then keeps the last frame, whatever its message.
+        self._is_conflated = self._chance(0.1)
+        #: Address -> the type that binds there.
+        self._addresses: dict[str, str] = {}
+        self._kinds: list[str] = []
+        self._bound: list[tuple[int, str]] = []
+        self._connected: list[tuple[int, str]] = []
+
+    def _one(self, values: "Sequence[_T]") -> _T:
+        return values[int(self._random.random() * len(values))]
+
+    def _chance(self, probability: float) -> bool:
+        return self._random.random() < probability
+
+    def sequence(self) -> list[Operation]:
+        """The operations."""
+        kinds = tuple(self._partners)
+        first = [self._open(kind) for kind in (self._one(kinds) for _ in range(1 + int(self._random.random() * 3)))]
+        # Somebody for the first to talk to.
+        first.append(self._open(self._one(self._partners[self._kinds[0]])))
+        for number in range(1 + int(self._random.random() * 3)):
+            self._addresses[f"{self._transport}-{number}"] = self._kinds[0] if not number else self._one(self._kinds)
+        return first + [self._next() for _ in range(self._length)]
+
+    def _open(self, kind: str) -> Operation:
+        self._kinds.append(kind)
+        options: list[tuple[str, int | bytes]] = [
+            (mark, self._one(_HWMS)) for mark in ("SNDHWM", "RCVHWM") if self._chance(0.6)
+        ]
+        while self._chance(0.4):
+            options.append(self._option(kind))
+        if kind == "SUB" and self._chance(0.7):
+            options.append(("SUBSCRIBE", self._one(_TOPICS)))
+        return Operation("open", len(self._kinds) - 1, (kind, tuple(options)))
+
+    def _option(self, kind: str) -> tuple[str, int | bytes]:
+        found: list[tuple[str, int | bytes]] = [("LINGER", 0), ("ROUTING_ID", self._one(_IDENTITIES))]
+        if kind in ("ROUTER", "REP"):
+            found += [("ROUTER_MANDATORY", 1), ("ROUTER_HANDOVER", 1)]
+        if kind == "ROUTER":
+            found += [("CONNECT_ROUTING_ID", self._one(_IDENTITIES)), ("ROUTER_MANDATORY", 1)]
+        if kind in ("ROUTER", "DEALER"):
+            found.append(("PROBE_ROUTER", 1))
+        if kind in ("DEALER", "ROUTER", "REQ"):
+            found += [("ROUTING_ID", self._one(_IDENTITIES))] * 3
+        if kind == "REQ":
+            found += [("REQ_RELAXED", 1), ("REQ_CORRELATE", 1)]
+        if kind == "XPUB":
+            found += [("XPUB_VERBOSE", 1), ("XPUB_VERBOSER", 1)]
+        if kind in ("PUB", "XPUB"):
+            found.append(("XPUB_NODROP", 1))
+        if kind in ("PUB", "XPUB", "SUB", "PUSH", "PULL", "DEALER") and self._is_conflated:
+            found += [("CONFLATE", 1)] * 3
+        if kind in ("PUB", "XPUB", "SUB", "XSUB") and self._chance(0.3):
+            found.append(("INVERT_MATCHING", 1))
+        return self._one(found)
+
+    def _tag(self) -> bytes:
+        # Never four or five bytes: those are numbers that libzmq makes up.
+        self._tags += 1
+        return b"m%06d" % self._tags
+
+    def _frames(self, kind: str) -> tuple[bytes, ...]:
+        frames = [self._tag() for _ in range(1 if self._is_conflated else self._one((1, 1, 1, 2, 3)))]
+        if self.family == "publish":
+            frames[0] = self._one(_TOPICS[1:]) + frames[0]
+        if self.family == "request" and kind in ("DEALER", "ROUTER") and not self._is_conflated and self._chance(0.8):
+            frames.insert(0, b"")
+        return tuple(frames)
+
+    def _target(self) -> bytes | None:
+        return self._one((*_IDENTITIES, *_IDENTITIES, None, None, STRANGER))
+
+    def _next(self) -> Operation:
+        socket = int(self._random.random() * len(self._kinds))
+        kind = self._kinds[socket]
+        roll = self._random.random()
+        if len(self._bound) + len(self._connected) < 3:
+            # Little can happen before there are connections.
+            roll = min(roll, 0.999) * 0.5
+        if roll < 0.08:
+            return self._bind(socket, kind)
+        if roll < 0.2:
+            return self._connect(socket, kind)
+        if roll < 0.24:
+            return self._leave()
+        if roll < 0.27:
+            return Operation("close", socket)
+        if roll < 0.3:
+            if len(self._kinds) < 6:
+                return self._open(self._one(tuple(self._partners)))
+            return Operation("drain", socket)
+        if roll < 0.34:
+            return Operation("set", socket, self._setting(kind))
+        if roll < 0.44 and kind in SUBSCRIBERS:
+            return self._subscribe(socket, kind)
+        if roll < 0.48 and kind not in SUBSCRIBERS:
+            more = self._chance(0.6) and not self._is_conflated
+            return Operation("frame", socket, (self._tag() if self.family != "publish" else b"a", more))
+        if roll < 0.62:
+            return Operation("send", socket, (self._target(), self._frames(kind)))
+        if roll < 0.72:
+            return Operation("burst", socket, (self._target(), self._frames(kind), 2 + int(self._random.random() * 6)))
+        if roll < 0.76:
+            return Operation("answer", socket, (self._tag(),))
+        if roll < 0.92:
+            return Operation("recv", socket)
+        return Operation("drain", socket)
+
+    def _setting(self, kind: str) -> tuple[object, ...]:
+        if self._chance(0.4):
+            return self._one(("SNDHWM", "RCVHWM")), self._one(_HWMS)
+        return self._option(kind)
+
+    def _bind(self, socket: int, kind: str) -> Operation:
+        fitting = [address for address, binder in self._addresses.items() if binder == kind]
+        # Where one socket hears another twice over, the order is that of pointers in libzmq.
+        used = {one for one, _ in self._bound + self._connected}
+        if not fitting or (self.family == "publish" and socket in used):
+            return Operation("recv", socket)
+        address = self._one(fitting)
+        self._bound.append((socket, address))
+        return Operation("bind", socket, (address,))
+
+    def _connect(self, socket: int, kind: str) -> Operation:
+        fitting = [address for address, binder in self._addresses.items() if kind in self._partners[binder]]
+        if not fitting:
+            return self._bind(socket, kind)
+        address = self._one(fitting)
+        is_twice = (socket, address) in self._connected or any(one == socket for one, _ in self._bound)
+        if self.family == "publish" and is_twice:
+            return Operation("recv", socket)
+        self._connected.append((socket, address))
+        return Operation("connect", socket, (address,))
+
+    def _leave(self) -> Operation:
+        if self._connected and self._chance(0.7):
+            socket, address = self._one(self._connected)
+            return Operation("disconnect", socket, (address,))
+        if self._bound:
+            socket, address = self._one(self._bound)
+            return Operation("unbind", socket, (address,))
+        return Operation("recv", 0)
+
+    def _subscribe(self, socket: int, kind: str) -> Operation:
+        is_new = self._chance(0.65)
+        topic = self._one(_TOPICS)
+        if kind == "SUB":
+            return Operation("set", socket, ("SUBSCRIBE" if is_new else "UNSUBSCRIBE", topic))
+        return Operation("send", socket, (None, ((b"\1" if is_new else b"\0") + topic,)))
