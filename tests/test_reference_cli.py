@@ -1,5 +1,6 @@
 """The commands of the reference: what they print, and their exit status."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -120,6 +121,19 @@ def test_an_engine_that_nobody_registers_says_so(shared: Cluster) -> None:
     assert status == 255
     assert "refused to register it" in errors
     assert errors.count("\n") == 1
+
+
+def test_the_guide_to_calls_from_python_works(shared: Cluster, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "reference-implementation.md").read_text("utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.S) if "Client.from_dir" in block]
+    (tmp_path / "cluster").symlink_to(shared.directory)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[2] == "2"
+    assert lines[4:7] == ["2", "hello", ""]
+    assert lines[7].startswith("ValueError")
+    assert "'unassigned': 0" in lines[8]
 
 
 def test_a_controller_says_when_it_is_ready_and_listens_on_every_interface(tmp_path: Path) -> None:

@@ -12,20 +12,60 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+import click
+
 import conformance
 from conformance.catalogue import cases
 from conformance.cli import COMMANDS
+from conformance.cli import main as cli
 from conformance.exchanges import KEY
 from conformance.judges import rules_of
+from conformance.reference.code import CELLS
 from conformance.site import markdown as md
 from conformance.site.diagrams import envelope_diagram
 from conformance.targets import descriptor
 from protocol import requirements
 from protocol.messages import example, rows
+from protocol.roles.assembly import UNREAD_OUTPUT, ControllerConfig, processes
+from protocol.roles.engine import EngineConfig
+from protocol.roles.hub.engines import REMEMBERED
+from protocol.roles.hub.traffic import EARLY_BYTES, EARLY_MESSAGES
+from protocol.roles.records import BYTES, RECORDS
+from protocol.roles.task import TaskConfig
+from protocol.signature import ReplayMemory
 from protocol.wire import Codec
 
 #: The requirement that the guide follows from its text to its rule.
 SHOWN: Final = "registration.duplicate-uuid-refused"
+
+
+#: The bounds of what the reference remembers: of what, how much, and what becomes of the rest.
+LIMITS: Final = (
+    (
+        f"records in memory ({md.code('--db memory')})",
+        f"{RECORDS:,} records, and {BYTES >> 30} GiB",
+        "the oldest tenth of those with a result is dropped",
+    ),
+    ("signatures accepted before, for each process", f"{ReplayMemory().capacity:,}", "the oldest is forgotten"),
+    (
+        "outcomes of finished tasks, for dependencies",
+        f"{TaskConfig().remember:,}",
+        "the oldest is forgotten; who depends on it is refused",
+    ),
+    ("engines that are gone, for questions about them", f"{REMEMBERED:,}", "the oldest is forgotten"),
+    (
+        "output whose request the Hub has not seen yet",
+        f"of {EARLY_MESSAGES:,} requests, and {EARLY_BYTES >> 20} MiB",
+        "the oldest is dropped",
+    ),
+    ("output that a client does not read", f"{UNREAD_OUTPUT:,} messages", "further output is dropped for this client"),
+    (
+        "finished jobs of an engine whose threads may still print",
+        f"{EngineConfig(uuid='').remembered:,}",
+        "what the oldest still print belongs to no request",
+    ),
+    ("texts of executed code on an engine, for tracebacks", f"{CELLS:,}", "tracebacks show no lines of the oldest"),
+)
 
 
 def parts() -> Iterator[tuple[str, str]]:
@@ -58,9 +98,46 @@ def parts() -> Iterator[tuple[str, str]]:
             [(md.code(f"ippkit {name}"), md.prose(entry.summary)) for name, entry in COMMANDS.items()],
         ),
     )
+    yield "processes", _processes()
+    yield "limits", md.table(("of what", "how much is kept", "then"), LIMITS)
+    for name in ("controller", "engine", "submit"):
+        yield f"options-{name}", _options(name)
     yield "example-requirement", md.fence("toml", _requirement(SHOWN))
     yield "example-case", md.fence("python", _case(cases()[SHOWN][0]))
     yield "example-rule", md.fence("python", inspect.getsource(rules_of(SHOWN)[0]).rstrip())
+
+
+def _processes() -> str:
+    """The processes of the reference controller, with the roles that each of them plays."""
+    made = processes(ControllerConfig(interface=""))
+    # The system keeps fifteen characters of a name.
+    return md.table(
+        ("process", "roles"),
+        [
+            (
+                md.code(f"ippkit-{name}"[:15]),
+                ", ".join(md.link(role, f"role.{role}") for role in dict.fromkeys(node.role for node in nodes)),
+            )
+            for name, nodes in made.items()
+        ],
+    )
+
+
+def _options(command: str) -> str:
+    """The options of an `ippkit` command, as its help has them."""
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    context = click.Context(found, info_name=command)
+    rows = []
+    for param in found.params:
+        record = param.get_help_record(context)
+        if record is None or not isinstance(param, click.Option):
+            continue
+        name, _, choices = record[0].partition(" [")
+        lead, bracket, default = " ".join(record[1].split()).partition(" [")
+        one_of = f" One of {md.codes(choices.rstrip(']').split('|'))}." if choices else ""
+        rows.append((md.code(name), md.prose(lead) + one_of + md.prose(bracket + default)))
+    return md.table(("option", "meaning"), rows)
 
 
 def _signature() -> str:
