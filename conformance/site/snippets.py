@@ -64,6 +64,11 @@ LIMITS: Final = (
         f"{EngineConfig(uuid='').remembered:,}",
         "what the oldest still print belongs to no request",
     ),
+    (
+        "ids that an abort named before they came to an engine",
+        f"{EngineConfig(uuid='').remembered:,}",
+        "the oldest is forgotten: its request is run",
+    ),
     ("texts of executed code on an engine, for tracebacks", f"{CELLS:,}", "tracebacks show no lines of the oldest"),
 )
 

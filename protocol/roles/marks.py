@@ -25,6 +25,7 @@ MARKS: Final[Mapping[str, str]] = {
     "client.unexpected-reply": "A reply is to nothing that is open, or of a type that does not answer it.",
     "client.unnoticed-death": "The Hub no longer lists an engine, and no notification said that it went.",
     "engine.aborted": "A queued request is answered as aborted.",
+    "engine.aborted-on-arrival": "A request comes after the abort that names it, and is answered as aborted.",
     "engine.asks-again": "Pings return after a gap: the engine asks for registration again.",
     "engine.bad-control": "A control request is refused.",
     "engine.bad-request": "A request for code or knowledge cannot be read.",

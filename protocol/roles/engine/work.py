@@ -24,7 +24,7 @@ REQUEST: Final = StateTable(
     {
         "queued": {
             "its turn": "running | answered: run, or answered at once where no code has to run",
-            "aborted": "answered: aborted",
+            "aborted": "answered: aborted, also by an abort that was quicker",
             "an earlier one failed": "answered: aborted",
             "engine ends": "answered: aborted",
         },
