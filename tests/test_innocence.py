@@ -164,3 +164,13 @@ def test_nobody_is_accused_because(tell: Callable[[Story], None]) -> None:
     demanded = [each for each in judge.violations if get(each.requirement).level == "MUST"]
     assert [str(violation) for violation in demanded] == []
     assert judge.exercised
+
+
+def test_the_id_of_an_expired_registration_is_given_again_and_not_shared() -> None:
+    story = Story()
+    story.register("a", 0)
+    story.wait(2 * story.setting.registration_timeout_ns)
+    story.register("b", 0)
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert [violation.rule for violation in judge.violations] == ["registration.id-never-reused"]

@@ -145,7 +145,7 @@ class IdUnique(RegistrationRule):
         for engine, other in shared_id(self, seen):
             if other is None:
                 yield from self.judge(True, seen, "")
-            elif not other.gone and other.leaving is None:
+            elif not is_over(self, other, seen):
                 found = f"id {engine.id} for {engine.uuid!r}, which {other.uuid!r} has"
                 evidence = story(other.reply, *other.announced.values(), exchange.request)
                 yield self.accuse(seen, found, "an id of its own", evidence=evidence)
@@ -159,12 +159,21 @@ class IdNeverReused(RegistrationRule):
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
         for engine, other in shared_id(self, seen):
             if other is None:
-                if any(each.gone or each.leaving for each in self.ledger.engines.all()):
+                if any(is_over(self, each, seen) for each in self.ledger.engines.all()):
                     yield from self.judge(True, seen, "")
-            elif other.gone or other.leaving is not None:
+            elif is_over(self, other, seen):
                 found = f"id {engine.id} for {engine.uuid!r}, which {other.uuid!r} had"
                 evidence = story(other.reply, other.leaving, *other.gone.values(), exchange.request)
                 yield self.accuse(seen, found, "an id never used", evidence=evidence)
+
+
+def is_over(rule: Rule, engine: Engine, seen: Observation) -> bool:
+    """Whether an engine had its time before `seen`: it is gone, it left, or its registration waited too long."""
+    if engine.gone or engine.leaving is not None:
+        return True
+    if engine.exchange is None or engine.announced or not rule.ledger.engines.is_surely_mute(engine.uuid):
+        return False
+    return seen.now - engine.exchange.request.now > rule.setting.registration_timeout_ns
 
 
 def shared_id(rule: Rule, seen: Observation) -> Iterator[tuple[Engine, Engine | None]]:
