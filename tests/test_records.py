@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from pymongo.errors import PyMongoError
 
 from conformance.reference.storage import open_records
 from conformance.reference.storage import sqlite as sqlite_store
@@ -496,6 +497,22 @@ def test_databases_of_others_are_refused(tmp_path: Path) -> None:
 def test_an_address_without_meaning_is_refused(address: str) -> None:
     with pytest.raises(StoreError, match=r"needs the path|no store"):
         open_records(address)
+
+
+def test_what_a_server_did_not_take_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MongoRecords(mongomock.MongoClient()["ippkit"])
+    store.add_record(new_record("kept", submitted="1", buffers=(b"x",)))
+    with monkeypatch.context() as away:
+        away.setattr(mongomock.collection.Collection, "bulk_write", gone)
+        with pytest.raises(StoreError):
+            store.find({}, ["msg_id"])
+        with pytest.raises(StoreError):
+            store.flush()
+    assert store.find({}, ["msg_id", "buffers"]) == [{"msg_id": "kept", "buffers": (b"x",)}]
+
+
+def gone(*_: object, **__: object) -> None:
+    raise PyMongoError("nobody is there")
 
 
 def test_without_pymongo_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
