@@ -115,6 +115,15 @@ def test_a_missing_file_is_one_sentence_and_status_3() -> None:
     assert "/nonexistent/controller.json" in only_sentence(result)
 
 
+def test_a_file_that_may_not_be_read_is_named_first() -> None:
+    def refuse() -> None:
+        raise PermissionError(13, "Permission denied", "DIR/client.json")
+
+    result = CliRunner().invoke(group(refuse), ["do"])
+    assert result.exit_code == ExitStatus.UNUSABLE
+    assert only_sentence(result) == "ippkit: DIR/client.json: Permission denied"
+
+
 def test_text_of_many_lines_becomes_one_sentence() -> None:
     def fail() -> None:
         raise click.ClickException("the controller died:\n  no license\n")

@@ -98,7 +98,11 @@ class LazyGroup(click.Group):
             _fail(f"{_sentence(error)} (see {where} --help)", ExitStatus.USAGE)
         except click.ClickException as error:
             _fail(error.format_message(), ExitStatus.UNUSABLE)
-        except (ProtocolError, OSError) as error:
+        except OSError as error:
+            # As a sentence for people: without the number, and the name first.
+            is_about_file = error.filename is not None and error.strerror is not None
+            _fail(f"{error.filename}: {error.strerror}" if is_about_file else str(error), ExitStatus.UNUSABLE)
+        except ProtocolError as error:
             _fail(str(error), ExitStatus.UNUSABLE)
         except click.Abort:
             _fail("interrupted", ExitStatus.INTERRUPTED)

@@ -43,7 +43,7 @@ def _index() -> str:
     return md.page(
         md.heading(1, "Roles", "roles"),
         "A role is one party of the protocol, written as a state machine without input and output. The reference "
-        "implementation runs these machines on real sockets. The simulator is to run the same ones in virtual time.",
+        "implementation runs these machines on real sockets, and the simulator runs the same ones in virtual time.",
         "What a role keeps in states stands in a table: state, event, state that follows. The machine steps through "
         "the table, and the diagrams here are drawn from it. **An event that has no entry is illegal in that state.** "
         "It never raises an error and never changes a state; each table says what becomes of it.",
