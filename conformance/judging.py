@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.harness.explain import diagram, explain
-from conformance.harness.verdict import Blocked, Finding, NotApplicable, Result, Undecided, Verdict, Violated
+from conformance.harness.verdict import Blocked, Finding, NotApplicable, OnlyReal, Result, Undecided, Verdict, Violated
 from conformance.results import accuse
 from conformance.targets import TargetUnusable
 from protocol.requirements import get
@@ -59,7 +59,11 @@ def results_of(
         trace = call.excinfo.getrepr(style="short")
         details = f"kit error in {case}: {summary}\n{trace}\ntraffic so far:\n{traffic}"
     blocked_by = error.prerequisite if isinstance(error, Blocked) else ""
-    return [Result(slug, case, target, verdict, summary, details, blocked_by=blocked_by) for slug in slugs]
+    only_real = isinstance(error, OnlyReal)
+    return [
+        Result(slug, case, target, verdict, summary, details, blocked_by=blocked_by, only_real=only_real)
+        for slug in slugs
+    ]
 
 
 def last_words(subject: Subject) -> str:

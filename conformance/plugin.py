@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conformance.targets.descriptor import Target
 
 #: What is judged without `--target`: what the kit brings along and needs nothing else for.
-DEFAULT_TARGETS = ("reference",)
+DEFAULT_TARGETS = ("reference", "simulated")
 
 _SUITE = Path(__file__).parent
 _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
@@ -60,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and refuse a wrong target before anything starts."""
     config.addinivalue_line("markers", "requirement(slug, ...): the requirements that a conformance case tests")
     config.addinivalue_line("markers", "needs(feature, ...): features that the target must declare for this case")
+    config.addinivalue_line("markers", "needs_system(what): what only a system of processes and files has")
     config.addinivalue_line("markers", "settings(name=value, ...): what the controller has to run with for this case")
     config.stash[_RESULTS] = []
     config.stash[_LOADED] = {}
@@ -213,6 +214,7 @@ def engines(target: Target, request: pytest.FixtureRequest) -> Iterator[EngineDe
 
 
 def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:
+    from conformance.harness.verdict import OnlyReal
     from conformance.judging import by_rules, case_name, passed_by_rule
 
     node = request.node
@@ -222,6 +224,9 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     marker = node.get_closest_marker("needs")
     for feature in marker.args if marker else ():
         subject.need(feature)
+    marker = node.get_closest_marker("needs_system")
+    if marker and request.getfixturevalue("target").is_simulated:
+        raise OnlyReal(*marker.args)
     yield subject
     subject.end_case()
     found = subject.judge_rest() if is_last else subject.judge_new()
@@ -238,7 +243,9 @@ def controller(deployment: ControllerDeployment, request: pytest.FixtureRequest)
         with deployment.fresh(settings) as own:
             yield from _run_case(own, request, is_last=True)
     else:
-        yield from _run_case(deployment.shared(), request)
+        yield from _run_case(deployment.shared(), request, is_last=deployment.is_spent)
+        if deployment.is_spent:
+            deployment.close()
 
 
 @pytest.fixture
@@ -383,6 +390,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     collected: list[Result] = config.stash[_RESULTS]
     if hasattr(config, "workerinput") or not collected or exitstatus not in (0, 1, 2):
         return
+    from conformance.agreement import disagreements
     from conformance.results import exit_status, merge, stale
 
     results = config.stash[_RESULTS] = merge(collected)
@@ -391,7 +399,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     stale_fails = _is_strict(config) and any(stale(results, target, _version(target)) for target in targets)
     if exitstatus == 2 and not any(result.verdict == "kit error" for result in results):
         return  # interrupted from the keyboard
-    session.exitstatus = exit_status(results, session.testsfailed if exitstatus == 1 else 0, stale_fails=stale_fails)
+    session.exitstatus = exit_status(
+        results,
+        session.testsfailed if exitstatus == 1 else 0,
+        stale_fails=stale_fails,
+        is_at_odds=bool(disagreements(results, targets)),
+    )
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

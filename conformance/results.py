@@ -75,13 +75,18 @@ def stale(results: Sequence[Result], target: Target, version: str | None) -> lis
     return found
 
 
-def exit_status(results: Sequence[Result], failed: int, *, stale_fails: bool = False) -> int:
-    """The exit status of a run in which pytest counted `failed` failures."""
+def exit_status(results: Sequence[Result], failed: int, *, stale_fails: bool = False, is_at_odds: bool = False) -> int:
+    """The exit status of a run in which pytest counted `failed` failures.
+
+    `is_at_odds`: a simulation and what it simulates disagreed, though nothing else was wrong.
+    """
     verdicts = {result.verdict for result in results}
     if "kit error" in verdicts:
         return UNUSABLE
     if failed or "failed" in verdicts or stale_fails:
         return VIOLATIONS
+    if is_at_odds:
+        return UNUSABLE
     for result in results:
         if result.verdict in ("blocked", "undecided") and not result.reason and get(result.requirement).level == "MUST":
             return UNDECIDED

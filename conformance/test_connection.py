@@ -6,7 +6,7 @@ parallel_connections.txt.
 
 import pytest
 
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import needs, needs_system, requirement
 from conformance.harness.controller import Controller
 from conformance.harness.expect import kind, ok
 from conformance.harness.verdict import violate
@@ -207,6 +207,7 @@ def test_both_files_name_the_same_key_port_and_formats(controller: Controller) -
         violate(f"client and engine file differ in {', '.join(differing)}", "the same values")
 
 
+@needs_system("file modes")
 @requirement("connection.file-private")
 @pytest.mark.parametrize("which", ["client", "engine"])
 def test_only_the_owner_may_read_a_file_with_the_key(controller: Controller, which: str) -> None:

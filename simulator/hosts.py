@@ -44,6 +44,7 @@ class Process:
         self.status: int | None = None
         self.said: list[str] = []
         self.on_end: Callable[[Process], None] | None = None
+        self.on_gone: Callable[[], None] | None = None
         #: Whether the interpreter stands still.
         self.is_held = False
         #: What shares the fate of this process, but not its interpreter: a heart that is a device.
@@ -165,6 +166,8 @@ class Process:
         self._overdue.clear()
         for companion in self.companions:
             companion.crash(status)
+        if self.on_gone is not None:
+            self.on_gone()
         if self.on_end is not None:
             self.on_end(self)
 

@@ -34,6 +34,8 @@ class World:
         #: How often each rare branch of the roles was taken.
         self.marks: dict[str, int] = {}
         self.processes: list[Process] = []
+        #: How many processes have ended.
+        self.ends = 0
         self._starts: dict[str, int] = {}
         digits = f"{random.Random(f'{seed} key').getrandbits(128):032x}"
         self.key: Final = f"{digits[:8]}-{digits[8:]}"
@@ -47,8 +49,12 @@ class World:
         """A new process on a host."""
         context = Context(self.kernel, self.network, host=host)
         process = Process(self.kernel, context, self._unique(name), host, self.trace)
+        process.on_gone = self._gone
         self.processes.append(process)
         return process
+
+    def _gone(self) -> None:
+        self.ends += 1
 
     def _unique(self, name: str) -> str:
         count = self._starts[name] = self._starts.get(name, 0) + 1

@@ -16,4 +16,7 @@ settings = pytest.mark.settings
 #: The schemes under which a scheduler reads what steers a task.
 READING = ("leastload", "lru", "plainrandom", "twobin", "weighted")
 
+#: What only a system of processes and files has: in virtual time the case says nothing. `@needs_system("file modes")`.
+needs_system = pytest.mark.needs_system
+
 __all__ = ["READING", "needs", "requirement", "settings"]

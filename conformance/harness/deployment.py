@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -23,6 +23,9 @@ from conformance.targets.process import AS_IT_IS, start, start_engine
 from conformance.targets.virtual import VirtualRunning
 
 S = TypeVar("S", bound=Subject)
+
+#: How many cases share a virtual controller.
+CASES_IN_A_WORLD: Final = 25
 
 
 class Stoppable(Protocol):
@@ -96,6 +99,11 @@ class Deployment(ABC, Generic[S]):
     def _is_usable(self, subject: S) -> bool:
         return subject.is_running
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether the shared one has had its last case, and is to be closed after it."""
+        return False
+
     @abstractmethod
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[S]:
         """Start one more."""
@@ -144,11 +152,25 @@ class ControllerDeployment(Deployment[Controller]):
 
 
 class VirtualDeployment(ControllerDeployment):
-    """Controllers in virtual time, each in a world of its own: their numbers make them differ, in every run alike."""
+    """Controllers in virtual time, each in a world of its own: their numbers make them differ, in every run alike.
+
+    A new one costs less than the memories of an old one: how much a case takes depends on the few before it only.
+    """
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self._started = 0
+        self._cases = 0
+
+    def shared(self) -> Controller:
+        """The shared one, for one more case."""
+        self._cases += 1
+        return super().shared()
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the next case shall get a new one."""
+        return self._cases % CASES_IN_A_WORLD == 0
 
     def to_set(self, wanted: Mapping[str, Sequence[object]]) -> dict[str, object]:
         """What has to be set for a case that needs one of these values for each name; everything can be."""

@@ -55,6 +55,13 @@ class NotApplicable(CaseEnd):
     """The target does not declare, or the world does not offer, what the case needs."""
 
 
+class OnlyReal(NotApplicable):
+    """The case is about what only a system of processes and files has."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"only a real system has {what}")
+
+
 class Blocked(CaseEnd):
     """A prerequisite of the case failed; `prerequisite` is the slug of the requirement that it belongs to."""
 
@@ -83,3 +90,4 @@ class Result:
     by_rule: bool = False
     blocked_by: str = ""
     notes: list[str] = field(default_factory=list)
+    only_real: bool = False

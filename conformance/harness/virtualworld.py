@@ -53,6 +53,8 @@ class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
         self.engine = engine
         self.world = world
         self._kernel: Final = world.kernel
+        #: Grows whenever the kit has seen or done something.
+        self._changes = 0
         self._process = world.process("kit", HOST)
 
     @property
@@ -120,6 +122,7 @@ class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
             load = socket.vsocket.recv()
             if not isinstance(load, tuple):
                 return
+            self._changes += 1
             frames = in_bytes(load, self.codec)
             if socket.vsocket.KIND == "XPUB":
                 socket.told(frames[0])
@@ -129,8 +132,22 @@ class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
     # -- time --------------------------------------------------------------------------------------------------------
 
     def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
-        """Let time pass until the predicate holds (True) or the deadline has passed (its last value)."""
-        return self._kernel.run_until(predicate, deadline)
+        """Let time pass until the predicate holds (True) or the deadline has passed (its last value).
+
+        The predicate is looked at again when something has arrived, a callback has run, or a process has ended: nothing
+        else that happens can be seen from here.
+        """
+        looked = (-1, -1)
+
+        def holds() -> bool:
+            nonlocal looked
+            changes = (self._changes, self.world.ends)
+            if changes == looked:
+                return False
+            looked = changes
+            return predicate()
+
+        return self._kernel.run_until(holds, deadline)
 
     def every(self, period: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back every `period` nanoseconds; the result stops it."""
@@ -142,6 +159,7 @@ class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
 
         def beat(_: object, __: object) -> None:
             if not is_stopped:
+                self._changes += 1
                 callback()
                 self._kernel.after(period, beat)
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from conformance.agreement import disagreements
 from conformance.catalogue import concerned
 from conformance.harness.verdict import NOT_YET_TESTED, Result
 from conformance.results import COLUMNS, by_family, stale
@@ -55,6 +56,11 @@ def summary(
         console.rule(f"verdicts{of}", characters="-")
         console.print(_table(own, target.roles))
         console.print(_headline(own, target.roles), markup=False, soft_wrap=True)
+    differing = disagreements(results, targets)
+    if differing:
+        console.rule("a simulation and what it simulates disagree: a defect of the kit", characters="-")
+        for each in differing:
+            console.print(str(each), markup=False, soft_wrap=True)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
 
 

@@ -4,7 +4,7 @@
     dialect = "ipyparallel-9"
     roles = ["controller"]                  # or ["engine"]; each role has a table of its own
     features = ["db", "history"]            # what the target claims beyond the core; see FEATURES
-    is_simulated = false                    # true: the kit's own roles in virtual time; then nothing is started
+    simulates = "reference"                 # only if it runs in virtual time: whose verdicts it must share
 
     [version]                               # optional
     command = ["{python}", "-c", "..."]     # prints the version on its first line
@@ -299,12 +299,15 @@ class Deviation(_Table, frozen=True, kw_only=True):
 
 
 class Target(_Table, frozen=True, kw_only=True):
-    """A descriptor, read and checked. `file` is where it was read from."""
+    """A descriptor, read and checked. `file` is where it was read from.
+
+    One that `simulates` another target is the kit's own roles in virtual time; nothing is started for it.
+    """
 
     name: str
     dialect: Dialect
     roles: tuple[Role, ...]
-    is_simulated: bool = False
+    simulates: str = ""
     controller: Controller | None = None
     engine: Engine | None = None
     samples: Samples = Samples()
@@ -313,6 +316,11 @@ class Target(_Table, frozen=True, kw_only=True):
     timing: Timing = Timing()
     deviations: tuple[Deviation, ...] = msgspec.field(name="deviation", default=())
     file: str
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it runs in virtual time."""
+        return bool(self.simulates)
 
     def placeholders(self, directory: Path, role: Role | None = None) -> dict[str, str]:
         """The value of every placeholder for a target that runs in `directory`, in this role or in none."""
