@@ -374,9 +374,15 @@ def test_open_records_are_never_dropped() -> None:
     store = MemoryRecords(max_records=20)
     fill(store, 50, done=False)
     assert len(store) == 50
+    # Nor do they push out what has just been completed.
     store.update_open("m00049", {"completed": date(2)})
+    assert "m00049" in ids(store)
+    for number in range(21):
+        store.update_open(f"m{number:05d}", {"completed": date(2)})
+    # Those that were completed first are the first to go.
+    assert len(store) == 48
+    assert ids(store)[:2] == ["m00001", "m00002"]
     assert "m00049" not in ids(store)
-    assert len(store) == 49
 
 
 def test_memory_is_bounded_by_bytes_too() -> None:
@@ -403,8 +409,8 @@ def test_what_was_purged_and_added_again_is_not_dropped_for_its_past() -> None:
     store = MemoryRecords(max_records=10)
     fill(store, 10)
     store.drop_matching({"msg_id": "m00000"})
-    store.add_record(new_record("m00000", submitted=date(3)))
-    store.add_record(new_record("more", submitted=date(3)))
+    for msg_id in ("m00000", "more", "most"):
+        store.add_record(new_record(msg_id, submitted=date(3), completed=date(3)))
     assert "m00000" in ids(store)
     assert "m00001" not in ids(store)
 

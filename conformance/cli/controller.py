@@ -18,7 +18,7 @@ SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
 )  # fmt: skip
 @click.option(
     "--db", default="memory", show_default=True, metavar="STORE",
-    help="Where requests and results are recorded: memory, sqlite:PATH or mongodb://...",
+    help="Where requests and results are recorded: memory, memory:RECORDS, sqlite:PATH or mongodb://...",
 )  # fmt: skip
 @click.option(
     "--scheme", type=click.Choice(SCHEMES), default="leastload", show_default=True,

@@ -6,7 +6,8 @@ sessions are unique per case, and what a case left registered is unregistered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from conformance.files import FileOnDisk
@@ -17,8 +18,8 @@ from conformance.harness.output import Output
 from conformance.harness.party import Party
 from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.subject import HarnessWorld, Instance, Subject
-from conformance.harness.verdict import Finding, Violated
-from conformance.targets.descriptor import Timing
+from conformance.harness.verdict import Finding, NotApplicable, Violated
+from conformance.targets.descriptor import AS_IT_IS, Timing
 from protocol.connection import ClientFile, EngineFile
 from protocol.world import SECOND, Socket, World
 
@@ -59,6 +60,18 @@ class ControllerInstance(Instance, Protocol):
     def on_disk(self) -> Mapping[str, FileOnDisk]:
         """Its connection files ("client", "engine") as they now are on the disk; missing ones are left out."""
 
+    def restart(self, settings: Mapping[str, object]) -> None:
+        """Kill it, and start it again in the same directory, with these settings, which must keep its addresses."""
+
+    def terminate(self) -> None:
+        """Tell it to end, as the system does."""
+
+    def hub(self) -> int | None:
+        """What stands for the Hub alone, and none of the queues; None if there is nothing of that kind."""
+
+    def hub_stopped(self, pid: int) -> AbstractContextManager[None]:
+        """The Hub stands still meanwhile, and goes on in any case."""
+
 
 class Controller(Subject):
     """A running controller and the kit's side of the conversation with it."""
@@ -77,11 +90,13 @@ class Controller(Subject):
         instance: ControllerInstance,
         name: str = "target",
         features: frozenset[str] = frozenset(),
+        settings: Mapping[str, object] = AS_IT_IS,
     ) -> None:
         super().__init__(
             world, timing, role="controller", dialect=dialect, token=token, date=date, instance=instance, name=name,
             features=features,
         )  # fmt: skip
+        self._settings = settings
         self._parties: list[Party] = []
         self.notifications = Notifications(self)
 
@@ -182,6 +197,23 @@ class Controller(Subject):
         for party in self._parties:
             party.close()
         self._parties.clear()
+
+    def restart(self) -> None:
+        """Kill the target and start it again with the option `restore`; the sockets of all parties stay as they are.
+
+        The rules know one life of a controller only: they judge what happened before, and nothing after.
+        """
+        self.stop_watching()
+        self.instance.restart(self._settings)
+
+    @contextmanager
+    def hub_stopped(self) -> Iterator[None]:
+        """The Hub stands still meanwhile; not applicable where that would stop queues, too."""
+        hub = self.instance.hub()
+        if hub is None:
+            raise NotApplicable("no process was found that is the Hub and nothing else")
+        with self.instance.hub_stopped(hub):
+            yield
 
     def expect_running(self, requirement: str | None = None) -> None:
         """The target must still be alive and answer a fresh client."""

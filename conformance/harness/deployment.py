@@ -18,8 +18,8 @@ from conformance.harness.realworld import RealWorld
 from conformance.harness.subject import Subject
 from conformance.harness.verdict import NotApplicable
 from conformance.harness.virtualworld import VirtualWorld
-from conformance.targets.descriptor import Settings, Target
-from conformance.targets.process import AS_IT_IS, start, start_engine
+from conformance.targets.descriptor import AS_IT_IS, Settings, Target
+from conformance.targets.process import start, start_engine
 from conformance.targets.virtual import VirtualRunning
 
 S = TypeVar("S", bound=Subject)
@@ -145,6 +145,7 @@ class ControllerDeployment(Deployment[Controller]):
             date=date,
             instance=instance,
             name=self.target.name,
+            settings=settings,
         )
 
     def _settle(self, subject: Controller) -> None:

@@ -97,6 +97,8 @@ class Subject:
         #: Requirements that rules were already said to have judged.
         self.reported: frozenset[str] = frozenset()
         self._judged = 0
+        self._kept: list[Violation] = []
+        self._is_watched = True
 
     @property
     def codec(self) -> Codec:
@@ -139,16 +141,22 @@ class Subject:
 
     def judge_new(self) -> list[Violation]:
         """Let the rules look at what was seen since they last looked; the violations found."""
-        seen = self.world.observations
-        found: list[Violation] = []
-        for item in seen[self._judged :]:
-            found += self.judge.observe(item)
-        self._judged = len(seen)
+        found, self._kept = self._kept, []
+        if self._is_watched:
+            seen = self.world.observations
+            for item in seen[self._judged :]:
+                found += self.judge.observe(item)
+            self._judged = len(seen)
         return found
+
+    def stop_watching(self) -> None:
+        """What comes from now on is no concern of the rules."""
+        self._kept = self.judge_new()
+        self._is_watched = False
 
     def judge_rest(self) -> list[Violation]:
         """At the very end: the violations of what never happened, too."""
-        return self.judge_new() + self.judge.finish(self.world.now)
+        return self.judge_new() + (self.judge.finish(self.world.now) if self._is_watched else [])
 
     def need(self, feature: str) -> None:
         """End the case unless the target declares a feature."""

@@ -19,23 +19,25 @@ import os
 import re
 import select
 import shutil
+import signal
 import site
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import zmq
 
 from conformance.files import FileOnDisk, look_at
 from conformance.targets import supervisor, versions
-from conformance.targets.descriptor import ENGINE_FILE, Role, Target, expand
+from conformance.targets.descriptor import AS_IT_IS, ENGINE_FILE, Role, Target, expand
 from conformance.targets.errors import TargetUnusable
+from conformance.targets.listening import is_stopped, listener
 from protocol.connection import ClientFile, ConnectionFileError, EngineFile, parse, render
 from protocol.wire import Message
 from protocol.world import SECOND
@@ -60,9 +62,6 @@ INHERITED: Final = (
 
 _KEY: Final = re.compile(r"""((?:exec_)?key["']?\s*[:=]\s*b?["'])([^"']+)(["'])""")
 
-
-#: No settings: a target runs as its descriptor says.
-AS_IT_IS: Final[Mapping[str, object]] = MappingProxyType({})
 
 F = TypeVar("F", ClientFile, EngineFile)
 
@@ -202,16 +201,20 @@ class Started:
         self.start_seconds = 0.0
         self._values = target.placeholders(directory, role)
         self._secrets: set[str] = set()
-        table = target.engine if role == "engine" else target.controller
-        assert table is not None
-        extra = {name: expand(text, self._values) for name, text in table.environment.items()}
-        command = [expand(text, self._values) for text in table.command] + target.arguments(settings, directory)
         try:
-            self.process = Process(command, directory, environment(directory) | extra, target.timing.stop_grace_s)
+            self.process = self._start(settings)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
         atexit.register(self.stop)
+
+    def _start(self, settings: Mapping[str, object]) -> Process:
+        table = self.target.engine if self.role == "engine" else self.target.controller
+        assert table is not None
+        extra = {name: expand(text, self._values) for name, text in table.environment.items()}
+        command = [expand(text, self._values) for text in table.command]
+        command += self.target.arguments(settings, self.directory)
+        return Process(command, self.directory, environment(self.directory) | extra, self.target.timing.stop_grace_s)
 
     @property
     def is_running(self) -> bool:
@@ -301,6 +304,44 @@ class Running(Started):
         """Its connection files ("client", "engine") as they are now; missing ones are left out."""
         found = {"client": look_at(self.client_path), "engine": look_at(self.engine_path)}
         return {which: file for which, file in found.items() if file is not None}
+
+    def restart(self, settings: Mapping[str, object]) -> None:
+        """Kill all of it, and start it again in the same directory, with these settings. Raises TargetUnusable.
+
+        The settings must make it keep its addresses: it is ready when it answers where it answered before.
+        """
+        self.process.send_signal(signal.SIGKILL)
+        self.process.stop()
+        self.process = self._start(settings)
+        self.wait_until_ready()
+
+    def terminate(self) -> None:
+        """Tell its first process to end, with SIGTERM."""
+        if self.is_running:
+            os.kill(self.process.pid, signal.SIGTERM)
+
+    def hub(self) -> int | None:
+        """The process that listens where engines register and clients ask, and at no queue; None if there is none.
+
+        Processes are asked in the order in which they were started: a child may have inherited what is its parent's.
+        """
+        processes = sorted(self.processes())
+        ports = (self.client.registration, self.client.mux, self.client.task, self.client.control)
+        found, *others = (listener(port, processes) for port in ports)
+        return None if found in others else found
+
+    @contextlib.contextmanager
+    def hub_stopped(self, pid: int) -> Iterator[None]:
+        """The process stands still meanwhile (SIGSTOP), and goes on in any case."""
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            while not is_stopped(pid):
+                self.expect_alive()
+                self.process.wait(STEP)
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def wait_until_ready(self) -> None:
         """Wait for the files and, if the descriptor says so, for an answer. Raises TargetUnusable."""

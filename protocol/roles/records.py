@@ -10,9 +10,9 @@ that of time. A record is *open* until its field `completed` is set: its message
 Source: ipyparallel documentation, "IPython's Task Database"; the fields were measured on ipyparallel 9.2.0.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from heapq import heapify, heappop, heappush
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -182,10 +182,11 @@ _encode: Final = msgspec.json.Encoder().encode
 class _Kept:
     """One record in memory. Streams are lists of pieces: engines print many short texts."""
 
-    __slots__ = ("fields", "number", "size", "streams")
+    __slots__ = ("done", "fields", "number", "size", "streams")
 
     def __init__(self, number: int, record: Record) -> None:
         self.number = number
+        self.done = 0
         self.fields = dict(record)
         self.size = _OVERHEAD + size_of(record)
         self.streams: dict[str, list[str]] = {}
@@ -199,20 +200,23 @@ class _Kept:
 
 
 class MemoryRecords:
-    """Records in memory, bounded by their number and by their bytes.
+    """Records in memory, those that are completed bounded by their number and by their bytes.
 
-    When a limit is exceeded the oldest tenth is dropped, but never an open one, whose result is still to come: while
-    more messages are open than the limit allows, all of them are kept.
+    When a limit is exceeded the tenth that was completed first is dropped. An open one is never dropped, for its result
+    is still to come, and does not count: however many are open, a result that has just come is there for who asks.
     """
 
     def __init__(self, max_records: int = RECORDS, max_bytes: int = BYTES) -> None:
         self.max_records = max_records
         self.max_bytes = max_bytes
         self.size = 0
+        self._ends = 0
+        self._completed = 0
+        self._completed_size = 0
         self._records: dict[str, _Kept] = {}
         self._count = 0
-        #: The completed ones, oldest first; entries of records that are gone are passed over.
-        self._done: list[tuple[int, str]] = []
+        #: The completed ones, in that order; entries of records that are gone are passed over.
+        self._done: deque[tuple[int, str]] = deque()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -226,7 +230,7 @@ class MemoryRecords:
         kept = self._records[msg_id] = _Kept(self._count, record)
         self.size += kept.size
         if record["completed"] is not None:
-            heappush(self._done, (kept.number, msg_id))
+            self._complete(kept)
         self._cull()
 
     def update_record(self, msg_id: str, changes: Record) -> None:
@@ -239,7 +243,7 @@ class MemoryRecords:
         grown = size_of(changes) - size_of({name: fields[name] for name in changes})
         fields.update(changes)
         if was_open and fields["completed"] is not None:
-            heappush(self._done, (kept.number, msg_id))
+            self._complete(kept)
         self._grow(kept, grown)
 
     def update_open(self, msg_id: str, changes: Record) -> None:
@@ -259,10 +263,9 @@ class MemoryRecords:
         """See `Records`."""
         for kept in self._matching(query):
             self._drop(kept)
-        # The heap may not grow with what is gone.
+        # The queue may not grow with what is gone.
         if len(self._done) > 2 * len(self._records) + 64:
-            self._done = [entry for entry in self._done if self._entered(entry) is not None]
-            heapify(self._done)
+            self._done = deque(entry for entry in self._done if self._entered(entry) is not None)
 
     def find(self, query: Mapping[str, Any], keys: Sequence[str]) -> list[Record]:
         """See `Records`."""
@@ -284,25 +287,37 @@ class MemoryRecords:
             candidates = [self._records[msg_id] for msg_id in wanted if msg_id is not None and msg_id in self._records]
         return [kept for kept in candidates if fits(kept.whole())]
 
+    def _complete(self, kept: _Kept) -> None:
+        self._ends += 1
+        kept.done = self._ends
+        self._done.append((kept.done, kept.fields["msg_id"]))
+        self._completed += 1
+        self._completed_size += kept.size
+
     def _grow(self, kept: _Kept, size: int) -> None:
         kept.size += size
         self.size += size
+        if kept.fields["completed"] is not None:
+            self._completed_size += size
         self._cull()
 
     def _cull(self) -> None:
-        while self._done and (len(self._records) > self.max_records or self.size > self.max_bytes):
-            count = max(1, int(len(self._records) * CULLED))
+        while self._done and (self._completed > self.max_records or self._completed_size > self.max_bytes):
+            count = max(1, int(self._completed * CULLED))
             while count and self._done:
-                kept = self._entered(heappop(self._done))
+                kept = self._entered(self._done.popleft())
                 if kept is not None:
                     self._drop(kept)
                     count -= 1
 
     def _entered(self, entry: tuple[int, str]) -> _Kept | None:
-        """The record of an entry of the heap, unless it was dropped (and perhaps another one added) since."""
+        """The record of an entry of the queue, unless it was dropped (and perhaps another one added) since."""
         kept = self._records.get(entry[1])
-        return kept if kept is not None and kept.number == entry[0] else None
+        return kept if kept is not None and kept.done == entry[0] else None
 
     def _drop(self, kept: _Kept) -> None:
         del self._records[kept.fields["msg_id"]]
         self.size -= kept.size
+        if kept.fields["completed"] is not None:
+            self._completed -= 1
+            self._completed_size -= kept.size

@@ -130,12 +130,17 @@ class ResultHeader(ResultRule):
 
 
 class ResultRepeatable(ResultRule):
-    """A result can be asked for again: what was completed stays so, unless somebody purged."""
+    """A result can be asked for again: what was completed stays so, unless somebody purged.
+
+    That a message is completed does not promise that its result is there: it may never have been kept. Only who was
+    given it may not be refused it later.
+    """
 
     slug = "query.result-repeatable"
 
     def begin(self) -> None:
         self._done: dict[str, Observation] = {}
+        self._given: dict[str, Observation] = {}
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)
@@ -143,9 +148,11 @@ class ResultRepeatable(ResultRule):
             return
         if exchange.message.msg_type == "purge_request":
             self._done.clear()
+            self._given.clear()
             return
         asked = self.asked(exchange)
-        known = {msg_id: first for msg_id in asked if (first := self._done.get(msg_id)) is not None}
+        seen_before = self._done if is_ok(seen) or self.is_status_only(exchange) else self._given
+        known = {msg_id: first for msg_id in asked if (first := seen_before.get(msg_id)) is not None}
         before = {msg_id: first for msg_id, first in known.items() if first.seq < exchange.request.seq}
         lost = sorted(before.keys() & set(self.both(seen)[0])) if is_ok(seen) else []
         if not is_ok(seen) and before.keys() == asked and asked and not exchange.is_damaged:
@@ -158,6 +165,8 @@ class ResultRepeatable(ResultRule):
         if is_ok(seen):
             for msg_id in self.both(seen)[1]:
                 self._done.setdefault(msg_id, seen)
+                if not self.is_status_only(exchange):
+                    self._given.setdefault(msg_id, seen)
 
 
 class HistoryOnce(OkRule):

@@ -1,4 +1,4 @@
-"""Which store an address means: `memory`, `sqlite:PATH` or `mongodb://...`."""
+"""Which store an address means: `memory`, `memory:RECORDS`, `sqlite:PATH` or `mongodb://...`."""
 
 from pathlib import Path
 
@@ -8,12 +8,17 @@ from protocol.roles.records import MemoryRecords, Records, StoreError
 def open_records(address: str) -> Records:
     """The store at an address. Raises StoreError, in one sentence, for an address or a store that cannot be used.
 
-    A database that the address of a MongoDB server does not name is called `ippkit`.
+    Without a number the one in memory has its usual limit. A database that the address of a MongoDB server does not
+    name is called `ippkit`.
     """
     # Each store is imported where it is asked for: pymongo is an extra, and a controller in memory needs neither.
     if address == "memory":
         return MemoryRecords()
     scheme, separator, path = address.partition(":")
+    if separator and scheme == "memory":
+        if not path.isdecimal() or not int(path):
+            raise StoreError(f"memory: takes the number of records to keep, not {path!r}")
+        return MemoryRecords(int(path))
     if separator and scheme == "sqlite":
         if not path:
             raise StoreError("sqlite: needs the path of a file")
@@ -27,4 +32,4 @@ def open_records(address: str) -> Records:
             raise StoreError("a store in MongoDB needs pymongo (pip install pymongo, or the extra mongodb)") from error
 
         return connect(address)
-    raise StoreError(f"no store {scheme!r}: there are memory, sqlite:PATH and mongodb://...")
+    raise StoreError(f"no store {scheme!r}: there are memory, memory:RECORDS, sqlite:PATH and mongodb://...")
