@@ -61,7 +61,7 @@ class ControllerInstance(Instance, Protocol):
         """Its connection files ("client", "engine") as they now are on the disk; missing ones are left out."""
 
     def restart(self, settings: Mapping[str, object]) -> None:
-        """Kill it, and start it again in the same directory, with these settings, which must keep its addresses."""
+        """Kill it, and start it again in the same directory, with these settings."""
 
     def terminate(self) -> None:
         """Tell it to end, as the system does."""

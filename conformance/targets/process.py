@@ -308,7 +308,7 @@ class Running(Started):
     def restart(self, settings: Mapping[str, object]) -> None:
         """Kill all of it, and start it again in the same directory, with these settings. Raises TargetUnusable.
 
-        The settings must make it keep its addresses: it is ready when it answers where it answered before.
+        Whether it keeps its addresses is for the cases to judge.
         """
         self.process.send_signal(signal.SIGKILL)
         self.process.stop()
@@ -379,7 +379,7 @@ class Running(Started):
         if self.client.curve_serverkey:
             # The kit has no CURVE keys of its own; a file is all that can be waited for.
             return
-        codec = self.client.codec()
+        file, codec = self.client, self.client.codec()
         request = {
             "msg_id": f"ready_{os.getpid()}", "msg_type": "connection_request", "session": "ready", "username": "kit",
             "date": "2000-01-01T00:00:00Z", "version": "5.4",
@@ -390,6 +390,10 @@ class Running(Started):
             socket.send_multipart(codec.encode(Message(request)))
             while not socket.poll(20):
                 self.expect_alive()
+                # One that was started again may replace the files of before when it has been running for a while.
+                if not self._read_files() and self.client != file:
+                    self._wait_for_answer(deadline)
+                    return
                 if time.monotonic() > deadline:
                     address = self.client.address("registration")
                     raise self.late(f"nothing at {address} answers a connection_request")
