@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from conformance.files import FileOnDisk
 from conformance.harness.actors import Client, Engine
@@ -59,6 +59,11 @@ class ControllerInstance(Instance, Protocol):
 
     def on_disk(self) -> Mapping[str, FileOnDisk]:
         """Its connection files ("client", "engine") as they now are on the disk; missing ones are left out."""
+
+
+@runtime_checkable
+class ControllerProcess(ControllerInstance, Protocol):
+    """A controller that consists of processes, with which one can do what a system can do."""
 
     def restart(self, settings: Mapping[str, object]) -> None:
         """Kill it, and start it again in the same directory, with these settings."""
@@ -203,16 +208,24 @@ class Controller(Subject):
 
         The rules know one life of a controller only: they judge what happened before, and nothing after.
         """
+        process = self._process
         self.stop_watching()
-        self.instance.restart(self._settings)
+        process.restart(self._settings)
+
+    @property
+    def _process(self) -> ControllerProcess:
+        if not isinstance(self.instance, ControllerProcess):
+            raise NotApplicable("the target is no process of this machine")
+        return self.instance
 
     @contextmanager
     def hub_stopped(self) -> Iterator[None]:
         """The Hub stands still meanwhile; not applicable where that would stop queues, too."""
-        hub = self.instance.hub()
+        process = self._process
+        hub = process.hub()
         if hub is None:
             raise NotApplicable("no process was found that is the Hub and nothing else")
-        with self.instance.hub_stopped(hub):
+        with process.hub_stopped(hub):
             yield
 
     def expect_running(self, requirement: str | None = None) -> None:

@@ -21,6 +21,7 @@ from conformance.harness.virtualworld import VirtualWorld
 from conformance.targets.descriptor import AS_IT_IS, Settings, Target
 from conformance.targets.process import start, start_engine
 from conformance.targets.virtual import VirtualRunning
+from protocol.roles.assembly import ControllerConfig
 
 S = TypeVar("S", bound=Subject)
 
@@ -131,10 +132,15 @@ class ControllerDeployment(Deployment[Controller]):
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[Controller]:
         running = start(self.target, settings)
         world = RealWorld(running.client, running.engine)
-        return _Up(running, world, self._controller(world, running, _token(), _date))
+        return _Up(running, world, self._controller(world, running, _token(), _date, settings))
 
     def _controller(
-        self, world: ControllerWorld, instance: ControllerInstance, token: str, date: Callable[[], str]
+        self,
+        world: ControllerWorld,
+        instance: ControllerInstance,
+        token: str,
+        date: Callable[[], str],
+        settings: Mapping[str, object],
     ) -> Controller:
         return Controller(
             world,
@@ -174,14 +180,20 @@ class VirtualDeployment(ControllerDeployment):
         return self._cases % CASES_IN_A_WORLD == 0
 
     def to_set(self, wanted: Mapping[str, Sequence[object]]) -> dict[str, object]:
-        """What has to be set for a case that needs one of these values for each name; everything can be."""
-        return _unusual(wanted, Settings())
+        """What has to be set for a case that needs one of these values for each name.
+
+        Raises NotApplicable for what no controller in virtual time can be told.
+        """
+        found = _unusual(wanted, Settings())
+        for name in found.keys() - set(ControllerConfig.__struct_fields__):
+            raise NotApplicable(f"a controller in virtual time has no option {name!r}")
+        return found
 
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[Controller]:
         self._started += 1
         running = VirtualRunning(self.target, self._started, settings)
         world = VirtualWorld(running.world, running.client, running.engine)
-        return _Up(running, world, self._controller(world, running, f"kit-{self._started:08x}", running.date))
+        return _Up(running, world, self._controller(world, running, f"kit-{self._started:08x}", running.date, settings))
 
 
 class EngineDeployment(Deployment[EngineUnderTest]):
