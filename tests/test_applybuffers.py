@@ -3,6 +3,7 @@
 import functools
 import operator
 import pickle
+from collections import OrderedDict, deque
 from contextlib import suppress
 
 import pytest
@@ -219,6 +220,13 @@ def test_a_pickle_that_contains_itself_is_no_trouble():
     loop = canned + b"}(" + pickles._write("func") + b"h\x00ub."
     assert isinstance(trace(loop), Instance)
     assert describe_request([loop, write(INFO)]).function == Function("canned", "CannedPartial")
+
+
+def test_what_an_object_is_filled_with_stays_with_it():
+    mapping, queue = trace(pickle.dumps(OrderedDict(a=1, b=2))), trace(pickle.dumps(deque([1, 2])))
+    assert isinstance(mapping, Instance)
+    assert isinstance(queue, Instance)
+    assert (mapping.items, queue.items) == ([("a", 1), ("b", 2)], [1, 2])
 
 
 def test_numpy_like_arrays_are_counted_by_their_holes():

@@ -468,6 +468,16 @@ def test_missing_buffers_are_a_problem():
     assert refusal(asked("data_message", {"keys": []}), "iopub") == [("buffers", "", "wire.buffer-count")]
 
 
+def test_how_many_buffers_there_may_be_is_said_in_words():
+    wanted = {}
+    for msg_type, channel, count in (("apply_request", "mux", 1), ("connection_request", "query", 1)):
+        with pytest.raises(LocalProtocolError) as caught:
+            validate(asked(msg_type, {}, buffers=[b""] * count), channel, local=True)
+        (problem,) = caught.value.problems
+        wanted[msg_type] = problem.expected, problem.found
+    assert wanted == {"apply_request": ("at least 2 buffers", "1"), "connection_request": ("no buffers", "1")}
+
+
 def test_an_unknown_type_is_named_with_the_nearest_ones():
     one = codec()
     with pytest.raises(RemoteProtocolError) as caught:

@@ -173,6 +173,27 @@ def test_an_answer_that_may_belong_to_several_dropped_messages_is_pinned_on_none
     assert [violation.rule for violation in judge.violations] == ([] if mixed else ["wire.all-parts-present.dropped"])
 
 
+@pytest.mark.parametrize("part", range(4), ids=["header", "parent header", "metadata", "content"])
+def test_a_number_that_json_lacks_is_found_in_every_dictionary(part: int) -> None:
+    story = make_logs.Story()
+    story.connect(parts={part: b'{"msg_id": "a", "msg_type": "connection_reply", "load": Infinity}'})
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert "wire.numbers-finite" in {violation.rule for violation in judge.violations}
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["pending", "expired"])
+def test_only_a_registration_that_is_over_shows_that_its_end_is_silent(is_over: bool) -> None:
+    story = make_logs.Story()
+    story.fact("subscribed", socket="listener/notification")
+    story.register("a")
+    story.wait(2 * SECOND if is_over else 0)
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert judge.violations == []
+    assert ("registration.expiry-is-silent" in judge.exercised) is is_over
+
+
 def test_what_the_kit_sends_is_never_accused() -> None:
     story = make_logs.Story()
     story.see("client-1", "query", "sent", [b"no", b"message"], why="damage")
