@@ -291,6 +291,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "call" or call.excinfo is not None:
         target = _targets(item.config)[_word(item) or ""]
         own, command = item.stash.get(_SUBJECT, None), _command(item.config, target)
+        if own is not None and call.excinfo is not None:
+            own.distrust()
         found = results_of(item, call, _slugs(item), own, target=target.name, command=command)
     if call.when == "teardown":
         found += item.stash.get(_BY_RULE, []) + item.session.stash.get(_AT_THE_END, [])

@@ -202,6 +202,10 @@ class EngineDeployment(Deployment[EngineUnderTest]):
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[EngineUnderTest]:
         assert not settings, "engines have no settings"
         world = ControllerSide(dialect=self.target.dialect)
+        if self._shared is not None:
+            # The shared engine must hear pings while another one is judged.
+            assert isinstance(self._shared.world, ControllerSide)
+            world.beside.append(self._shared.world)
         try:
             running = start_engine(self.target, world.file)
         except BaseException:
@@ -211,7 +215,7 @@ class EngineDeployment(Deployment[EngineUnderTest]):
         return _Up(running, world, subject)
 
     def _settle(self, subject: EngineUnderTest) -> None:
-        subject.registered()
+        subject.registered().prove_output()
 
     def _is_usable(self, subject: EngineUnderTest) -> bool:
         return subject.is_running and not subject.is_spent

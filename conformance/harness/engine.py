@@ -6,6 +6,7 @@ writes down what arrives, in order, so that a case can also say what must not ha
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from conformance.harness.controllerside import ControllerSide
 from conformance.harness.party import Author
 from conformance.harness.pump import RealSocket, Unreachable
 from conformance.harness.subject import Subject
-from conformance.harness.verdict import Blocked, Finding, NotApplicable, Violated
+from conformance.harness.verdict import Blocked, Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import Samples, Target
 from conformance.targets.process import RunningEngine
 from protocol.messages import lookup
@@ -72,17 +73,30 @@ class EngineUnderTest(Subject):
             kept.clear()
         self._asked.clear()
 
+    def distrust(self) -> None:
+        """One mistake is one message: the next case begins with an engine that has not made it."""
+        self.is_spent = True
+
+    def kill(self) -> None:
+        """Kill every process of the engine, and wait until that has happened."""
+        self.instance.process.send_signal(signal.SIGKILL)
+        self.expect_end()
+
     def end_case(self) -> None:
         """Wait for what still runs; an engine that goes on with it is no use to the next case."""
         deadline = self.world.now + self.timing.reply_deadline
-        if self.is_running and not self.world.run_until(lambda: all(map(self.answers, self._asked)), deadline):
+        if (
+            self.is_running
+            and not self.is_spent
+            and not self.world.run_until(lambda: all(map(self.answers, self._asked)), deadline)
+        ):
             self.is_spent = True
 
-    def sample(self, name: str, **values: object) -> str:
+    def sample(self, which: str, /, **values: object) -> str:
         """Code from the descriptor, with these values in it; without that sample the case says nothing."""
-        code: str = getattr(self.samples, _SAMPLES[name])
+        code: str = getattr(self.samples, _SAMPLES[which])
         if not code:
-            raise NotApplicable(f"the target's descriptor has no sample {name!r}")
+            raise NotApplicable(f"the target's descriptor has no sample {which!r}")
         for slot, value in values.items():
             code = code.replace(f"{{{slot}}}", str(value))
         return code
@@ -142,6 +156,20 @@ class EngineUnderTest(Subject):
         self.accept(self.registration())
         return self
 
+    def prove_output(self) -> None:
+        """Run pilots until something is published for one: what is published before we listen is lost.
+
+        Silence is for the cases to judge.
+        """
+        if "output" not in self.features or not self.samples.print:
+            return
+        client, deadline = self.client(), self.world.now + self.timing.reply_deadline
+        while self.world.now < deadline:
+            pilot = client.execute(self.sample("print", text="pilot"))
+            until = min(deadline, self.world.now + SECOND // 2)
+            if self.world.run_until(lambda: "idle" in self.states(pilot), until):  # noqa: B023 - called at once
+                return
+
     # -- the heart monitor -------------------------------------------------------------------------------------------
 
     def beat(self) -> None:
@@ -194,11 +222,11 @@ class EngineUnderTest(Subject):
         return Caller(self, self._name("client"))
 
     def deliver(self, channel: str, send: Callable[[RealSocket], None]) -> None:
-        """Send to the engine as soon as it is connected to a channel."""
+        """Send to the engine as soon as it is connected to a channel; all of that belongs to its start."""
         socket = self.world.leaves[NUMBER % len(self.world.leaves)] if channel == "broadcast" else (
             self.world.sockets[channel]
         )  # fmt: skip
-        started, limit = self.world.now, self.timing.reply_deadline
+        started, limit = self.world.now, self.timing.start_deadline
         while True:
             try:
                 return send(socket)
@@ -220,13 +248,13 @@ class EngineUnderTest(Subject):
 
     def expect_connected(self, channel: str) -> None:
         """Wait until somebody with the registered uuid is connected to a channel."""
-        started, limit = self.world.now, self.timing.reply_deadline
+        started, limit = self.world.now, self.timing.start_deadline
         if not self.world.run_until(lambda: self.is_connected(channel), started + limit):
             self.expect_steady(started, limit)
             finding = Finding(f"nobody is connected to {channel} as {self.uuid!r}", ("a socket with that identity",))
             raise Violated(finding, "registration.identity-is-uuid")
 
-    def expects(self, request: Message) -> None:
+    def owes(self, request: Message) -> None:
         """Note that an answer is due before the case is over."""
         self._asked.append(request)
 
@@ -253,6 +281,17 @@ class EngineUnderTest(Subject):
         """What was published of a stream for a request, up to now."""
         said = [seen.message.content for seen in self.outputs(request, "stream") if seen.message]
         return "".join(str(each.get("text", "")) for each in said if each.get("name") == stream)
+
+    def until_running(self, request: Message) -> None:
+        """Wait until the code of a request surely runs: a little while after the engine has said that it is busy."""
+        if "output" in self.features:
+            self.world.run_until(
+                lambda: "busy" in self.states(request) or bool(self.answers(request)),
+                self.world.now + self.timing.reply_deadline,
+            )
+        self.let_pass(SECOND // 4)
+        if self.answers(request):
+            raise Undecided("the code that was to run for a while had ended before anything could be tried")
 
     def until_idle(self, request: Message) -> list[Observation]:
         """Wait until the engine says that it is done with a request; what it published for it."""
@@ -288,14 +327,18 @@ class Caller(Author):
         message = self.message(msg_type, content, channel=channel, **fields)
         if why is None:
             self.engine.deliver(channel, lambda socket: socket.send(message))
-            self.engine.expects(message)
+            self.engine.owes(message)
         else:
             self.send_raw(self.engine.codec.encode(message), why, channel=channel)
         return message
 
     def message(self, msg_type: str, content: object = None, *, channel: str = "mux", **fields: Any) -> Message:
         """A request for this engine, addressed and not sent."""
-        path = (b"sub_scheduler_0",) if channel == "broadcast" else ()
+        path: tuple[bytes, ...] = ()
+        if channel == "broadcast":
+            path = (b"sub_scheduler_0",)
+            metadata = {"targets": [[self.engine.uuid, NUMBER]], "is_broadcast": True, "is_coalescing": False}
+            fields["metadata"] = metadata | (fields.get("metadata") or {})
         to = (self.engine.uuid.encode(), *path, self.identity)
         content = {} if content is None else content
         return self.make(msg_type, content, identities=to, **fields)
@@ -314,8 +357,11 @@ class Caller(Author):
         self.send_raw([*to, DELIMITER, self.engine.codec.sign(b"".join(parts)), *parts], why, channel=channel)
 
     def execute(self, code: str, *, channel: str = "mux", content: Json | None = None, **fields: Any) -> Message:
-        """Ask for code to be run; `content` adds keys to those that every client sends, or replaces them."""
-        said = {"code": code, "silent": False, "user_expressions": {}} | (content or {})
+        """Ask for code to be run; `content` adds keys to the usual ones, or replaces them.
+
+        By default an error aborts nothing: an engine may go on aborting for a moment after its reply has come.
+        """
+        said = {"code": code, "silent": False, "user_expressions": {}, "stop_on_error": False} | (content or {})
         return self.send("execute_request", said, channel=channel, **fields)
 
     def ask(self, msg_type: str, content: object = None, *, channel: str = "mux", **fields: Any) -> Reply:

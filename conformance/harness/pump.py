@@ -69,6 +69,8 @@ class Pump(Observer[RealSocket]):
         self._order = itertools.count()
         self._looked = self.now
         self._stalls: list[tuple[int, int]] = []
+        #: Other pumps whose timers go on while somebody waits in this one.
+        self.beside: list[Pump] = []
 
     @property
     def now(self) -> int:
@@ -204,6 +206,8 @@ class Pump(Observer[RealSocket]):
     def _pump(self, longest: int) -> None:
         """One look at everything, waiting for at most `longest` nanoseconds."""
         self._run_timers()
+        for other in self.beside:
+            other._pump(0)
         wait = min(longest, SLICE)
         if self._timers:
             wait = min(wait, max(0, self._timers[0][0] - self.now))

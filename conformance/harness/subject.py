@@ -136,6 +136,9 @@ class Subject:
         self._counts.clear()
         self.case_start = len(self.world.observations)
 
+    def distrust(self) -> None:
+        """Take note that a case ended in something else than success: who knows what it left behind."""
+
     def end_case(self) -> None:
         """Leave nothing behind that the next case could meet."""
 

@@ -101,6 +101,7 @@ FEATURES: Final[Mapping[Role, Mapping[str, str]]] = {
     },
     "engine": {
         "apply": "apply_request, with functions of Python that are pickled by reference",
+        "dependencies": "a call that raises ipyparallel's UnmetDependency is refused as such",
         "output": "what code writes, shows and raises is published on IOPub",
         "clear": "clear_request",
         "abort": "abort_request",

@@ -122,6 +122,9 @@ class Engines:
                 self._grant(seen, exchange)
             elif seen.direction == "sent":
                 self._request(seen)
+        elif channel == "control" and seen.direction == "sent" and self._setting.role == "engine":
+            if seen.message.msg_type == "shutdown_request":
+                self.closing = seen
         elif channel == "iopub" and seen.direction == "sent" and seen.message.msg_type == "shutdown_reply":
             for uuid in self._uuids[seen.observer]:
                 self._leave(self.of_uuid[uuid], seen)

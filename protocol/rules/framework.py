@@ -146,9 +146,8 @@ class MessageRule(Rule):
 
 
 class AnswerRule(Rule):
-    """Base of rules that judge a reply together with the request it answers."""
+    """Base of rules that judge a reply together with the request it answers, on the channels where one is owed."""
 
-    channels = frozenset({"query"})
     types: ClassVar[frozenset[str]] = frozenset()
 
     def observe(self, seen: Observation) -> Iterable[Violation]:

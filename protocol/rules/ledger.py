@@ -108,6 +108,7 @@ class Ledger:
         self._asked_elsewhere: dict[str, Exchange] = {}
         self._open: defaultdict[str, list[Exchange]] = defaultdict(list)
         self._suspects: defaultdict[str, list[Dropped]] = defaultdict(list)
+        self._damaged: set[str] = set()
         self._signatures: dict[tuple[str, bytes], Exchange] = {}
         self._current: tuple[int, Exchange] | None = None
         self._stalls: list[tuple[int, int]] = []
@@ -124,6 +125,8 @@ class Ledger:
             self.engines.note(item)
             return
         self.echoes.update(item)
+        if item.direction == "sent" and item.why is not None and item.message is not None:
+            self._damaged.add(item.message.msg_id)
         if item.channel in self.setting.asked:
             if item.direction == "sent":
                 self._ask(item)
@@ -137,6 +140,10 @@ class Ledger:
         The fact `stalled` with `ns` says that nobody looked at the sockets for so long before it was noted.
         """
         return until - since - sum(duration for at, duration in self._stalls if since < at <= until)
+
+    def is_about_damage(self, seen: Observation) -> bool:
+        """Whether a message belongs to a request that the recorder made wrong on purpose."""
+        return seen.message is not None and parent_of(seen.message).get("msg_id") in self._damaged
 
     def type_problems(self, seen: Observation) -> tuple[Problem, ...] | None:
         """As `parts.type_problems`, worked out once for the rules that ask."""

@@ -8,7 +8,8 @@ from protocol.rules.parts import content_of, lost_keys, parent_of
 from protocol.world import Observation
 
 STATUSES = ("ok", "error", "aborted")
-_QUERY = frozenset({"query"})
+#: Replies whose `status`, if they have one, says something of their own.
+OWN_FORM = frozenset({"is_complete_reply", "debug_reply", "usage_reply"})
 
 
 class ReplyParent(AnswerRule):
@@ -48,6 +49,8 @@ class ReplyStatus(AnswerRule):
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
         assert seen.message is not None
         status = content_of(seen.message).get("status")
+        if seen.message.msg_type in OWN_FORM:
+            return ()
         return self.judge(status in STATUSES, seen, f"the status {status!r}", *STATUSES, evidence=[exchange.request])
 
 
@@ -110,7 +113,8 @@ class EveryRequestAnswered(AnswerRule):
             # What was sent raw is judged by the case that sent it: it knows which mistake it made.
             if exchange.replies or exchange.is_closed or exchange.is_damaged or not exchange.is_owed:
                 continue
-            if closing is not None and asked.seq > closing.seq:
+            # What an engine still had to do when it was told to end is for the cases of its end to judge.
+            if closing is not None and (asked.seq > closing.seq or self.setting.role == "engine"):
                 continue
             waited = self.ledger.waited(asked.now, now)
             if waited >= self.setting.reply_deadline_ns:
@@ -122,7 +126,6 @@ class EveryRequestAnswered(AnswerRule):
 class OrphanRule(Rule):
     """Base of rules about replies to nothing that was accepted; `kinds` of orphans are accused (see `Orphan`)."""
 
-    channels = _QUERY
     kinds: frozenset[str] = frozenset()
     what = ""
 

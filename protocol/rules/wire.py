@@ -225,7 +225,8 @@ class TypeRule(MessageRule):
 
     def check(self, seen: Observation) -> Iterable[Violation]:
         problems = self.ledger.type_problems(seen)
-        if problems is None:
+        # What is published for a request repeats some of it, and may repeat its mistake.
+        if problems is None or (seen.channel == "iopub" and self.ledger.is_about_damage(seen)):
             return ()
         mine = [problem for problem in problems if problem.rule == self.slug]
         found = "; ".join(f"{each.path or each.frame}: {each.found}" for each in mine)
