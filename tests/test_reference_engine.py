@@ -57,8 +57,10 @@ def test_output_comes_in_order_and_apart(client: Client) -> None:
 
 def test_a_thread_that_is_left_behind_writes_for_the_code_that_began_it(client: Client) -> None:
     begin = (
-        "import threading\ngo = threading.Event()\n"
-        "threading.Thread(target=lambda: (print('a'), go.wait(), print('b'))).start()"
+        "import threading\nsaid, go = threading.Event(), threading.Event()\n"
+        "threading.Thread(target=lambda: (print('a'), said.set(), go.wait(), print('b'))).start()\n"
+        # A line is written in two pieces, and the code that began the thread must not end between them.
+        "said.wait()"
     )
     first = client.execute(begin, engine=0)
     assert first.output("stdout") == "a\n"
