@@ -107,11 +107,14 @@ def _by_rule(case: str, subject: Subject, violation: Violation, command: str) ->
     """The result of a rule that fired while a case about something else ran."""
     slug = violation.requirement
     finding = Finding(violation.found, violation.allowed, violation.guilty, violation.evidence)
-    text = explain(get(slug), finding, subject.observations, replay(command, case))
+    shown = subject.observations
+    if not {each.seq for each in shown}.issuperset(violation.evidence):
+        shown = around(subject, violation.evidence) or shown
+    text = explain(get(slug), finding, shown, replay(command, case))
     return Result(slug, case, subject.name, accuse(slug), violation.found, text, by_rule=True)
 
 
-def around(subject: Subject, evidence: tuple[int, ...], before: int = 6) -> list[Observation]:
+def around(subject: Subject, evidence: tuple[int, ...], before: int = 6) -> Sequence[Observation]:
     """What was seen on the sockets of the evidence, from a little before it to its end.
 
     A rule may accuse long after the fact, while another case runs; the traffic of that case would explain nothing.

@@ -485,6 +485,15 @@ def test_an_unknown_type_is_named_with_the_nearest_ones():
     (problem,) = caught.value.problems
     assert (problem.frame, problem.path, problem.rule) == ("header", "$.msg_type", "wire.message-type-known")
     assert "queue_request" in problem.expected
+    assert "shutdown_request" not in problem.expected
+
+
+def test_a_whole_number_that_is_written_as_a_fraction_is_found_where_it_stands():
+    assert refusal(asked("unregistration_request", {"id": 1.0}), "query") == [
+        ("content", "$.id", "wire.content-matches-type")
+    ]
+    task = asked("apply_request", {}, metadata={"retries": 1.0}, buffers=[b"f", b"i"])
+    assert refusal(task, "task") == [("metadata", "$.retries", "wire.metadata-matches-type")]
 
 
 def test_a_type_of_another_channel_is_unknown_here():

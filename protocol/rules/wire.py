@@ -11,7 +11,7 @@ from protocol.rules.parts import RAW, part_problems, signature_of
 from protocol.wire import DELIMITER
 from protocol.world import Observation
 
-#: Channels on which everything received was written by one process.
+#: Channels on which one process usually writes everything; several may, and so the rule that looks here only warns.
 ONE_AUTHOR = frozenset({"query", "notification"})
 HEADER_KEYS = ("msg_id", "msg_type", "username", "session", "date", "version")
 _HEX = re.compile(rb"[0-9a-f]+")
