@@ -46,12 +46,6 @@ class Packer:
         #: An empty dictionary in this format, so that the commonest part of all need not be decoded.
         self.empty: Final[bytes] = self.encode({})
         self.object_starts: Final = _MSGPACK_OBJECTS if name == "msgpack" else _JSON_OBJECTS
-        self._library: Final = library
-
-    def decoder_for(self, kind: Any) -> Callable[[Frame], Any]:
-        """A decoder of this format for one msgspec type."""
-        decode: Callable[[Frame], Any] = self._library.Decoder(kind).decode
-        return decode
 
     def __repr__(self) -> str:
         return f"Packer({self.name!r})"

@@ -116,6 +116,13 @@ def who_takes_over_an_identity_gets_the_answers_to_its_former_owner(story: Story
 
 
 @legal
+def a_replay_overtakes_the_only_answer(story: Story) -> None:
+    request = story.ask("client-1", "connection_request", {})
+    story.see("client-1", "query", "sent", request.frames, why="a replay")
+    story.answer(request, "connection_reply", {**OK, "engines": {}})
+
+
+@legal
 def a_hub_has_several_workers_each_with_a_session_of_its_own(story: Story) -> None:
     for worker in ("worker-1", "worker-2", "worker-1"):
         story.connect(header={"session": worker})
