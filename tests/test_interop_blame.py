@@ -1,10 +1,16 @@
 """Who is to blame for a red cell: parties that are broken on purpose are named, and nobody when it cannot be known."""
 
+import contextlib
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from reference_cluster import is_alive
+from reference_cluster import PATIENCE as WAIT
+from reference_cluster import children, end, is_alive, run, wait_for
 
 from conformance.files import data
 from conformance.interop import matrix
@@ -89,6 +95,44 @@ def test_nothing_outlives_a_bench(tmp_path: Path, fault: str) -> None:
         processes = bench.processes()
         assert len(processes) > 5
     assert not [pid for pid in processes if is_alive(pid)]
+
+
+def test_a_row_on_which_nothing_ever_comes_is_given_up(tmp_path: Path) -> None:
+    made = msgspec.structs.replace(parties("engine-ignores-calls", tmp_path), patience=0.3)
+    names = [f"balanced.{name}" for name in ("apply", "map", "after", "follow", "impossible", "targets")]
+    cells = matrix.run_row(OURS, names, parties=made)
+    assert [cell.verdict for cell in cells] == ["fails"] * matrix.GIVE_UP + ["unusable"] * (6 - matrix.GIVE_UP)
+    assert "given up" in cells[-1].text
+
+
+@contextlib.contextmanager
+def started(directory: Path) -> Iterator[tuple["subprocess.Popen[str]", set[int]]]:
+    """The command, with everything running, and the ids of its children."""
+    command = (sys.executable, "-c", "from conformance.cli import main; main()", "interop", "--only", OURS.name)
+    process = run("env", f"TMPDIR={directory}", *command)
+    try:
+        # The supervisors of the controller and of two engines, and the client.
+        assert wait_for(lambda: len(children(process.pid)) >= 4)
+        yield process, set(children(process.pid))
+    finally:
+        end(process)
+
+
+def test_an_interrupt_ends_everything(tmp_path: Path) -> None:
+    with started(tmp_path) as (process, family):
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=WAIT)
+        assert (process.returncode, errors.strip()) == (130, "ippkit: interrupted")
+        assert not [pid for pid in family if is_alive(pid)]
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_leaves_nothing_either(tmp_path: Path) -> None:
+    with started(tmp_path) as (process, family):
+        process.kill()
+        process.communicate(timeout=WAIT)
+        assert wait_for(lambda: not [pid for pid in family if is_alive(pid)])
+        assert wait_for(lambda: not list(tmp_path.iterdir()))
 
 
 @pytest.mark.parametrize("which", ["controller", "engine"])

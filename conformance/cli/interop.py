@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli.group import ExitStatus
+from conformance.interop.rows import ROWS
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from conformance.interop.ability import Ability
     from conformance.interop.matrix import Cell
     from conformance.interop.rows import Row
 
-ROW_NAMES = ("ipp-ours-ipp", "ipp-ours-ours", "ours-ipp-mixed", "ours-ours-ours", "ipp-ipp-ipp")
+ROW_NAMES = tuple(row.name for row in ROWS)
 
 
 @click.command()
@@ -42,7 +42,6 @@ def interop(only: tuple[str, ...], pattern: str, *, is_list: bool, is_json: bool
     Exit status: 0 everything works, 1 something does not, 3 a row cannot be run, 4 wrong usage, 5 nothing selected.
     """
     from conformance.interop import matrix
-    from conformance.interop.rows import ROWS
 
     rows = [row for row in ROWS if not only or row.name in only]
     names = [name for name in matrix.chosen(pattern) if any(name in row.abilities for row in rows)]
@@ -85,11 +84,13 @@ def _progress(cell: Cell) -> None:
 def _list(rows: Sequence[Row], names: Sequence[str]) -> None:
     from conformance.cli.tables import print_table
 
-    found = []
-    for name in names:
-        ability: Ability = next(row.abilities[name] for row in rows if name in row.abilities)
-        clients = dict.fromkeys(row.client for row in rows if name in row.abilities)
-        found.append((name, ", ".join(clients), ability.requirement, ability.sentence))
+    clients = {row.client: row.abilities for row in rows}
+    found = [
+        (name, client, abilities[name].requirement, abilities[name].sentence)
+        for name in names
+        for client, abilities in clients.items()
+        if name in abilities
+    ]
     print_table("abilities", ("ability", "client", "requirement", "what must be true"), found)
 
 
@@ -149,4 +150,4 @@ def _explain(rows: Sequence[Row], found: dict[tuple[str, str], Cell]) -> None:
     if noticed:
         click.echo("Broken on the way, and yet everything worked:")
     for name, party, requirement, msg_type in noticed:
-        click.echo(f"  {name}: {party.strip('()')} broke {requirement} with {msg_type}")
+        click.echo(f"  {name}: {party} broke {requirement} with {msg_type}")

@@ -174,15 +174,15 @@ COLUMNS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "direct": ("DirectView", ("apply", "execute", "push", "pull", "scatter", "gather", "map", "run", "errors")),
     "balanced": (
         "LoadBalancedView",
-        ("apply", "map", "after", "follow", "impossible", "unmet", "retries", "targets", "timeout"),
+        ("apply", "execute", "map", "after", "any", "follow", "impossible", "unmet", "retries", "targets", "timeout"),
     ),
-    "broadcast": ("BroadcastView", ("apply", "coalescing", "execute", "map", "errors")),
+    "broadcast": ("BroadcastView", ("apply", "targets", "coalescing", "execute", "map", "errors")),
     "results": ("AsyncResult", ("wait", "timings", "patience")),
     "output": ("Output", ("stdout", "stderr", "display", "result", "error")),
     "hub": (
         "Hub",
         ("queue_status", "result_status", "get_result", "resubmit", "db_query", "hub_history", "purge", "become_dask"),
     ),
-    "control": ("Control", ("abort", "clear", "signal")),
+    "control": ("Control", ("abort", "abort_all", "clear", "signal")),
     "life": ("Life and death", ("registered", "joins", "killed", "engine_shutdown", "hub_shutdown")),
 }

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Event
 from typing import Any, Final, Self
 
 import msgspec
@@ -35,11 +36,17 @@ LIMIT: Final = 6.0
 START: Final = 30.0
 #: Seconds in which an engine has to end when it is told to.
 GRACE: Final = 2.0
+#: Seconds after which a wait looks whether somebody wants no more of it.
+SLICE: Final = 0.2
 CLIENT: Final = "the client"
 
 
 class Unusable(Exception):
     """A row cannot be run: a party does not start. The text says which."""
+
+
+class Halted(Exception):
+    """Somebody wants no more of this."""
 
 
 class Parties(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +63,11 @@ class Parties(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bench:
-    """See the module. Raises Unusable if the row cannot be run."""
+    """See the module. Raises Unusable if the row cannot be run, and Halted, from any wait, once `halt` is set."""
 
-    def __init__(self, row: Row, parties: Parties | None = None) -> None:
+    def __init__(self, row: Row, parties: Parties | None = None, halt: Event | None = None) -> None:
         self.row = row
+        self._halt = halt or Event()
         self._parties = parties or Parties()
         self._directory = Path(tempfile.mkdtemp(prefix="ippkit-")).resolve()
         self._engines: list[Process] = []
@@ -76,7 +84,9 @@ class Bench:
 
     def _begin(self) -> None:
         try:
-            self.controller = start(load(self._parties.controllers[self.row.controller]))
+            target = load(self._parties.controllers[self.row.controller])
+            # A descriptor is about some releases, because its deviations are; here any release will do.
+            self.controller = start(msgspec.structs.replace(target, version=None))
         except TargetUnusable as error:
             raise Unusable(f"row {self.row.name}: {error}") from None
         self._exit.callback(self.controller.stop)
@@ -158,6 +168,7 @@ class Bench:
         assert worker.stdin is not None
         assert worker.stdout is not None
         with contextlib.suppress(BrokenPipeError):
+            self._tell({"end": True})
             worker.stdin.close()
         try:
             worker.wait(GRACE)
@@ -205,9 +216,13 @@ class Bench:
         assert self._worker is not None
         assert self._worker.stdout is not None
         while b"\n" not in self._unread:
+            if self._halt.is_set():
+                raise Halted
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._worker.stdout], [], [], left)[0]:
+            if left <= 0:
                 raise TimeoutError
+            if not select.select([self._worker.stdout], [], [], min(left, SLICE))[0]:
+                continue
             data = os.read(self._worker.stdout.fileno(), 65536)
             if not data:
                 raise EOFError

@@ -228,9 +228,9 @@ def _content(window: Window, wanted: Wanted, requirement: str, client: str) -> B
     wrong = [each for each in replies if not includes(each.content, wanted.expected)]
     if not wrong or (not wanted.msg_ids and len(wrong) < len(replies)):
         return _misread(replies[-1], requirement, client)
-    found = {key: wrong[0].content.get(key) for key in wanted.expected}
-    how = f"its {wrong[0].msg_type} said {found!r:.120} instead of {wanted.expected!r:.120}"
-    return Blame(party=wrong[0].author, requirement=requirement, how=how)
+    found = {key: wrong[-1].content.get(key) for key in wanted.expected}
+    how = f"its {wrong[-1].msg_type} said {found!r:.120} instead of {wanted.expected!r:.120}"
+    return Blame(party=wrong[-1].author, requirement=requirement, how=how)
 
 
 def _stream(window: Window, wanted: Wanted, requirement: str, client: str) -> Blame | None:

@@ -53,6 +53,12 @@ def await_file(path: str, seconds: float) -> str:
     return Path(path).read_text(encoding="utf-8")
 
 
+def announce_and_await(begun: str, path: str, seconds: float) -> str:
+    """Make a file, so that others know that this runs, and wait for another one."""
+    Path(begun).touch()
+    return await_file(path, seconds)
+
+
 def fail_until(path: str, count: int) -> int:
     """Fail until this is the call with this number; calls are counted in a file."""
     with Path(path).open("a", encoding="utf-8") as file:

@@ -8,6 +8,7 @@ import fnmatch
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
+from threading import Event
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -21,6 +22,8 @@ from conformance.interop.witness import Charge, Witness
 
 #: How many rows run at the same time: more would only wait for the processors of a usual machine.
 AT_ONCE: Final = 2
+#: After so many abilities in a row that waited in vain, a row is not run on: each costs patience and a new cluster.
+GIVE_UP: Final = 4
 #: Every ability that there is, in the order in which the table shows them.
 NAMES: Final = tuple(f"{group}.{name}" for group, (_, names) in COLUMNS.items() for name in names)
 
@@ -59,9 +62,14 @@ def run(
     tell: Callable[[Cell], None] = lambda _: None,
 ) -> list[Cell]:
     """Run rows; the cells, row by row, without those of abilities that a row's client does not have."""
+    halt = Event()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(lambda row: run_row(row, names, parties=parties, tell=tell), rows)
-        return [cell for cells in found for cell in cells]
+        try:
+            found = pool.map(lambda row: run_row(row, names, parties=parties, tell=tell, halt=halt), rows)
+            return [cell for cells in found for cell in cells]
+        finally:
+            # After an interrupt the threads must end what they have started, and begin nothing.
+            halt.set()
 
 
 def run_row(
@@ -70,18 +78,23 @@ def run_row(
     *,
     parties: Parties | None = None,
     tell: Callable[[Cell], None] = lambda _: None,
+    halt: Event | None = None,
 ) -> list[Cell]:
-    """Run one row, in the order of its client's abilities. Each is told when it has ended, before anybody is blamed."""
+    """Run one row, in the order of its client's abilities. Each is told when it has ended, before anybody is blamed.
+
+    Raises Halted soon after `halt` was set.
+    """
     trials: list[_Trial] = []
     cluster: _Cluster | None = None
     unusable = ""
+    silent = 0
     try:
         for ability in row.abilities.values():
             if ability.name not in names:
                 continue
             try:
                 if not unusable:
-                    cluster = cluster or _Cluster(row, parties)
+                    cluster = cluster or _Cluster(row, parties, halt)
                     trials.append(cluster.run(ability))
             except Unusable as error:
                 unusable = str(error)
@@ -91,6 +104,9 @@ def run_row(
             if cluster is not None and (ability.is_last or not trials[-1].is_clean):
                 cluster.close()
                 cluster = None
+            silent = silent + 1 if trials[-1].is_silent else 0
+            if silent == GIVE_UP:
+                unusable = f"row {row.name}: given up after {GIVE_UP} abilities in a row for which nothing came in time"
     finally:
         if cluster is not None:
             cluster.close()
@@ -111,6 +127,11 @@ class _Trial(NamedTuple):
         """Whether the cluster can be used for the next one."""
         return self.failure is None or self.failure.kind == "absent"
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether it waited in vain."""
+        return self.failure is not None and self.failure.kind in ("late", "hung")
+
     def cell(self, row: Row, harmless: frozenset[tuple[str, str, str]]) -> Cell:
         """What became of it. `harmless` are the mistakes with which other abilities succeeded."""
         cell = Cell(row=row.name, ability=self.ability.name, verdict="works", noticed=tuple(self.charges))
@@ -127,8 +148,8 @@ class _Trial(NamedTuple):
 class _Cluster:
     """A bench with everything that watches it."""
 
-    def __init__(self, row: Row, parties: Parties | None) -> None:
-        self.bench = Bench(row, parties)
+    def __init__(self, row: Row, parties: Parties | None, halt: Event | None = None) -> None:
+        self.bench = Bench(row, parties, halt)
         self.close = self.bench.close
         self._traffic = Traffic(self.bench.controller.client.codec())
         self._witness = Witness()
@@ -142,8 +163,9 @@ class _Cluster:
         return _Trial(ability, failure, window, charges)
 
     def _look(self) -> tuple[Window, list[Charge]]:
-        seen = self._traffic.take(self.bench.tap.take())
-        return Window(self._traffic, seen, self.bench.tap.gone - {CLIENT}), self._witness.look(seen)
+        tap = self.bench.tap
+        seen = self._traffic.take(tap.take())
+        return Window(self._traffic, seen, tap.gone - {CLIENT}, tap.closed), self._witness.look(seen)
 
 
 def version_of_ipyparallel() -> str | None:

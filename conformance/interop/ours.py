@@ -60,6 +60,19 @@ class Ours(Deployment):
         except Silence as error:
             raise self.silent(str(error), result.msg_id) from None
 
+    def spread(self, result: Result) -> list[Any]:
+        """What the calls of a broadcast returned, by engine."""
+        self.answers(result)
+        return result.values(self.patience)
+
+    def output(self, result: Result, name: str) -> str:
+        """What was written to a stream, until it was idle again."""
+        self.answers(result)
+        try:
+            return result.output(name, self.patience)
+        except Silence as error:
+            raise Broken(str(error), is_late=True) from None
+
     def ask(self, msg_type: str, content: Mapping[str, object] | None = None) -> dict[str, Any]:
         """The Hub's answer."""
         answer: dict[str, Any] = self.get(self.client.ask(msg_type, content))
@@ -108,7 +121,7 @@ def execute(d: Ours) -> None:
         d.get(d.client.execute(f"kit = {engine} + 7", engine=engine))
     for engine in d.ids:
         result = d.client.execute("print(kit)", engine=engine)
-        d.text(result.output("stdout", d.patience), f"{engine + 7}\n", "stdout", result.msg_id)
+        d.text(d.output(result, "stdout"), f"{engine + 7}\n", "stdout", result.msg_id)
 
 
 @OURS("direct.map", "mux.routes-by-identity")
@@ -133,6 +146,13 @@ def balanced_apply(d: Ours) -> None:
     """A task runs on some engine, and its result comes back."""
     result = d.client.submit(calls.add, 40, right=2)
     d.values("the sum", d.get(result), 42, [result.msg_id])
+
+
+@OURS("balanced.execute", "task.execute-through-task")
+def balanced_execute(d: Ours) -> None:
+    """Code runs on some engine, and what it prints arrives."""
+    result = d.client.execute("print('anywhere')")
+    d.text(d.output(result, "stdout"), "anywhere\n", "stdout", result.msg_id)
 
 
 @OURS("balanced.map", "task.exactly-one-engine")
@@ -202,14 +222,22 @@ def task_timeout(d: Ours) -> None:
 def broadcast(d: Ours) -> None:
     """A call reaches every engine, and every engine answers."""
     expected = [d.get(d.client.apply(calls.pid, engine=engine)) for engine in d.ids]
-    d.equal("the engines", d.client.broadcast(calls.pid).values(d.patience), expected)
+    d.equal("the engines", d.spread(d.client.broadcast(calls.pid)), expected)
+
+
+@OURS("broadcast.targets", "broadcast.reaches-each-target")
+def broadcast_targets(d: Ours) -> None:
+    """A call for some engines reaches those and no other."""
+    for engine in d.ids:
+        here = d.get(d.client.apply(calls.pid, engine=engine))
+        d.equal("the engine", d.spread(d.client.broadcast(calls.pid, targets=[engine])), [here])
 
 
 @OURS("broadcast.coalescing", "broadcast.coalesced-single-reply")
 def coalescing(d: Ours) -> None:
     """The replies of all engines come as one."""
     result = d.client.broadcast(calls.add, 1, 2, is_coalescing=True)
-    d.equal("the values", result.values(d.patience), [3] * len(d.ids))
+    d.equal("the values", d.spread(result), [3] * len(d.ids))
     d.equal("the replies", len(d.answers(result)), 1)
 
 
@@ -250,17 +278,17 @@ def timings(d: Ours) -> None:
 def stdout(d: Ours) -> None:
     """What a call prints arrives, in order and complete."""
     result = d.client.apply(calls.speak, "one", engine=d.ids[0])
-    d.text(result.output("stdout", d.patience), "one\n", "stdout", result.msg_id)
+    d.text(d.output(result, "stdout"), "one\n", "stdout", result.msg_id)
     code = d.client.execute("for n in range(100):\n    print(n)", engine=d.ids[-1])
-    d.text(code.output("stdout", d.patience), "".join(f"{n}\n" for n in range(100)), "stdout", code.msg_id)
+    d.text(d.output(code, "stdout"), "".join(f"{n}\n" for n in range(100)), "stdout", code.msg_id)
 
 
 @OURS("output.stderr", "iopub.stream-text")
 def stderr(d: Ours) -> None:
     """What goes to stderr arrives apart from what goes to stdout."""
     result = d.client.apply(calls.speak, "two", engine=d.ids[0])
-    d.text(result.output("stderr", d.patience), "two?\n", "stderr", result.msg_id)
-    d.text(result.output("stdout", d.patience), "two\n", "stdout", result.msg_id)
+    d.text(d.output(result, "stderr"), "two?\n", "stderr", result.msg_id)
+    d.text(d.output(result, "stdout"), "two\n", "stdout", result.msg_id)
 
 
 @OURS("output.display", "kernel.display-data")
@@ -270,7 +298,7 @@ def display(d: Ours) -> None:
         raise Absent("IPython, which displays, is not installed")
     code = "from IPython.display import display, HTML\ndisplay(HTML('<b>kit</b>'))"
     result = d.client.execute(code, engine=d.ids[0])
-    result.output("stdout", d.patience)
+    d.output(result, "stdout")
     d.equal("what is displayed", [shown.get("text/html") for shown in result.displayed()], ["<b>kit</b>"])
 
 
@@ -278,7 +306,7 @@ def display(d: Ours) -> None:
 def execute_result(d: Ours) -> None:
     """The value of the last expression is published."""
     result = d.client.execute("6 * 7", engine=d.ids[0])
-    result.output("stdout", d.patience)
+    d.output(result, "stdout")
     d.equal("the value", [shown.get("text/plain") for shown in result.displayed()], ["42"])
 
 
@@ -287,7 +315,7 @@ def published_error(d: Ours) -> None:
     """An error is published, too."""
     result = d.client.execute("1 / 0", engine=d.ids[0])
     d.fails(result, "ZeroDivisionError")
-    result.output("stdout", d.patience)
+    d.output(result, "stdout")
     found = [one.content.get("ename") for one in d.client.machine.outputs(result.msg_id) if one.msg_type == "error"]
     d.equal("the error", found, ["ZeroDivisionError"])
 
@@ -410,6 +438,28 @@ def abort(d: Ours) -> None:
     d.equal("the one that was kept", d.get(kept), 25)
     (answer,) = d.answers(gone)
     d.equal("the status of the other", answer.status, "aborted")
+
+
+@OURS("control.abort_all", "control.abort-empty-means-all")
+def abort_all(d: Ours) -> None:
+    """All requests that are queued can be aborted at once; what is sent later runs."""
+    engine = d.ids[0]
+    path = d.file()
+    begun = d.file()
+    running = d.client.apply(calls.announce_and_await, str(begun), str(path), d.patience, engine=engine)
+    d.until("it has begun", begun.exists)
+    gone = [d.client.apply(calls.pid, engine=engine) for _ in range(3)]
+
+    def is_over() -> bool:
+        # An abort that names nobody is about what has arrived, and may be faster than what was sent before it.
+        d.client.abort([], engine=engine)
+        return all(one.is_done for one in gone)
+
+    d.until("all have ended", is_over)
+    path.write_text("go", encoding="utf-8")
+    d.equal("the one that ran", d.get(running), "go")
+    d.equal("the others", [d.answers(one)[0].status for one in gone], ["aborted"] * 3)
+    d.equal("a later one", d.get(d.client.apply(calls.square, 5, engine=engine)), 25)
 
 
 @OURS("control.clear", "control.clear-empties-namespace")

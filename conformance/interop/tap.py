@@ -94,6 +94,7 @@ class Tap:
         self._joining: list[tuple[socket.socket, _Port]] = []
         self._halves: set[_Half] = set()
         self._gone: set[str] = set()
+        self._closed: set[int] = set()
         self._links = 0
         self._count = 0
         self._is_closing = False
@@ -128,6 +129,12 @@ class Tap:
         """The parties that have hung up on the controller: an engine that did has ended, or been killed."""
         with self._lock:
             return frozenset(self._gone)
+
+    @property
+    def closed(self) -> frozenset[int]:
+        """The connections that their party has closed: nobody can be reached there any more."""
+        with self._lock:
+            return frozenset(self._closed)
 
     def close(self) -> None:
         """Close all connections and end the thread. May be called twice."""
@@ -254,9 +261,11 @@ class Tap:
 
     def _drop(self, half: _Half) -> None:
         """Close both ends, having passed on what was still to be written."""
-        if half.is_up and half.port.channel == LIFELINE:
+        if half.is_up:
             with self._lock:
-                self._gone.add(half.port.party)
+                self._closed.add(half.link)
+                if half.port.channel == LIFELINE:
+                    self._gone.add(half.port.party)
         for each in (half, half.other):
             with contextlib.suppress(OSError):
                 if each is not half and each.waiting:

@@ -224,6 +224,21 @@ def after(d: Theirs) -> None:
     d.true("it began after the end of the first", second.metadata["started"] >= first.metadata["completed"])
 
 
+@THEIRS("balanced.any", "dependency.any-needs-one")
+def after_any(d: Theirs) -> None:
+    """A task that needs one of several begins when one has ended, and does not wait for the others."""
+    view = d.balanced
+    path = d.file()
+    slow = view.apply_async(calls.await_file, str(path), d.patience)
+    quick = view.apply_async(calls.pid)
+    with view.temp_flags(after=d.ipp.Dependency([slow, quick], all=False)):
+        third = view.apply_async(calls.square, 6)
+    d.values("the task", d.get(third), 36, third.msg_ids)
+    d.true("the slow one runs", not slow.ready())
+    path.write_text("go", encoding="utf-8")
+    d.equal("the slow one", d.get(slow), "go")
+
+
 @THEIRS("balanced.follow", "dependency.follow-same-engine")
 def follow(d: Theirs) -> None:
     """A task with `follow` runs where the other ran."""
@@ -305,6 +320,14 @@ def broadcast(d: Theirs) -> None:
     """A call reaches every engine, and every engine answers."""
     expected = d.get(d.all.apply_async(calls.pid))
     d.equal("the processes", d.get(d.client.broadcast_view().apply_async(calls.pid)), expected)
+
+
+@THEIRS("broadcast.targets", "broadcast.reaches-each-target")
+def broadcast_targets(d: Theirs) -> None:
+    """A call for some engines reaches those and no other."""
+    for engine in d.ids:
+        here = d.get(d.client[engine].apply_async(calls.pid))
+        d.equal("the engine", d.get(d.client.broadcast_view(targets=[engine]).apply_async(calls.pid)), [here])
 
 
 @THEIRS("broadcast.coalescing", "broadcast.coalesced-single-reply")
@@ -568,6 +591,19 @@ def become_dask(d: Theirs) -> None:
 # -- control -----------------------------------------------------------------------------------------------------------
 
 
+def _is_aborted(d: Theirs, result: Any) -> None:
+    """Demand that a request was aborted. Raises Broken."""
+    wanted = Wanted(kind="content", msg_ids=tuple(result.msg_ids), expected={"status": "aborted"})
+    try:
+        d.get(result)
+    except d.ipp.error.TaskAborted:
+        return
+    except d.ipp.error.RemoteError as error:
+        d.equal("the error", error.ename, "TaskAborted", wanted)
+        return
+    raise Broken("it ran", wanted)
+
+
 @THEIRS("control.abort", "control.abort-by-id")
 def abort(d: Theirs) -> None:
     """A request that is queued can be aborted; the one that runs, and the others, are not touched."""
@@ -580,14 +616,25 @@ def abort(d: Theirs) -> None:
     path.write_text("go", encoding="utf-8")
     d.equal("the one that ran", d.get(running), "go")
     d.equal("the one that was kept", d.get(kept), 25)
-    try:
-        d.get(gone)
-    except d.ipp.error.TaskAborted:
-        return
-    except d.ipp.error.RemoteError as error:
-        d.equal("the error of the other", error.ename, "TaskAborted")
-        return
-    raise Broken("it ran", Wanted(kind="content", msg_ids=tuple(gone.msg_ids), expected={"status": "aborted"}))
+    _is_aborted(d, gone)
+
+
+@THEIRS("control.abort_all", "control.abort-by-id")
+def abort_all(d: Theirs) -> None:
+    """Everything that this client has queued can be aborted at once; what is sent later runs."""
+    engine = d.ids[0]
+    view = d.client[engine]
+    path = d.file()
+    begun = d.file()
+    running = view.apply_async(calls.announce_and_await, str(begun), str(path), d.patience)
+    d.until("it has begun", begun.exists)
+    gone = [view.apply_async(calls.pid) for _ in range(3)]
+    d.client.abort(targets=engine, block=True)
+    path.write_text("go", encoding="utf-8")
+    d.equal("the one that ran", d.get(running), "go")
+    for one in gone:
+        _is_aborted(d, one)
+    d.equal("a later one", d.get(view.apply_async(calls.square, 5)), 25)
 
 
 @THEIRS("control.clear", "control.clear-empties-namespace")

@@ -104,11 +104,20 @@ class Traffic:
 
 
 class Window:
-    """The messages that were seen while one ability ran."""
+    """The messages that were seen while one ability ran.
 
-    def __init__(self, traffic: Traffic, seen: Sequence[Seen], gone: frozenset[str]) -> None:
+    `gone` are the processes that had hung up by then, `closed` the connections that their party had closed.
+    """
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        seen: Sequence[Seen],
+        gone: frozenset[str] = frozenset(),
+        closed: frozenset[int] = frozenset(),
+    ) -> None:
         self.seen = seen
-        #: The processes that have hung up on the controller.
+        self._closed = closed
         self.gone = gone
         uuids = {party: traffic.uuids.get(party) for party in gone}
         self._dead = frozenset(uuids.values())
@@ -125,10 +134,10 @@ class Window:
         return bytes(request.hop.frames[0]).decode(errors="replace") in self._dead
 
     def requests(self) -> list[Seen]:
-        """What clients asked, in order."""
+        """What clients asked, in order, and can still be answered."""
         return [
             each for each in self.seen
-            if each.hop.kind == "client" and each.hop.is_up and each.msg_id and each.hop.channel not in PUBLISHED
+            if each.hop.kind == "client" and each.hop.is_up and each.msg_id and each.hop.link not in self._closed
         ]  # fmt: skip
 
     def delivered(self, request: Seen) -> list[Seen]:

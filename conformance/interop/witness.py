@@ -28,7 +28,8 @@ class Charge(NamedTuple):
     @property
     def kind(self) -> tuple[str, str, str]:
         """What makes two charges the same mistake."""
-        return self.party.partition(" ")[2] or self.party, self.requirement, self.msg_type
+        _, _, kind = self.party.partition(" (")
+        return f"an engine ({kind}" if kind else self.party, self.requirement, self.msg_type
 
 
 class Witness:

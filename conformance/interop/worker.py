@@ -4,12 +4,14 @@ One JSON object per line. From the bench: `{"run": NAME}` runs an ability, `{"se
 sees so many engines; both are answered with `{"failure": null}` or what went wrong. While an ability runs, it may ask
 the bench: `{"ask": NAME}`, answered with `{"answer": true}` or false. What libraries print goes to standard error.
 
-The end of standard input means that the bench is gone, and ends the process whatever it is doing.
+`{"end": true}` ends the process, whatever it is doing. So does the end of standard input, which means that the bench
+was killed; then the process also removes the directory that the bench could not.
 """
 
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 import traceback
@@ -28,7 +30,7 @@ def main(kind: str, file: str, directory: str, count: str, patience: str) -> Non
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(lines,), name="bench", daemon=True).start()
+    threading.Thread(target=_listen, args=(lines, Path(file).parent), name="bench", daemon=True).start()
 
     def ask(name: str) -> bool:
         _say(out, {"ask": name})
@@ -72,9 +74,13 @@ def describe(error: Exception) -> Failure:
     return Failure(kind="local", text=f"{type(error).__name__} at {place}: {text}")
 
 
-def _listen(lines: "queue.SimpleQueue[dict[str, Any]]") -> None:
+def _listen(lines: "queue.SimpleQueue[dict[str, Any]]", directory: Path) -> None:
     for line in sys.stdin:
-        lines.put(json.loads(line))
+        value = json.loads(line)
+        if "end" in value:
+            os._exit(0)
+        lines.put(value)
+    shutil.rmtree(directory, ignore_errors=True)
     os._exit(0)
 
 
