@@ -111,7 +111,7 @@ class Process:
             return
         self._tell("stalled", nanoseconds)
         self._stalls += 1
-        self.is_held = True
+        self._hold()
         self._kernel.after(nanoseconds, self._stall_is_over)
 
     def _stall_is_over(self, _: None, __: None) -> None:
@@ -122,7 +122,8 @@ class Process:
         """Let everything in the process stand still until `resume`."""
         if self.status is None and not self._is_paused:
             self._tell("paused")
-            self._is_paused = self.is_held = True
+            self._is_paused = True
+            self._hold()
             self.context.pause()
             for companion in self.companions:
                 companion.pause()
@@ -136,6 +137,11 @@ class Process:
             for companion in self.companions:
                 companion.resume()
             self._go_on()
+
+    def _hold(self) -> None:
+        self.is_held = True
+        for shell in self._shells:
+            shell.hold()
 
     def _go_on(self) -> None:
         if self._stalls or self._is_paused or self.status is not None:
@@ -162,7 +168,7 @@ class Process:
     def _gone(self, status: int) -> None:
         self.status = status
         self._tell("ended", status)
-        self.is_held = True
+        self._hold()
         self._overdue.clear()
         for companion in self.companions:
             companion.crash(status)

@@ -128,7 +128,8 @@ class Wire:
             tap = self.network.tap
             if tap is not None:
                 return self._tapped(tap, item)
-            size += size_of(item)
+            if self.link.bandwidth:
+                size += size_of(item)
         return self.link.arrival(self.kernel, size)
 
     def _tapped(self, tap: Tap, item: tuple[bytes, ...]) -> int:

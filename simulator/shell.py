@@ -28,6 +28,7 @@ from protocol.roles.base import (
     SetTimer,
     Started,
     Stopping,
+    made,
 )
 from protocol.roles.carrier import Carrier, Runner
 from protocol.roles.records import Records, StoreError
@@ -96,6 +97,7 @@ class VirtualShell(Carrier):
         self._codecs = dict(codecs or {})
         self._sends: dict[str, Callable[[Load], Errno | None]] = {}
         self._drains: dict[str, Callable[[], None]] = {}
+        self._takes: dict[str, Callable[[Load], None]] = {}
         #: What waits for room, per socket; only a DEALER without a peer ever has any.
         self._kept: dict[str, deque[Load]] = {}
         process.adopt(self, is_guest=is_guest)
@@ -145,8 +147,11 @@ class VirtualShell(Carrier):
             self._hear(name)
 
     def _hear(self, name: str) -> None:
-        self.sockets[name].watch(self._drains[name])
-        self._drains[name]()
+        socket, drain = self.sockets[name], self._drains[name]
+        socket.watch(drain)
+        drain()
+        if not self.process.is_held:
+            socket.listen(self._takes[name])
 
     def stop(self) -> None:
         """Ask the role to end."""
@@ -154,10 +159,15 @@ class VirtualShell(Carrier):
         if self.status is not None:
             self.process.look_at_status()
 
+    def hold(self) -> None:
+        """Take nothing any more: what arrives stays in the sockets."""
+        for socket in self.sockets.values():
+            socket.listen(None)
+
     def go_on(self) -> None:
-        """Take what has arrived while the process was held up."""
-        for drain in tuple(self._drains.values()):
-            drain()
+        """Take what has arrived while the process was held up, and hear what comes."""
+        for name in tuple(self._drains):
+            self._hear(name)
 
     # -- arrivals ----------------------------------------------------------------------------------------------------
 
@@ -165,6 +175,7 @@ class VirtualShell(Carrier):
         """What takes all that a socket has; it is called whenever there may be something."""
         is_raw = channel(self.role.SOCKETS[name].channel).framing == "raw" or socket.KIND in ("XPUB", "XSUB")
         take = self._raw(name) if is_raw else self._messages(name, self._codecs.get(name, self.codec))
+        self._takes[name] = take
         process, recv, kept = self.process, socket.recv, self._kept
 
         def drain() -> None:
@@ -182,7 +193,7 @@ class VirtualShell(Carrier):
         deliver, codec = self.deliver, self.codec
 
         def take(load: Load) -> None:
-            deliver(Raw(name, in_bytes(load, codec)))
+            deliver(made(Raw, (name, load if type(load[-1]) is bytes else in_bytes(load, codec))))
             if self.status is not None:
                 self.process.look_at_status()
 
@@ -214,7 +225,7 @@ class VirtualShell(Carrier):
                 except ProtocolError as error:
                     deliver(Malformed(name, load, error))
                     return
-            deliver(Arrived(name, message))
+            deliver(made(Arrived, (name, message)))
             if self.status is not None:
                 self.process.look_at_status()
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 from protocol.devices import Device, device
 from protocol.roles import marks
-from protocol.roles.base import NOTHING, Arrived, Effect, Env, Event, Exit, Forward, Role, SocketSpec, Stopping
+from protocol.roles.base import NOTHING, Arrived, Effect, Env, Event, Exit, Forward, Role, SocketSpec, Stopping, made
 
 
 class Relay(Role):
@@ -45,8 +45,8 @@ class Relay(Role):
                     return NOTHING
                 identities = (identities[1], identities[0], *identities[2:])
             return (
-                Forward("monitor", (way[1], *identities), message),
-                Forward(way[0], identities, message),
+                made(Forward, ("monitor", (way[1], *identities), message)),
+                made(Forward, (way[0], identities, message)),
             )
         if type(event) is Stopping:
             return (Exit(),)

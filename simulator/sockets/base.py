@@ -32,6 +32,8 @@ class Socket:
     """A virtual socket: the part that does not depend on its type. `Context.socket` makes one."""
 
     KIND: ClassVar[str]
+    #: Whether what arrives is for the user, as it is or with the peer in front, and nothing else.
+    HANDS_OVER: ClassVar[bool] = False
 
     def __init__(self, context: "Context", name: str) -> None:
         self.context = context
@@ -45,6 +47,8 @@ class Socket:
         self._is_signalled = False
         self._looked = -THROTTLE - 1
         self._callback: Callable[[], object] | None = None
+        #: Who is handed every message at once; see `listen`.
+        self.listener: Callable[[Message], object] | None = None
         self._is_terminating = False
         #: Pipes that connect to inproc addresses, in the order of connecting.
         self._inprocs: list[tuple[str, Pipe]] = []
@@ -78,6 +82,19 @@ class Socket:
         self._callback = callback
         if callback is not None and self._mailbox:
             self.kernel.at(self.kernel.now, self._call)
+
+    def listen(self, listener: Callable[[Message], object] | None) -> None:
+        """Hand over messages within the event in which they arrive; None stops that.
+
+        It is what a thread sees that does nothing but poll and receive, without the way through the mailbox. It holds
+        for what comes over TCP to a pipe that was found empty; whatever else there is comes by `watch`, as ever, and
+        for a type that does more with what arrives than hand it over, everything does.
+        """
+        self.listener = listener if self.HANDS_OVER else None
+
+    def received(self, pipe: Pipe, message: Message) -> Message | None:
+        """What the user sees of a message from this pipe; None if nothing."""
+        return message
 
     def _call(self, _a: object, _b: object) -> None:
         self._is_signalled = False
@@ -212,7 +229,7 @@ class Socket:
         if linger is not None:
             self.options.linger = linger
         self.is_closed = True
-        self._callback = None
+        self._callback = self.listener = None
         self._is_signalled = True
         self.kernel.at(self.kernel.now, self._terminate)
 

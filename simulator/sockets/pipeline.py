@@ -75,6 +75,7 @@ class Dealer(Socket):
     """DEALER: sends in turn and receives in turn."""
 
     KIND: ClassVar[str] = "DEALER"
+    HANDS_OVER: ClassVar[bool] = True
 
     def __init__(self, context: "Context", name: str) -> None:
         super().__init__(context, name)

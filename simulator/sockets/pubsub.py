@@ -143,6 +143,7 @@ class XSub(Socket):
     """XSUB: receives what it subscribed to, by messages of its own."""
 
     KIND: ClassVar[str] = "XSUB"
+    HANDS_OVER: ClassVar[bool] = True
     IS_FILTERING: ClassVar[bool] = False
 
     def __init__(self, context: "Context", name: str) -> None:
@@ -221,6 +222,10 @@ class Sub(XSub):
 
     KIND: ClassVar[str] = "SUB"
     IS_FILTERING: ClassVar[bool] = True
+
+    def received(self, pipe: Pipe, message: Message) -> Message | None:
+        """The message, if it is wanted."""
+        return message if self._wanted.matches(message[0]) is not bool(self.options.invert_matching) else None
 
     def set(self, name: str, value: int | bytes) -> None:
         """Set an option; SUBSCRIBE and UNSUBSCRIBE take a prefix. Raises ZmqError(EINVAL)."""

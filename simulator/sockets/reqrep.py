@@ -104,6 +104,7 @@ class Rep(Router):
     """REP: receives, then sends, in turn."""
 
     KIND: ClassVar[str] = "REP"
+    HANDS_OVER: ClassVar[bool] = False
 
     def __init__(self, context: "Context", name: str) -> None:
         super().__init__(context, name)

@@ -22,6 +22,7 @@ class Router(Socket):
     """ROUTER, and what REP is built on."""
 
     KIND: ClassVar[str] = "ROUTER"
+    HANDS_OVER: ClassVar[bool] = True
 
     def __init__(self, context: "Context", name: str) -> None:
         super().__init__(context, name)
@@ -114,6 +115,10 @@ class Router(Socket):
         if pipe not in self._blocked:
             raise LibraryAborts("socket_base.cpp: the pipe was not known to be full")
         self._blocked.discard(pipe)
+
+    def received(self, pipe: Pipe, message: Message) -> Message | None:
+        """The message behind the identity of its peer."""
+        return (pipe.identity, *message)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

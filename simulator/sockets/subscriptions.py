@@ -41,6 +41,8 @@ class Wanted:
 
     def matches(self, topic: bytes) -> bool:
         """Whether a message that begins with this frame is wanted."""
+        if b"" in self._counts:
+            return True
         if type(topic) is not bytes:
             topic = DELIMITER
         size = len(topic)

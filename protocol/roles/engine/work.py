@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from protocol.roles.base import Effect, Finished, Output, Run, Send
+from protocol.roles.base import Effect, Finished, Output, Run, Send, made
 from protocol.roles.engine.answers import ANSWERS, execute_fields, read
 from protocol.roles.engine.settings import EngineConfig, Outcome
 from protocol.roles.freezing import freeze_message, freeze_value, thaw_message, thaw_value
@@ -353,7 +353,7 @@ class Work:
         message = self.voice.say(
             now, msg_type, content, parent=parent, metadata=about, buffers=buffers, identities=(topic.encode(),)
         )
-        effects.append(Send("iopub", message))
+        effects.append(made(Send, ("iopub", message)))
 
     def _remember(self, number: int, job: Job) -> None:
         self.ended[number] = job.message.header

@@ -33,13 +33,14 @@ from protocol.roles.base import (
     SocketSpec,
     Started,
     Stopping,
+    made,
 )
 from protocol.roles.speech import error, parent_id
 from protocol.roles.task.config import TaskConfig
 from protocol.roles.task.demands import BadDemandError, Demands, read_demands
 from protocol.roles.task.depending import Depending
 from protocol.roles.task.engines import Engine
-from protocol.roles.task.placing import IMPOSSIBLE, made
+from protocol.roles.task.placing import IMPOSSIBLE
 from protocol.roles.task.roster import read_notice
 from protocol.roles.task.tasks import ORPHANED, QUEUED, TASK, Task
 from protocol.wire import Message
