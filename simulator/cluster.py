@@ -15,16 +15,21 @@ from protocol.roles.assembly import ControllerConfig
 from protocol.roles.client import ClientConfig
 from protocol.roles.engine import EngineConfig
 from protocol.roles.hub import Hub
-from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place, Work
+from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place
 from simulator.clients import VirtualClient
 from simulator.controller import VirtualController
 from simulator.engines import VirtualEngine
 from simulator.hosts import Process
+from simulator.settling import Matter, open_matters
 from simulator.wardens import VirtualWarden
 from simulator.world import World
 
+#: Nanoseconds between two looks whether all has come to rest.
+STEP: Final = 50 * MILLISECOND
 #: Nanoseconds in which whoever joins must have joined, if nothing is wrong.
 PATIENCE: Final = 60 * SECOND
+#: Nanoseconds after which a client asks again which engines there are: a notification may have been lost.
+REFRESH: Final = 5 * SECOND
 CONTROLLER_HOST: Final = "controller"
 #: Nanoseconds by which messages between hosts may be late.
 JITTER: Final = 50_000
@@ -104,14 +109,15 @@ class VirtualCluster:
             self._expect(lambda: engine.uuid in self.registered.values(), f"{name} was never registered")
         return engine
 
-    def client(self, *, config: ClientConfig | None = None) -> VirtualClient:
-        """A client that is connected and knows the engines."""
+    def client(self, *, config: ClientConfig | None = None, is_awaited: bool = True) -> VirtualClient:
+        """A client that is connected and knows the engines, unless `is_awaited` is false: then it will be soon."""
         name = f"client-{len(self.clients) + 1}"
-        config = config or ClientConfig(session=name, notes=self.config.notes)
+        config = config or ClientConfig(session=name, refresh=REFRESH, notes=self.config.notes)
         self._join(name)
         client = VirtualClient(self.world, self.controller.files()[0], name=name, host=name, config=config)
         self.clients.append(client)
-        self._expect(lambda: client.is_connected, f"{name} was never told the engines")
+        if is_awaited:
+            self._expect(lambda: client.is_connected, f"{name} was never told the engines")
         return client
 
     def _join(self, host: str) -> None:
@@ -171,6 +177,30 @@ class VirtualCluster:
         """End every partition."""
         self.world.network.heal()
 
+    # -- the healed phase --------------------------------------------------------------------------------------------
+
+    def mend(self) -> None:
+        """End what is wrong: partitions, pauses, taps on the network, processes of the controller that are down."""
+        self.heal()
+        self.world.network.tap = None
+        for process in self.world.processes:
+            process.resume()
+        down = [name for name, member in self.controller.members.items() if not member.process.is_alive]
+        if down:
+            self.controller.restart(down)
+
+    def open_matters(self) -> list[Matter]:
+        """What has not come to rest, and on whom it waits."""
+        return open_matters(self)
+
+    def settle(self, within: int = PATIENCE) -> bool:
+        """Mend everything, and let time pass until all has come to rest; whether it has, in so many nanoseconds."""
+        self.mend()
+        deadline = self.now + within
+        while (matters := open_matters(self)) and self.now < deadline:
+            self.run_for(min(STEP, deadline - self.now))
+        return not matters
+
     def _names(self, part: Part) -> list[str]:
         return list(self.controller.members) if part == "controller" else [part]
 
@@ -187,4 +217,4 @@ def _host(place: Place) -> str:
     return place.host
 
 
-__all__ = ["CONFIG", "VirtualCluster", "Work"]
+__all__ = ["CONFIG", "VirtualCluster"]

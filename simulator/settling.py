@@ -1,0 +1,53 @@
+"""The healed phase: what must have come to rest when nothing is wrong any more, and on whom it still waits."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from protocol.roles.task import TaskScheduler
+
+if TYPE_CHECKING:
+    from simulator.cluster import VirtualCluster
+    from simulator.engines import VirtualEngine
+
+
+class Matter(NamedTuple):
+    """Something that is still open: whose it is, what, and who has to do something about it."""
+
+    whose: str
+    what: str
+    waits_on: str
+
+    def __str__(self) -> str:
+        return f"{self.whose}: {self.what}, which waits on {self.waits_on}"
+
+
+def is_expected(engine: "VirtualEngine") -> bool:
+    """Whether the Hub has to name this engine once everything is healed: it lives, and so does its heart."""
+    return engine.is_alive and engine.role.state == "serving" and engine.heart is not None and engine.heart.is_alive
+
+
+def open_matters(cluster: "VirtualCluster") -> list[Matter]:
+    """What is not at rest, the reasons before what follows from them."""
+    found = []
+    down = [name for name, member in cluster.controller.members.items() if not member.process.is_alive]
+    found += [Matter("controller", f"{name} is down", name) for name in down]
+    registered = set(cluster.registered.values())
+    expected = {engine.uuid for engine in cluster.engines if is_expected(engine)}
+    found += [Matter("hub", f"{uuid} lives and is not registered", "hub") for uuid in sorted(expected - registered)]
+    found += [Matter("hub", f"{uuid} is registered and dead", "hearts") for uuid in sorted(registered - expected)]
+    scheduler = cluster.controller.role("tasks")
+    if isinstance(scheduler, TaskScheduler):
+        known = {uuid.decode() for uuid in scheduler.engines}
+        found += [Matter("tasks", f"{uuid} is not known", "hub") for uuid in sorted(registered - known)]
+        found += [Matter("tasks", f"{uuid} is known and gone", "hub") for uuid in sorted(known - registered)]
+    for client in cluster.clients:
+        if not client.process.is_alive:
+            continue
+        seen = set(client.engines.values())
+        found += [Matter(client.name, f"{uuid} is not known", "hub") for uuid in sorted(registered - seen)]
+        found += [Matter(client.name, f"{uuid} is known and gone", "hub") for uuid in sorted(seen - registered)]
+        for msg_id, request in client.role.open.items():
+            found.append(Matter(client.name, f"{request.msg_type} {msg_id} is open", client.role.silent(msg_id)))
+    return found
+
+
+__all__ = ["Matter", "is_expected", "open_matters"]
