@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from conformance.certify.compare import Divergence, compare
 from conformance.certify.operations import Draw, Operation
+from conformance.certify.replay import replay
 from conformance.certify.script import script
 from conformance.certify.shrink import shrink
 
@@ -54,9 +55,9 @@ def sequence(seed: int, number: int, transport: str) -> list[Operation]:
     return Draw(f"{seed}/{transport}/{number}", transport=transport).sequence()
 
 
-def judge(_transport: str) -> Callable[..., Divergence | None]:
+def judge(transport: str) -> Callable[..., Divergence | None]:
     """What carries out a sequence over this transport."""
-    return compare
+    return compare if transport == "inproc" else replay
 
 
 def examine(seed: int, number: int, transport: str, *, is_shrinking: bool = True) -> Found | None:

@@ -18,6 +18,19 @@ class Divergence:
     virtual: object
 
 
+def is_safe(operations: Sequence[Operation]) -> bool:
+    """Whether libzmq gets through a sequence without ending its process, as far as the virtual sockets know."""
+    virtual = VirtualWorld()
+    try:
+        for operation in operations:
+            if not virtual.forbids(operation):
+                virtual.perform(operation)
+                virtual.settle(REAPING_ROUNDS, is_reaping=True)
+    except LibraryAborts:
+        return False
+    return True
+
+
 def compare(operations: Sequence[Operation], kinds: "dict[str, type[Socket]] | None" = None) -> Divergence | None:
     """Carry out a sequence over inproc; the first difference, or None. `kinds` replaces the virtual socket types."""
     real, virtual = RealWorld(), VirtualWorld(kinds)

@@ -37,11 +37,16 @@ FAMILIES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 _FAMILIES: Final = ("publish", "publish", "route", "route", "route", "request", "request", "pipeline", "pair")
 
 SUBSCRIBERS: Final = ("SUB", "XSUB")
+#: Types that receive nothing, and types that send nothing.
+_DEAF: Final = ("PUB", "PUSH")
+_MUTE: Final = ("SUB", "PULL")
 _TOPICS: Final = (b"", b"a", b"ab", b"b")
 _IDENTITIES: Final = (b"A", b"B", b"C")
 #: An identity that nobody has.
 STRANGER: Final = b"Z"
+_MARKS: Final = ("SNDHWM", "RCVHWM")
 _HWMS: Final = (0, 1, 2, 3, 5)
+_TIGHT: Final = (1, 1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ VALUES: Final = {
     "send": ("target", "frames"),
     "frame": ("frame", "more"),
     "burst": ("target", "frames", "count"),
-    "answer": ("frame",),
+    "answer": ("frame", "how many messages ago"),
     "recv": (),
     "drain": (),
 }
@@ -79,10 +84,13 @@ class Draw:
         self._transport = transport
         self._length = length
         self._tags = 0
+        self._alive: list[int] = []
+        #: Whether all pipes are short, so that they fill.
+        self._is_tight = self._chance(0.5)
         self.family = self._one(_FAMILIES)
         self._partners = FAMILIES[self.family]
         #: Whether sockets may keep the last message only; libzmq then keeps the last frame, whatever its message.
-        self._is_conflated = self._chance(0.1)
+        self._is_conflated = transport == "inproc" and self._chance(0.1)
         #: Address -> the type that binds there.
         self._addresses: dict[str, str] = {}
         self._kinds: list[str] = []
@@ -107,9 +115,18 @@ class Draw:
 
     def _open(self, kind: str) -> Operation:
         self._kinds.append(kind)
+        self._alive.append(len(self._kinds) - 1)
         options: list[tuple[str, int | bytes]] = [
-            (mark, self._one(_HWMS)) for mark in ("SNDHWM", "RCVHWM") if self._chance(0.6)
+            (mark, self._one(_TIGHT if self._is_tight else _HWMS))
+            for mark in _MARKS
+            if self._transport == "inproc" and (self._is_tight or self._chance(0.6))
         ]
+        if kind in ("DEALER", "REQ", "ROUTER") and self._chance(0.6):
+            options.append(("ROUTING_ID", self._one(_IDENTITIES)))
+        if kind == "REQ" and self._chance(0.5):
+            options.append(("REQ_RELAXED", 1))
+            if self._chance(0.5):
+                options.append(("REQ_CORRELATE", 1))
         while self._chance(0.4):
             options.append(self._option(kind))
         if kind == "SUB" and self._chance(0.7):
@@ -118,16 +135,16 @@ class Draw:
 
     def _option(self, kind: str) -> tuple[str, int | bytes]:
         found: list[tuple[str, int | bytes]] = [("LINGER", 0), ("ROUTING_ID", self._one(_IDENTITIES))]
+        if self._transport == "tcp":
+            found.append(("IMMEDIATE", 1))
         if kind in ("ROUTER", "REP"):
             found += [("ROUTER_MANDATORY", 1), ("ROUTER_HANDOVER", 1)]
         if kind == "ROUTER":
             found += [("CONNECT_ROUTING_ID", self._one(_IDENTITIES)), ("ROUTER_MANDATORY", 1)]
         if kind in ("ROUTER", "DEALER"):
             found.append(("PROBE_ROUTER", 1))
-        if kind in ("DEALER", "ROUTER", "REQ"):
-            found += [("ROUTING_ID", self._one(_IDENTITIES))] * 3
         if kind == "REQ":
-            found += [("REQ_RELAXED", 1), ("REQ_CORRELATE", 1)]
+            found += [("REQ_RELAXED", self._one((0, 1))), ("REQ_CORRELATE", self._one((0, 1)))]
         if kind == "XPUB":
             found += [("XPUB_VERBOSE", 1), ("XPUB_VERBOSER", 1)]
         if kind in ("PUB", "XPUB"):
@@ -155,7 +172,9 @@ class Draw:
         return self._one((*_IDENTITIES, *_IDENTITIES, None, None, STRANGER))
 
     def _next(self) -> Operation:
-        socket = int(self._random.random() * len(self._kinds))
+        if not self._alive:
+            return self._open(self._one(tuple(self._partners)))
+        socket = self._one(self._alive)
         kind = self._kinds[socket]
         roll = self._random.random()
         if len(self._bound) + len(self._connected) < 3:
@@ -168,6 +187,7 @@ class Draw:
         if roll < 0.24:
             return self._leave()
         if roll < 0.27:
+            self._alive.remove(socket)
             return Operation("close", socket)
         if roll < 0.3:
             if len(self._kinds) < 6:
@@ -175,30 +195,40 @@ class Draw:
             return Operation("drain", socket)
         if roll < 0.34:
             return Operation("set", socket, self._setting(kind))
-        if roll < 0.44 and kind in SUBSCRIBERS:
+        if kind in _DEAF and self._chance(0.9):
+            roll = min(roll, 0.75)
+        elif kind in _MUTE and self._chance(0.9):
+            roll = roll if roll < 0.5 else max(roll, 0.77)
+        if roll < 0.5 and kind in SUBSCRIBERS:
             return self._subscribe(socket, kind)
         if roll < 0.48 and kind not in SUBSCRIBERS:
             more = self._chance(0.6) and not self._is_conflated
-            return Operation("frame", socket, (self._tag() if self.family != "publish" else b"a", more))
+            frame = b"a" if self.family == "publish" else self._tag()
+            if kind == "ROUTER" and self._chance(0.6):
+                frame = self._one(_IDENTITIES)
+            return Operation("frame", socket, (frame, more))
         if roll < 0.62:
             return Operation("send", socket, (self._target(), self._frames(kind)))
         if roll < 0.72:
             return Operation("burst", socket, (self._target(), self._frames(kind), 2 + int(self._random.random() * 6)))
         if roll < 0.76:
-            return Operation("answer", socket, (self._tag(),))
+            return Operation("answer", socket, (self._tag(), int(self._chance(0.3))))
         if roll < 0.92:
             return Operation("recv", socket)
         return Operation("drain", socket)
 
     def _setting(self, kind: str) -> tuple[object, ...]:
-        if self._chance(0.4):
-            return self._one(("SNDHWM", "RCVHWM")), self._one(_HWMS)
+        if self._transport == "inproc" and self._chance(0.4):
+            return self._one(_MARKS), self._one(_HWMS)
         return self._option(kind)
 
     def _bind(self, socket: int, kind: str) -> Operation:
         fitting = [address for address, binder in self._addresses.items() if binder == kind]
         # Where one socket hears another twice over, the order is that of pointers in libzmq.
         used = {one for one, _ in self._bound + self._connected}
+        if self._transport == "tcp":
+            # Nobody talks to themselves there: who of the two ends first is a race.
+            fitting = [address for address in fitting if (socket, address) not in self._connected]
         if not fitting or (self.family == "publish" and socket in used):
             return Operation("recv", socket)
         address = self._one(fitting)
@@ -210,6 +240,8 @@ class Draw:
         if not fitting:
             return self._bind(socket, kind)
         address = self._one(fitting)
+        if self._transport == "tcp" and (socket, address) in self._bound:
+            return Operation("recv", socket)
         is_twice = (socket, address) in self._connected or any(one == socket for one, _ in self._bound)
         if self.family == "publish" and is_twice:
             return Operation("recv", socket)
@@ -227,7 +259,7 @@ class Draw:
 
     def _subscribe(self, socket: int, kind: str) -> Operation:
         is_new = self._chance(0.65)
-        topic = self._one(_TOPICS)
+        topic = self._one((*_TOPICS, b"a", b"a"))
         if kind == "SUB":
             return Operation("set", socket, ("SUBSCRIBE" if is_new else "UNSUBSCRIBE", topic))
         return Operation("send", socket, (None, ((b"\1" if is_new else b"\0") + topic,)))

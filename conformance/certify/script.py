@@ -17,7 +17,7 @@ import zmq
 
 context = zmq.Context()
 sockets = {{}}
-last = {{}}  # the last message that each socket received
+last = {{}}  # the last two messages that each socket received
 
 
 def settle():
@@ -39,8 +39,8 @@ def step(number, text, action):
 
 
 def receive(number):
-    last[number] = sockets[number].recv_multipart(zmq.NOBLOCK)
-    return last[number]
+    last[number] = [sockets[number].recv_multipart(zmq.NOBLOCK), *last.get(number, [])[:1]]
+    return last[number][0]
 
 
 def drain(number):
@@ -72,12 +72,13 @@ def aimed(number, target, frames):
     """A ROUTER sends to `target`, or to whom its last message came from."""
     if sockets[number].type != zmq.ROUTER:
         return list(frames)
-    return [last.get(number, [b"Z"])[0] if target is None else target, *frames]
+    return [last.get(number, [[b"Z"]])[0][0] if target is None else target, *frames]
 
 
-def answer(number, frame):
-    """The last message with another end."""
-    return [*last.get(number, [b"Z", b""] if sockets[number].type == zmq.ROUTER else [b""])[:-1], frame]
+def answer(number, frame, ago):
+    """A message that came, with another end."""
+    came = last.get(number, [[b"Z", b""] if sockets[number].type == zmq.ROUTER else [b""]])
+    return [*came[min(ago, len(came) - 1)][:-1], frame]
 
 
 def opened(number, kind, options):
@@ -134,7 +135,7 @@ def _action(operation: Operation, addresses: dict[str, str]) -> str:
             more = " | zmq.SNDMORE" if value[1] else ""
             return f"sockets[{number}].send({value[0]!r}, zmq.NOBLOCK{more})"
         case "answer":
-            return f"send({number}, answer({number}, {value[0]!r}))"
+            return f"send({number}, answer({number}, {value[0]!r}, {value[1]}))"
         case "recv":
             return f"receive({number})"
         case _:

@@ -15,7 +15,7 @@ import zmq
 from conformance.certify.operations import STRANGER, SUBSCRIBERS, Operation
 from simulator.kernel import Kernel
 from simulator.network import Network
-from simulator.sockets import Context, Errno, Quirks, Socket, ZmqError
+from simulator.sockets import Context, Errno, Socket, ZmqError
 
 #: How often the events of all sockets are read after an operation.
 ROUNDS: Final = 3
@@ -59,8 +59,8 @@ class World:
 
     def __init__(self) -> None:
         self.sockets: dict[int, Handle] = {}
-        #: The last message that each socket received.
-        self._last: dict[int, Frames] = {}
+        #: The last two messages that each socket received.
+        self._last: dict[int, list[Frames]] = {}
 
     def open(self, kind: str) -> Handle:
         """A new socket."""
@@ -122,9 +122,10 @@ class World:
     def _frame(self, _number: int, socket: Handle, frame: bytes, more: bool) -> Outcome:
         return socket.frame(frame, more)
 
-    def _answer(self, number: int, socket: Handle, frame: bytes) -> Outcome:
-        # The last message with another end: its envelope leads back to where it came from.
-        last = self._last.get(number, (STRANGER, b"") if socket.kind == "ROUTER" else (b"",))
+    def _answer(self, number: int, socket: Handle, frame: bytes, ago: int) -> Outcome:
+        # A message that came, with another end: its envelope leads back to where it came from.
+        came = self._last.get(number, [(STRANGER, b"") if socket.kind == "ROUTER" else (b"",)])
+        last = came[min(ago, len(came) - 1)]
         if socket.kind in SUBSCRIBERS:
             return "no answer"
         return socket.send((*last[:-1], frame))
@@ -133,13 +134,13 @@ class World:
         if socket.kind != "ROUTER":
             return frames
         if target is None:
-            target = self._last.get(number, (STRANGER,))[0]
+            target = self._last.get(number, [(STRANGER,)])[0][0]
         return (target, *frames)
 
     def _recv(self, number: int, socket: Handle) -> Outcome:
         outcome = socket.recv()
         if isinstance(outcome, tuple):
-            self._last[number] = outcome
+            self._last[number] = [outcome, *self._last.get(number, [])[:1]]
         return outcome
 
     def _drain(self, number: int, socket: Handle) -> Outcome:
@@ -206,10 +207,10 @@ def _refusal(action: Callable[[], object]) -> str | None:
 class VirtualWorld(World):
     """Virtual sockets in one context."""
 
-    def __init__(self, kinds: "dict[str, type[Socket]] | None" = None, quirks: Quirks | None = None) -> None:
+    def __init__(self, kinds: "dict[str, type[Socket]] | None" = None, *, seed: int = 0) -> None:
         super().__init__()
-        self.kernel = Kernel()
-        self.context = Context(self.kernel, Network(self.kernel), kinds=kinds, quirks=quirks)
+        self.kernel = Kernel(seed)
+        self.context = Context(self.kernel, Network(self.kernel), kinds=kinds)
 
     def open(self, kind: str) -> Handle:
         """A new socket."""

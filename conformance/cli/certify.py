@@ -25,7 +25,9 @@ _FULL: Final = {"inproc": 90_000, "tcp": 10_000}
     f"{_FULL['tcp']:,} tcp].",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which sequences.")
-@click.option("--transport", type=click.Choice(["inproc"]), default="inproc", show_default=True, help="Over what.")
+@click.option(
+    "--transport", type=click.Choice(["inproc", "tcp", "both"]), default="both", show_default=True, help="Over what."
+)
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="one per core",
     help="How many processes.",

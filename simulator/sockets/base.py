@@ -55,7 +55,7 @@ class Socket:
         #: What binds or connects over TCP, in the order of making.
         self._endpoints: list[tuple[str, Endpoint]] = []
         #: Connections that were accepted.
-        self._sessions: list[Session] = []
+        self.sessions: list[Session] = []
         self.events_monitor: Monitor | None = None
 
     def __repr__(self) -> str:
@@ -146,7 +146,10 @@ class Socket:
         """Connect to an address, where nobody need listen yet. Raises ZmqError."""
         protocol, place = self._begin(address)
         if protocol == "tcp":
-            self.last_endpoint = self.context.dial(self, place)
+            # Of these, libzmq takes a second connection to the same endpoint for a mistake, and makes none.
+            is_single = self.KIND in ("DEALER", "SUB", "PUB", "REQ")
+            if not is_single or all(where != address for where, _ in self._endpoints):
+                self.last_endpoint = self.context.dial(self, place)
             return
         peer = self.context.endpoints.get(address)
         mine = self.options
@@ -179,7 +182,7 @@ class Socket:
         self.last_endpoint = address
 
     def unbind(self, address: str) -> None:
-        """Listen there no longer; connections stay. Raises ZmqError(ENOENT)."""
+        """Listen there no longer; connections over TCP end, those of inproc stay. Raises ZmqError(ENOENT)."""
         self._end(address)
 
     def disconnect(self, address: str) -> None:
@@ -212,12 +215,12 @@ class Socket:
 
     def add_session(self, session: "Session") -> None:
         """A connection was accepted."""
-        self._sessions.append(session)
+        self.sessions.append(session)
 
     def forget_session(self, session: "Session") -> None:
         """A connection is gone for good."""
-        if session in self._sessions:
-            self._sessions.remove(session)
+        if session in self.sessions:
+            self.sessions.remove(session)
 
     def dropped(self, pipe: Pipe) -> None:
         """The peer at the other end of a pipe wants no connection with us: nothing to do, its pipe ends."""
@@ -241,8 +244,6 @@ class Socket:
         endpoints, self._endpoints = self._endpoints, []
         for _, endpoint in endpoints:
             endpoint.end(self.options.linger)
-        for session in list(self._sessions):
-            session.end(self.options.linger)
         self.process()
         self._check_gone()
 

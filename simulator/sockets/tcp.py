@@ -71,8 +71,10 @@ class Session:
 
     is_connecting = False
 
-    def __init__(self, socket: "Socket", options: Options, address: str) -> None:
+    def __init__(self, socket: "Socket", options: Options, address: str, listener: "Listener | None" = None) -> None:
         self.socket = socket
+        #: Where it was accepted.
+        self.listener = listener
         self.context: Context = socket.context
         self.kernel = socket.kernel
         self.options = options
@@ -186,7 +188,10 @@ class Session:
                 if message is not None:
                     socket.listener(message)
                 return True
-            return pipe.write(item) or pipe.state != ACTIVE
+            if self.options.kind == "REQ" and not _is_reply(item):
+                self._unreadable()
+                return True
+            return pipe.write(item)
         if isinstance(item, Hello):
             self._greeted(item)
         elif item is _FIN:
@@ -197,6 +202,13 @@ class Session:
         elif item is _PONG:
             self.pongs += 1
         return True
+
+    def _unreadable(self) -> None:
+        if self.context.quirks.malformed_reply_is_final:
+            self.tell("DISCONNECTED")
+            self.refused_by_protocol()
+        else:
+            self.cut()
 
     def _greeted(self, hello: Hello) -> None:
         options = self.options
@@ -299,8 +311,6 @@ class Session:
 
     def end(self, linger: int) -> None:
         """Send what is queued, for `linger` milliseconds (-1: as long as it takes), then close."""
-        if self.pipe is not None:
-            self.pipe.peer.terminate(False)
         self.post((self._end, linger))
 
     def _end(self, linger: int) -> None:
@@ -352,6 +362,13 @@ class Dialer(Session):
         if not options.immediate:
             socket.attach(self.make_pipe(), is_local=True)
         self._dial()
+
+    def end(self, linger: int) -> None:
+        """Send what is queued, for `linger` milliseconds (-1: as long as it takes), then close."""
+        # An IMMEDIATE endpoint does not know its pipe, which ends when what lies in it was read.
+        if self.pipe is not None and not self.options.immediate:
+            self.pipe.peer.terminate(False)
+        super().end(linger)
 
     def _dial(self) -> None:
         self.epoch += 1
@@ -426,17 +443,6 @@ class Dialer(Session):
         self.plug(out, into)
         self.say_hello()
 
-    def take(self, item: Any) -> bool:
-        """Something arrived; whether it was taken off the wire."""
-        if self.options.kind == "REQ" and item.__class__ is tuple and not _is_reply(item):
-            if self.context.quirks.malformed_reply_is_final:
-                self.tell("DISCONNECTED")
-                self.refused_by_protocol()
-            else:
-                self.cut()
-            return True
-        return super().take(item)
-
     def lost(self) -> None:
         """The connection is gone: make another, with the same pipe."""
         self.tell("DISCONNECTED")
@@ -448,7 +454,9 @@ class Dialer(Session):
                 return
         elif pipe is not None:
             if self.options.immediate:
+                # What the application did not read yet is lost as well.
                 self.pipe = None
+                pipe.hiccup()
                 pipe.terminate(False)
             else:
                 # Half a message is of no use to the next peer.
@@ -479,13 +487,15 @@ class Listener:
 
     def accept(self) -> Session:
         """The session of a new connection."""
-        session = Session(self.socket, self.options, self.address)
+        session = Session(self.socket, self.options, self.address, self)
         self.socket.add_session(session)
         session.tell("ACCEPTED")
         return session
 
-    def end(self, _linger: int) -> None:
-        """Listen no longer; connections stay."""
+    def end(self, linger: int) -> None:
+        """Listen no longer, and end the connections that were made here."""
+        for session in [one for one in self.socket.sessions if one.listener is self]:
+            session.end(linger)
         if self.context.network.listeners.get(self.place) is self:
             del self.context.network.listeners[self.place]
             self._tell("CLOSED")
