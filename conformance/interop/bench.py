@@ -169,6 +169,7 @@ class Bench:
         assert worker.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._tell({"end": True})
+        with contextlib.suppress(BrokenPipeError):
             worker.stdin.close()
         try:
             worker.wait(GRACE)
