@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from conformance.harness.actors import APPLY_BUFFERS, Client, Engine
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.queues import body
 from conformance.harness.verdict import violate
@@ -351,3 +351,20 @@ def test_garbage_from_either_side_stops_nothing(cast: Cast, garbage: list[bytes]
             engine.queue("broadcast").send_raw([*front, *garbage], "garbage from an engine")
         cast.answer(engine, given)
     expect_replies(cast, request)
+
+
+# -- the tree ----------------------------------------------------------------------------------------------------------
+
+
+@requirement("broadcast.tree-layout-free", "broadcast.reaches-each-target")
+@pytest.mark.parametrize("depth", [pytest.param(depth, marks=settings(broadcast_depth=depth)) for depth in (0, 2)])
+def test_a_tree_of_any_depth_reaches_every_engine(controller: Controller, depth: int) -> None:
+    leaves = controller.engine_file.addresses("broadcast")
+    if len(leaves) != 2**depth:
+        violate(f"{len(leaves)} leaves at depth {depth}", f"{2**depth}, one port each")
+    cast = Cast(controller, engines=5)
+    cast.expect_working(requirement="broadcast.reaches-each-target")
+    request = cast.send(is_coalescing=True)
+    for engine in cast.engines:
+        cast.answer(engine, cast.given(engine, request))
+    cast.reply(request, requirement="broadcast.coalesced-single-reply")

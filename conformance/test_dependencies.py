@@ -365,7 +365,7 @@ def test_a_refused_task_counts_as_failed(controller: Controller) -> None:
     queue.refused(queue.submit(after=[refused.msg_id]), requirement="dependency.unreachable-propagates")
 
 
-@requirement("dependency.unknown-id-refused")
+@requirement("dependency.unknown-id-refused", "task.own-error-names")
 @pytest.mark.parametrize("field", ["after", "follow"])
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside-a-known-one"])
 def test_a_dependency_on_an_unknown_task_is_refused(controller: Controller, field: str, beside: bool) -> None:

@@ -3,9 +3,10 @@
 Each case has a controller of its own, which it ends. Source: measured on ipyparallel 9.2.0.
 """
 
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import READING, needs, requirement, settings
 from conformance.harness.controller import Controller
-from conformance.harness.expect import ok
+from conformance.harness.expect import error, ok
+from conformance.harness.tasks import TaskQueue
 from conformance.harness.verdict import violate
 
 
@@ -58,3 +59,20 @@ def test_engines_are_not_told_that_the_hub_shuts_down(fresh_controller: Controll
         found = engine.pending(channel)
         if found is not None:
             violate(f"{channel} delivered {list(found.frames)!r:.200}", "nothing", evidence=(found.seq,))
+
+
+@needs("tasks")
+@settings(hwm=1, scheme=READING)
+@requirement("task.stop-answered")
+def test_open_tasks_are_answered_when_the_controller_is_told_to_end(fresh_controller: Controller) -> None:
+    queue = TaskQueue(fresh_controller, engines=1)
+    running, queued = queue.submit(), queue.submit()
+    queue.taken(running)
+    waiting = queue.submit(after=[running.msg_id])
+    queue.expect_waiting(queued, waiting)
+    fresh_controller.terminate()
+    fresh_controller.expect_end()
+    for task, what in ((running, "runs"), (queued, "is queued"), (waiting, "waits for another")):
+        if not queue.answers(task):
+            violate(f"no reply to a task that {what}", "an error for each")
+        queue.answers(task)[0].expect(error("apply_reply"))

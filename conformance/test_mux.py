@@ -443,3 +443,11 @@ def test_what_a_dead_engine_held_ends_with_an_error_in_the_record(controller: Co
     # The client is told on the notification channel only: nothing comes by the queue.
     other = mux.engine()
     mux.exchange(client, other)
+
+
+@requirement("mux.socket-types")
+@pytest.mark.parametrize("end", ["client", "engine"])
+def test_both_ends_of_the_queue_are_routers(controller: Controller, end: str) -> None:
+    greeting = controller.greeting("mux", end=end, requirement="connection.addresses-from-file")
+    if greeting.socket_type not in (None, "ROUTER"):
+        violate(f"{greeting}", "a ROUTER")

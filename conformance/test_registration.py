@@ -315,3 +315,25 @@ def test_a_second_unregistration_is_not_announced_again(controller: Controller) 
     count = len(controller.notifications.of("unregistration_notification", uuid=engine.uuid))
     if count != 1:
         violate(f"{count} announcements of one death", "one")
+
+
+@requirement("registration.reply-parent")
+def test_a_registration_reply_names_its_request_or_nothing(controller: Controller) -> None:
+    engine = controller.engine()
+    request = engine.send_registration()
+    parent = engine.expect(ok("registration_reply")).message.parent_header
+    if parent and parent.get("msg_id") != request.msg_id:
+        violate(f"the parent header {parent!r:.200}", f"that of {request.msg_id}, or an empty one")
+
+
+@requirement("registration.refused-id-consumed", "registration.id-never-reused")
+def test_ids_go_on_rising_after_a_refusal(controller: Controller) -> None:
+    first = controller.engine().registered()
+    namesake = controller.engine(uuid=first.uuid)
+    namesake.send_registration()
+    namesake.expect(*refusal("registration_reply"), requirement="registration.duplicate-uuid-refused")
+    next_one = controller.engine()
+    next_one.register()
+    if first.id is None or next_one.id is None or next_one.id <= first.id:
+        found = f"the ids {first.id} and, after a refusal, {next_one.id}"
+        violate(found, "a greater one; the refusal may have taken some", requirement="registration.id-never-reused")

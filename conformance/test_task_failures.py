@@ -5,7 +5,7 @@ Sources: measured on ipyparallel 9.2.0; its documentation, "task.md".
 
 import pytest
 
-from conformance.harness.actors import Reply
+from conformance.harness.actors import RESULT_BUFFERS, Reply
 from conformance.harness.case import READING, needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.expect import error, ok
@@ -189,7 +189,7 @@ def test_a_task_that_every_engine_refused_is_refused_or_waits_for_a_new_one(cont
 
 
 @settings(hwm=1)
-@requirement("task.timeout-while-queued")
+@requirement("task.timeout-while-queued", "task.own-error-names")
 @pytest.mark.parametrize("cause", ["busy", "after", "follow"])
 def test_a_task_that_is_queued_for_too_long_is_refused_and_not_run(controller: Controller, cause: str) -> None:
     queue = TaskQueue(controller, engines=1)
@@ -242,7 +242,9 @@ def test_a_timeout_ends_when_the_queued_task_is_given_to_an_engine(controller: C
 # -- the death of an engine --------------------------------------------------------------------------------------------
 
 
-@requirement("task.engine-death-error", "task.late-reply-dropped", "dependency.survives-engine-death")
+@requirement(
+    "task.engine-death-error", "task.late-reply-dropped", "dependency.survives-engine-death", "task.own-error-names"
+)
 def test_a_task_without_retries_ends_with_its_engine(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=3)
     dead, also_dead, alive = queue.engines
@@ -504,3 +506,51 @@ def envelope(queue: TaskQueue, task: Message) -> list[bytes]:
     message = queue.to(task)[0].observation.message
     assert message is not None
     return list(message.identities)
+
+
+# -- what a reply says -------------------------------------------------------------------------------------------------
+
+
+@requirement("wire.reply-true")
+def test_a_reply_names_the_engine_that_ran_the_task_and_tells_its_outcome(controller: Controller) -> None:
+    queue = TaskQueue(controller, engines=3)
+    ends: tuple[How, ...] = ("ok", "failed", "aborted")
+    tasks = {how: queue.submit(targets=[engine.uuid]) for how, engine in zip(ends, queue.engines, strict=True)}
+    # One that fails where it ran first and succeeds elsewhere: the reply is that of the second engine.
+    retried = queue.submit(retries=1, after=[tasks["ok"].msg_id])
+    refused = queue.submit(targets=["nobody"])
+    for how, task in reversed(tasks.items()):
+        queue.taken(task)
+        queue.answer(task, how)
+    queue.taken(retried)
+    queue.answer(retried, "failed")
+    queue.taken(retried, times=2)
+    queue.answer(retried)
+    expected = {"ok": "ok", "failed": "error", "aborted": "aborted"}
+    for how, task in [*tasks.items(), ("ok", retried)]:
+        reply = queue.reply(task)
+        ran = queue.to(task)[-1].engine.uuid
+        said = reply.message.metadata.get("engine"), reply.content.get("status")
+        if said != (ran, expected[how]):
+            violate(f"a reply of {said[0]} with the status {said[1]!r}", f"{ran}, {expected[how]!r}, as it was")
+    reply = queue.reply(refused)
+    if not reply.is_error or reply.message.metadata.get("engine") is not None:
+        violate(f"{reply.content!r:.200} of {reply.message.metadata!r:.100}", "an error, and no engine: none ran it")
+
+
+@requirement("apply.metadata-dependencies-met")
+def test_a_reply_that_does_not_speak_of_dependencies_is_a_result(controller: Controller) -> None:
+    queue = TaskQueue(controller)
+    task = queue.submit()
+    engine = queue.taken(task)
+    asked = queue.to(task)[0].observation.message
+    assert asked is not None
+    metadata = {"started": controller.date(), "engine": engine.uuid, "status": "ok"}
+    answer = engine.make(
+        "apply_reply", {"status": "ok"}, metadata=metadata, parent=asked.header, identities=asked.identities,
+        buffers=RESULT_BUFFERS,
+    )  # fmt: skip
+    engine.queue("task").send_raw(controller.codec.encode(answer), "says nothing of dependencies")
+    requirement = "apply.metadata-dependencies-met"
+    queue.reply(task, requirement=requirement).expect(ok("apply_reply"), requirement=requirement)
+    queue.expect_once(task, requirement=requirement)

@@ -142,7 +142,7 @@ def test_an_empty_list_of_targets_allows_every_engine(controller: Controller) ->
     queue.finish(second)
 
 
-@requirement("task.no-live-target-error", "task.own-replies-unprefixed")
+@requirement("task.no-live-target-error", "task.own-replies-unprefixed", "task.own-error-names")
 def test_a_task_for_an_unknown_engine_is_refused(controller: Controller) -> None:
     queue = TaskQueue(controller)
     task = queue.submit(targets=["nobody"])

@@ -14,7 +14,8 @@ from typing import Any
 
 from conformance.reference.controller import Directory
 from conformance.reference.storage import sqlite
-from protocol.roles.base import Store
+from protocol.roles.base import Arrived, Exit, Send, Stopping, Store
+from protocol.roles.broadcast import BroadcastScheduler
 from protocol.roles.hub import inquiries
 from protocol.roles.hub.engines import Engines
 from protocol.roles.hub.hub import Hub
@@ -23,6 +24,7 @@ from protocol.roles.records import MemoryRecords
 from protocol.roles.relay import MuxRelay, TaskRelay
 from protocol.roles.task.engines import Ordered
 from protocol.roles.task.placing import Placing
+from protocol.roles.task.scheduler import TaskScheduler
 
 
 def wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
@@ -97,7 +99,65 @@ def tasks_of_all() -> None:
     inquiries.INQUIRIES["queue_request"] = first, reply  # type: ignore[index]
 
 
+def one_name_for_all() -> None:
+    """An error is an error; its text says the rest."""
+    wrap(Placing, "_fail", lambda old, self, now, task, _ename, *rest: old(self, now, task, "TaskError", *rest))
+
+
+def silent_end() -> None:
+    """Who is told to end ends."""
+    wrap(TaskScheduler, "handle", lambda old, self, now, event: (
+        (Exit(),) if type(event) is Stopping else old(self, now, event)
+    ))  # fmt: skip
+
+
+def somebody_did_it() -> None:
+    """Who ran a task is nobody's business."""
+
+    def handle(old: Any, self: TaskScheduler, now: int, event: Any) -> Any:
+        message = getattr(event, "message", None)
+        if message is not None and message.msg_type == "apply_reply":
+            event = Arrived("out", message.replace(metadata={**message.metadata, "engine": "somebody"}))
+        return old(self, now, event)
+
+    wrap(TaskScheduler, "handle", handle)
+
+
+def silence_is_refusal() -> None:
+    """A reply that does not say that its dependencies were met was made by one who did not look."""
+
+    def handle(old: Any, self: TaskScheduler, now: int, event: Any) -> Any:
+        message = getattr(event, "message", None)
+        if message is not None and message.msg_type == "apply_reply" and "dependencies_met" not in message.metadata:
+            event = Arrived("out", message.replace(metadata={**message.metadata, "dependencies_met": False}))
+        return old(self, now, event)
+
+    wrap(TaskScheduler, "handle", handle)
+
+
+def two_branches_at_most() -> None:
+    """Nobody has more than two leaves."""
+
+    def handle(old: Any, self: BroadcastScheduler, now: int, event: Any) -> Any:
+        return () if len(self.config.path) > 2 else old(self, now, event)
+
+    wrap(BroadcastScheduler, "handle", handle)
+
+
 # -- the Hub -----------------------------------------------------------------------------------------------------------
+
+
+def numbers_go_back() -> None:
+    """A number that was not given can be given."""
+
+    def handle(old: Any, self: Hub, now: int, event: Any) -> Any:
+        effects = old(self, now, event)
+        replies = [each.message for each in effects if isinstance(each, Send)]
+        if any(each.msg_type == "registration_reply" and each.content["status"] == "error" for each in replies):
+            self.engines.given = []
+        return effects
+
+    wrap(Hub, "handle", handle)
 
 
 def waits_for_the_hub() -> None:
@@ -274,7 +334,8 @@ def none() -> None:
 FAULTS: Mapping[str, Callable[[], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        newest_first, one_more_than_the_mark, zero_is_one, pure_and_picky, tasks_of_all, waits_for_the_hub,
+        newest_first, one_more_than_the_mark, zero_is_one, pure_and_picky, tasks_of_all, one_name_for_all, silent_end,
+        somebody_did_it, silence_is_refusal, two_branches_at_most, numbers_go_back, waits_for_the_hub,
         records_no_mux, one_queue, no_client, no_label, completed_long_ago, last_word_counts, on_record_when_given_out,
         aborted_is_completed, forgets_the_dead, decides_about_tasks, done_is_still_queued, drops_the_newest,
         drops_what_waits, one_condition, writes_at_the_end, forgets_engines, fresh_key, none,

@@ -20,6 +20,14 @@ FOUND = {
     "zero-is-one": ("test_without_a_mark_every_task_is_given_out_at_once", "task.hwm-zero-unlimited"),
     "pure-and-picky": ("test_the_pure_scheduler_hands_out_in_turn_whatever_a_task_says", "task.pure-reads-nothing"),
     "tasks-of-all": ("test_nobody_knows_where_the_pure_scheduler_sends_tasks", "query.queue-pure-tasks-empty"),
+    "one-name-for-all": ("test_a_task_for_an_unknown_engine_is_refused", "task.own-error-names"),
+    "silent-end": ("test_open_tasks_are_answered_when_the_controller_is_told_to_end", "task.stop-answered"),
+    "somebody-did-it": ("test_a_reply_names_the_engine_that_ran_the_task_and_tells_its_outcome", "wire.reply-true"),
+    "silence-is-refusal": (
+        "test_a_reply_that_does_not_speak_of_dependencies_is_a_result", "apply.metadata-dependencies-met",
+    ),
+    "two-branches-at-most": ("test_a_tree_of_any_depth_reaches_every_engine", "broadcast.reaches-each-target"),
+    "numbers-go-back": ("test_ids_go_on_rising_after_a_refusal", "registration.id-never-reused"),
     "waits-for-the-hub": ("test_a_stopped_hub_delays_no_request_through_mux", "storage.passive"),
     "records-no-mux": ("test_a_request_through_mux_is_on_record_with_its_result", "storage.requests-recorded"),
     "one-queue": ("test_a_task_is_on_record_with_its_result", "storage.queue-named"),
@@ -92,6 +100,6 @@ def test_every_fault_has_a_case() -> None:
 @pytest.mark.parametrize("fault", FOUND)
 def test_a_mistake_is_found_under_its_name(verdicts: str, fault: str) -> None:
     case, slug = FOUND[fault]
-    failed = re.compile(rf"_ {case}\[{fault}\] _+\n(?:\[gw\d.*\n)?MUST {re.escape(slug)}\n")
+    failed = re.compile(rf"_ {case}\[{fault}[^]]*\] _+\n(?:\[gw\d.*\n)?MUST {re.escape(slug)}\n")
     warned = re.compile(rf"- warnings of {fault} -+\n{re.escape(slug)} ")
     assert failed.search(verdicts) or warned.search(verdicts), verdicts[-6000:]

@@ -18,7 +18,7 @@ from conformance.harness.output import Output
 from conformance.harness.party import Party
 from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.subject import HarnessWorld, Instance, Subject
-from conformance.harness.verdict import Finding, NotApplicable, Violated
+from conformance.harness.verdict import Finding, NotApplicable, OnlyReal, Violated
 from conformance.targets.descriptor import AS_IT_IS, Timing
 from protocol.connection import ClientFile, EngineFile
 from protocol.world import SECOND, Socket, World
@@ -215,8 +215,12 @@ class Controller(Subject):
     @property
     def _process(self) -> ControllerProcess:
         if not isinstance(self.instance, ControllerProcess):
-            raise NotApplicable("the target is no process of this machine")
+            raise OnlyReal("processes that can be stopped and killed")
         return self.instance
+
+    def terminate(self) -> None:
+        """Tell the target to end, as the system does."""
+        self._process.terminate()
 
     @contextmanager
     def hub_stopped(self) -> Iterator[None]:

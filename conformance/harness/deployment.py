@@ -16,7 +16,7 @@ from conformance.harness.engine import EngineUnderTest
 from conformance.harness.observing import Observer
 from conformance.harness.realworld import RealWorld
 from conformance.harness.subject import Subject
-from conformance.harness.verdict import NotApplicable
+from conformance.harness.verdict import NotApplicable, OnlyReal
 from conformance.harness.virtualworld import VirtualWorld
 from conformance.targets.descriptor import AS_IT_IS, Settings, Target
 from conformance.targets.process import start, start_engine
@@ -182,11 +182,11 @@ class VirtualDeployment(ControllerDeployment):
     def to_set(self, wanted: Mapping[str, Sequence[object]]) -> dict[str, object]:
         """What has to be set for a case that needs one of these values for each name.
 
-        Raises NotApplicable for what no controller in virtual time can be told.
+        Raises OnlyReal for what no controller in virtual time can be told.
         """
         found = _unusual(wanted, Settings())
         for name in found.keys() - set(ControllerConfig.__struct_fields__):
-            raise NotApplicable(f"a controller in virtual time has no option {name!r}")
+            raise OnlyReal(f"the option {name!r}")
         return found
 
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[Controller]:
