@@ -691,7 +691,7 @@ def killed(d: Theirs) -> None:
     d.until("the engine is gone", lambda: engine not in d.ids, Wanted(
         kind="notice", name="unregistration_notification", expected={"id": engine},
     ))  # fmt: skip
-    d.until("the task has ended", task.ready, seconds=d.patience + 5.0)
+    d.until("the task has ended", task.ready, seconds=1.5 * d.patience)
     d.true("not well", not task.successful())
     d.equal("another engine", d.get(d.balanced.apply_async(calls.square, 7)), 49)
 
