@@ -104,6 +104,11 @@ class Socket:
     def _reap(self, _a: object, _b: object) -> None:
         self.process()
 
+    @property
+    def has_mail(self) -> bool:
+        """Whether something lies in the mailbox."""
+        return bool(self._mailbox)
+
     def process(self) -> None:
         """Do what lies in the mailbox."""
         mailbox = self._mailbox
