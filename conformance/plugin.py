@@ -256,6 +256,13 @@ def fresh_controller(deployment: ControllerDeployment, request: pytest.FixtureRe
 
 
 @pytest.fixture
+def started_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """A controller of this case's own that has just been started: whether it talks to us is not known."""
+    with deployment.fresh(deployment.to_set(_settings(request.node)), is_settled=False) as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
 def engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
     """The engine that all cases of this worker share; it is registered."""
     yield from _run_case(engines.shared(), request)

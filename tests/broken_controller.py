@@ -327,9 +327,12 @@ def fresh_key() -> None:
     wrap(Directory, "read", lambda old, self, name: None if name == "controller.json" else old(self, name))
 
 
-def none() -> None:
-    """No fault."""
+def as_always() -> None:
+    """Whatever I am asked for, I do what I always do."""
 
+
+#: What this controller is asked for, and does not notice.
+UNHEARD = ("no-database", "other-hash", "no-key", "encrypt")
 
 FAULTS: Mapping[str, Callable[[], None]] = {
     function.__name__.replace("_", "-"): function
@@ -338,9 +341,9 @@ FAULTS: Mapping[str, Callable[[], None]] = {
         somebody_did_it, silence_is_refusal, two_branches_at_most, numbers_go_back, waits_for_the_hub,
         records_no_mux, one_queue, no_client, no_label, completed_long_ago, last_word_counts, on_record_when_given_out,
         aborted_is_completed, forgets_the_dead, decides_about_tasks, done_is_still_queued, drops_the_newest,
-        drops_what_waits, one_condition, writes_at_the_end, forgets_engines, fresh_key, none,
+        drops_what_waits, one_condition, writes_at_the_end, forgets_engines, fresh_key,
     )
-}  # fmt: skip
+} | dict.fromkeys(UNHEARD, as_always)  # fmt: skip
 
 if __name__ == "__main__":
     from conformance.cli.controller import controller
