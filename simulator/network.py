@@ -43,7 +43,7 @@ def size_of(message: tuple[Any, ...]) -> int:
 class Link:
     """One direction between two hosts. Times in nanoseconds, loss as a probability, bandwidth in bytes per second."""
 
-    __slots__ = ("_free_at", "bandwidth", "is_cut", "is_plain", "is_tapped", "jitter", "latency", "loss")
+    __slots__ = ("_free_at", "bandwidth", "is_cut", "is_plain", "is_shaky", "is_tapped", "jitter", "latency", "loss")
 
     def __init__(self, latency: int, jitter: int = 0, loss: float = 0.0, bandwidth: int = 0) -> None:
         self.latency = latency
@@ -56,8 +56,10 @@ class Link:
         self.settle()
 
     def settle(self) -> None:
-        """Find out whether anything but the latency counts."""
-        self.is_plain = not (self.jitter or self.loss or self.bandwidth or self.is_tapped)
+        """Find out whether nothing but the latency counts, or nothing but latency and jitter."""
+        is_simple = not (self.loss or self.bandwidth or self.is_tapped)
+        self.is_plain = is_simple and not self.jitter
+        self.is_shaky = is_simple and not self.is_plain
 
     def arrival(self, kernel: Kernel, size: int) -> int:
         """When something of this many bytes arrives that is sent now."""
@@ -111,6 +113,8 @@ class Wire:
         kernel = self.kernel
         if link.is_plain:
             t = kernel.now + link.latency
+        elif link.is_shaky:
+            t = kernel.now + link.latency + int(kernel.network.random() * link.jitter)
         else:
             t = self._departs(item)
             if t < 0:

@@ -4,8 +4,9 @@ What was set when an endpoint was made holds for its connections: endpoints keep
 """
 
 import copy
-from dataclasses import dataclass
 from typing import Final, Self
+
+import msgspec
 
 from simulator.sockets.errors import Errno, ZmqError
 
@@ -47,8 +48,7 @@ _SWITCHES: Final = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Options:
+class Options(msgspec.Struct):
     """The values of one socket, with the defaults of libzmq. Times are milliseconds, marks messages (0: no limit)."""
 
     kind: str

@@ -84,6 +84,7 @@ class Pipe:
     __slots__ = (
         "credit",
         "credited",
+        "express",
         "hwm",
         "hwm_boost",
         "identity",
@@ -142,6 +143,8 @@ class Pipe:
         #: How the peer wakes us, and how it tells us what it has taken.
         self.notify: Callable[[], object] = self._notify
         self.credit: Callable[[int], object] = self._credit
+        #: Who takes a message at once that would be read at once; it may decline.
+        self.express: Callable[[Message], bool] | None = None
 
     def _notify(self) -> None:
         self.owner.post(self.wake_command)
@@ -282,10 +285,15 @@ class Pipe:
             return False
         self.sent += 1
         peer = self.peer
-        peer.queue.append(message)
         if peer.is_asleep:
+            express = peer.express
+            if express is not None and express(message):
+                return True
+            peer.queue.append(message)
             peer.is_asleep = False
             peer.notify()
+        else:
+            peer.queue.append(message)
         return True
 
     def write_frame(self, frame: bytes, more: bool) -> bool:

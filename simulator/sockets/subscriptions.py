@@ -56,11 +56,13 @@ class Wanted:
 class Audience:
     """Which pipes want which prefixes; a pipe wants a prefix once, however often it says so."""
 
-    __slots__ = ("_lengths", "_pipes")
+    __slots__ = ("_lengths", "_pipes", "everything")
 
     def __init__(self) -> None:
         self._pipes: dict[bytes, list[Pipe]] = {}
         self._lengths: list[int] = []
+        #: The pipes that want everything, if nobody wants anything else.
+        self.everything: list[Pipe] | None = None
 
     def add(self, prefix: bytes, pipe: Pipe) -> bool:
         """A pipe wants a prefix; whether it is the first."""
@@ -97,6 +99,7 @@ class Audience:
 
     def _measure(self) -> None:
         self._lengths = sorted({len(prefix) for prefix in self._pipes})
+        self.everything = self._pipes.get(b"") if len(self._pipes) == 1 else None
 
     def listeners(self, topic: bytes) -> Iterator[Pipe]:
         """The pipes that want a message which begins with this frame; a pipe may come more than once."""

@@ -112,6 +112,7 @@ class Session:
         far.sink = self
         far.notify = self.pull
         far.credit = self._credited
+        far.express = self._express
         self.pipe = far
         return near
 
@@ -144,10 +145,29 @@ class Session:
                 if self.into is not None:
                     self.into.flow()
 
+    def _express(self, message: Message) -> bool:
+        """Send a message that is the only one in the pipe, if `pull` would."""
+        pipe, wire = self.pipe, self.out
+        if (
+            wire is None
+            or pipe is None
+            or not self.is_ready
+            or not pipe.is_flowing
+            or pipe.state > WAITING
+            or self.context.is_paused
+            or wire.in_flight >= wire.capacity
+        ):
+            return False
+        wire.send(message)
+        pipe.taken += 1
+        if pipe.lwm and not pipe.taken % pipe.lwm:
+            pipe.peer.credit(pipe.taken)
+        return True
+
     def pull(self) -> None:
         """Send what lies in the pipe, as far as the wire takes it."""
         pipe, wire = self.pipe, self.out
-        if not self.is_ready or wire is None or pipe is None or not pipe.is_flowing or self.context.is_paused:
+        if pipe is None or wire is None or not self.is_ready or not pipe.is_flowing or self.context.is_paused:
             return
         if pipe.state > WAITING:
             return
@@ -176,11 +196,10 @@ class Session:
             pipe = self.pipe
             if pipe is None:
                 return False
-            socket = self.socket
-            if socket.listener is not None and pipe.peer.is_asleep and pipe.check_write():
+            socket, near = self.socket, pipe.peer
+            if socket.listener is not None and near.is_asleep and pipe.check_write():
                 # The reader has seen everything before this, and would read it now.
                 pipe.sent += 1
-                near = pipe.peer
                 near.taken += 1
                 if near.lwm and not near.taken % near.lwm:
                     self._credited(near.taken)
@@ -396,7 +415,8 @@ class Dialer(Session):
             return
         far = listener.accept()
         out = network.wire(self.context.host, host, (self.socket.name, far.socket.name), far.take)
-        into = network.wire(host, self.context.host, (far.socket.name, self.socket.name), self.take)
+        take = self.take if self.options.kind == "REQ" else super().take
+        into = network.wire(host, self.context.host, (far.socket.name, self.socket.name), take)
         out.is_stopped = far.context.is_paused
         into.is_stopped = self.context.is_paused
         far.plug(into, out)
