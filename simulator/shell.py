@@ -16,7 +16,6 @@ from protocol.channels import channel
 from protocol.errors import Problem, ProtocolError, RemoteProtocolError
 from protocol.roles.base import (
     Arrived,
-    Effect,
     Event,
     Fired,
     Forward,
@@ -72,14 +71,6 @@ def _without_envelope(message: Message) -> Message:
     return message.replace(identities=()) if message.identities else message
 
 
-def _heard(listener: Callable[[Any], None], carry: Callable[[Any], None]) -> Callable[[Any], None]:
-    def heard_carry(effect: Any) -> None:
-        listener(effect)
-        carry(effect)
-
-    return heard_carry
-
-
 class VirtualShell(Carrier):
     """One role in a process, on the sockets that it is given with `attach`."""
 
@@ -104,7 +95,7 @@ class VirtualShell(Carrier):
         self.sockets: dict[str, Socket] = {}
         self._has_started = False
         self._codecs = dict(codecs or {})
-        self._sends: dict[str, Callable[[Load], Errno | None]] = {}
+        self._sends: dict[str, Callable[[Load], object]] = {}
         self._drains: dict[str, Callable[[], None]] = {}
         self._takes: dict[str, Callable[[Load], None]] = {}
         #: What waits for room, per socket; only a DEALER without a peer ever has any.
@@ -112,49 +103,36 @@ class VirtualShell(Carrier):
         process.adopt(self, is_guest=is_guest)
         if process.trace is not None:
             self._trace(process.trace)
-        if process.recorder is not None:
-            process.recorder.watch(self)
 
     def _trace(self, trace: Trace) -> None:
-        name, now = self.process.name, self.process.now
+        """Write down every event and all that is sent. Without a trace, nothing on the way looks for one."""
+        deliver, name, now = self.deliver, self.process.name, self.process.now
 
-        def message(effect: Send | Forward) -> None:
-            trace.message(now(), name, "sent", effect.socket, effect.message)
-
-        def frames(effect: SendRaw) -> None:
-            trace.frames(now(), name, "sent", effect.socket, effect.frames)
-
-        self.listen_in(
-            lambda event: trace.event(now(), name, event), {Send: message, Forward: message, SendRaw: frames}
-        )
-
-    def listen_in(
-        self,
-        hear: Callable[[Event], None],
-        effects: Mapping[type[Effect], Callable[[Any], None]],
-        over: Callable[[], None] | None = None,
-    ) -> None:
-        """Be told of every event before it is handled, of some effects before they are carried out, and of its end.
-
-        Whoever does not listen costs nothing.
-        """
-        deliver = self.deliver
-
-        def heard_deliver(event: Event) -> None:
+        def traced_deliver(event: Event) -> None:
             if self.status is None:
-                hear(event)
-                deliver(event)
-                if over is not None:
-                    over()
+                trace.event(now(), name, event)
+            deliver(event)
 
-        self.deliver = heard_deliver  # type: ignore[method-assign]
-        for kind, listener in effects.items():
-            self._carry[kind] = _heard(listener, self._carry[kind])
+        def traced_send(effect: Send) -> None:
+            trace.message(now(), name, "sent", effect.socket, effect.message)
+            self.carry_send(effect)
+
+        def traced_forward(effect: Forward) -> None:
+            trace.message(now(), name, "sent", effect.socket, effect.message)
+            self.carry_forward(effect)
+
+        def traced_raw(effect: SendRaw) -> None:
+            trace.frames(now(), name, "sent", effect.socket, effect.frames)
+            self.carry_send_raw(effect)
+
+        self.deliver = traced_deliver  # type: ignore[method-assign]
+        self._carry |= {Send: traced_send, Forward: traced_forward, SendRaw: traced_raw}
 
     def attach(self, name: str, socket: "Socket") -> None:
         """Give the role a socket; it is heard from the role's start on."""
         self.sockets[name] = socket
-        self._sends[name] = socket.send
+        # Of the types that roles have, only a DEALER ever has no room.
+        self._sends[name] = self._patient(name, socket) if socket.KIND == "DEALER" else socket.send
         self._drains[name] = self._drain(name, socket)
         if self._has_started:
             self._hear(name)
@@ -232,16 +210,21 @@ class VirtualShell(Carrier):
                 if signature is not None and codec.replay is not None and not codec.replay.admit(bytes(signature)):
                     deliver(Malformed(name, load, RemoteProtocolError(_REPLAYED)))
                     return
-                message = _new(Message)
-                message.header = carried.header
-                message._parent = carried._parent
-                message._metadata = carried._metadata
-                message._content = carried._content
-                message.buffers = carried.buffers
-                message.identities = load[:-1]
-                message.signature = signature
-                message.parts = carried.parts
-                message._packer = carried._packer
+                identities = load[:-1]
+                if identities == carried.identities:
+                    # Messages are values: the same one will do.
+                    message = carried
+                else:
+                    message = _new(Message)
+                    message.header = carried.header
+                    message._parent = carried._parent
+                    message._metadata = carried._metadata
+                    message._content = carried._content
+                    message.buffers = carried.buffers
+                    message.identities = identities
+                    message.signature = signature
+                    message.parts = carried.parts
+                    message._packer = carried._packer
             else:
                 try:
                     message = codec.open_header(load)
@@ -260,34 +243,39 @@ class VirtualShell(Carrier):
         """Send a message, as it is or as bytes."""
         message = effect.message
         if self.is_encoded:
-            self._send(effect.socket, tuple(self.codec.encode(message)))
+            self._sends[effect.socket](tuple(self.codec.encode(message)))
             return
         if message.signature is not None:
             # It came with a signature, and is signed anew.
             message = message.replace()
-        self._send(effect.socket, (*message.identities, message))
+        self._sends[effect.socket]((*message.identities, message))
 
     def carry_forward(self, effect: Forward) -> None:
         """Send a message as it came, under other identities."""
         if self.is_encoded:
-            self._send(effect.socket, tuple(self.codec.forward(effect.message, effect.identities)))
+            self._sends[effect.socket](tuple(self.codec.forward(effect.message, effect.identities)))
         else:
-            self._send(effect.socket, (*effect.identities, effect.message))
+            self._sends[effect.socket]((*effect.identities, effect.message))
 
     def carry_send_raw(self, effect: SendRaw) -> None:
         """Send frames."""
-        self._send(effect.socket, effect.frames)
+        self._sends[effect.socket](effect.frames)
 
-    def _send(self, name: str, load: Load) -> None:
-        kept = self._kept.get(name)
-        if kept:
-            kept.append(load)
-        elif self._sends[name](load) is Errno.EAGAIN:
-            self._kept.setdefault(name, deque()).append(load)
+    def _patient(self, name: str, socket: "Socket") -> Callable[[Load], object]:
+        """How to send where there may be no room: what is not taken is kept, in order."""
+        send, kept = socket.send, self._kept
+
+        def patient(load: Load) -> None:
+            if name in kept:
+                kept[name].append(load)
+            elif send(load) is Errno.EAGAIN:
+                kept[name] = deque([load])
+
+        return patient
 
     def _flush_kept(self, name: str) -> None:
-        kept = self._kept[name]
-        while kept and self._sends[name](kept[0]) is not Errno.EAGAIN:
+        kept, send = self._kept[name], self.sockets[name].send
+        while kept and send(kept[0]) is not Errno.EAGAIN:
             kept.popleft()
         if not kept:
             del self._kept[name]

@@ -12,13 +12,15 @@ from protocol.messages.base import Content, KeyedContent, Metadata
 from protocol.wire import Frame, Json, Message
 
 VERSION = "5.4"
+#: Who speaks, where nobody has a better name.
+USERNAME = "username"
 
 
 def header(
     msg_id: str,
     msg_type: str,
     session: str = "",
-    username: str = "username",
+    username: str = USERNAME,
     date: str = "",
     version: str | None = VERSION,
 ) -> Json:
@@ -49,7 +51,7 @@ def build(
     *,
     msg_id: str,
     session: str = "",
-    username: str = "username",
+    username: str = USERNAME,
     date: str = "",
     version: str | None = VERSION,
     parent: Message | Json | None = None,

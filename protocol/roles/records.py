@@ -165,14 +165,14 @@ def size_of(fields: Record) -> int:
     """About how many bytes some fields of a record hold."""
     size = 0
     for name, value in fields.items():
-        if value is None:
-            continue
-        if name in BUFFERS:
-            size += sum(memoryview(buffer).nbytes for buffer in value)
-        elif isinstance(value, str):
+        if value.__class__ is str:
             size += len(value)
         elif value:
-            size += len(_encode(value))
+            if name in BUFFERS:
+                for buffer in value:
+                    size += len(buffer) if buffer.__class__ is bytes else memoryview(buffer).nbytes
+            else:
+                size += len(_encode(value))
     return size
 
 
