@@ -4,6 +4,7 @@ Everything follows from the seed. Names of processes are unique; one that starts
 name, so that no id is ever given out twice.
 """
 
+import copy
 import random
 from typing import Final
 
@@ -12,7 +13,6 @@ from simulator.env import VirtualEnv
 from simulator.hosts import Process
 from simulator.kernel import Kernel
 from simulator.network import Network
-from simulator.recorder import Recorder
 from simulator.sockets import Context
 from simulator.trace import Trace
 
@@ -32,8 +32,6 @@ class World:
         self.is_encoded = is_encoded
         #: What happens, written down, or None.
         self.trace = Trace() if has_trace else None
-        #: What tells the rules, or None; set before anything starts.
-        self.recorder: Recorder | None = None
         #: How often each rare branch of the roles was taken.
         self.marks: dict[str, int] = {}
         self.processes: list[Process] = []
@@ -42,6 +40,7 @@ class World:
         self._starts: dict[str, int] = {}
         digits = f"{random.Random(f'{seed} key').getrandbits(128):032x}"
         self.key: Final = f"{digits[:8]}-{digits[8:]}"
+        self._codec: Final = Codec(self.key.encode())
 
     @property
     def now(self) -> int:
@@ -51,7 +50,7 @@ class World:
     def process(self, name: str, host: str) -> Process:
         """A new process on a host."""
         context = Context(self.kernel, self.network, host=host)
-        process = Process(self.kernel, context, self._unique(name), host, self.trace, self.recorder)
+        process = Process(self.kernel, context, self._unique(name), host, self.trace)
         process.on_gone = self._gone
         self.processes.append(process)
         return process
@@ -71,7 +70,10 @@ class World:
 
     def codec(self) -> Codec:
         """A codec that remembers what it has accepted."""
-        return Codec(self.key.encode(), replay=ReplayMemory())
+        # To prepare the key takes longer than to copy what is prepared.
+        codec = copy.copy(self._codec)
+        codec.replay = ReplayMemory()
+        return codec
 
     def run_for(self, nanoseconds: int) -> None:
         """Let time pass."""
