@@ -57,6 +57,17 @@ def test_a_task_waits_for_those_it_comes_after(controller: Controller) -> None:
                 requirement="dependency.after-reply-order")  # fmt: skip
 
 
+@requirement("apply.metadata-dependencies-met")
+def test_a_reply_that_says_nothing_of_dependencies_counts_as_met(controller: Controller) -> None:
+    queue = TaskQueue(controller)
+    task = held(queue)
+    delivery = queue.to(task)[-1]
+    delivery.engine.answer(delivery.observation, channel="task", metadata={"dependencies_met": ...})
+    # A task that was refused would be given to the other engine.
+    queue.reply(task)
+    queue.expect_once(task)
+
+
 @requirement("dependency.follow-waits", "dependency.follow-same-engine")
 @pytest.mark.parametrize("index", [0, 1], ids=["first", "second"])
 def test_a_task_follows_another_to_its_engine(controller: Controller, index: int) -> None:

@@ -25,6 +25,11 @@ def slow(client: Caller, seconds: float = SLOW) -> Message:
     return client.execute(client.engine.sample("sleep", seconds=seconds))
 
 
+def over(client: Caller, running: Message) -> Reply:
+    """The reply to code that runs for a while, for which it is waited that much longer."""
+    return client.reply(running, within=round(2 * SLOW * SECOND) + client.engine.timing.reply_deadline)
+
+
 def waiting(client: Caller, text: str = "hello") -> Message:
     """A request that waits behind it."""
     return client.execute(client.engine.sample("print", text=text))
@@ -43,11 +48,11 @@ def meanwhile(client: Caller, msg_type: str, content: object = None, *, behind: 
     return reply
 
 
-def expect_aborted(client: Caller, request: Message) -> None:
-    """A request that was aborted is answered all the same."""
+def expect_aborted(client: Caller, request: Message, requirement: str | None = None) -> None:
+    """A request that was aborted is answered all the same, and says so."""
     reply = client.reply(request, requirement="control.aborted-request-answered")
     if reply.content.get("status") not in ("aborted", "error"):
-        violate(f"{reply.msg_type} {reply.content!r:.200}", "status aborted", "status error",
+        violate(f"{reply.msg_type} {reply.content!r:.200}", "status aborted", "status error", requirement=requirement,
                 evidence=(reply.observation.seq,))  # fmt: skip
 
 
@@ -66,7 +71,7 @@ def test_a_control_request_is_answered_while_one_request_runs_and_a_hundred_wait
         violate(
             "queued requests were answered before it", "control first", requirement="control.before-queued-requests"
         )
-    client.reply(running).expect(ok("execute_reply"))
+    over(client, running).expect(ok("execute_reply"))
     client.reply(queued[-1]).expect(ok("execute_reply"))
 
 
@@ -87,7 +92,7 @@ def test_a_kernels_control_channel_answers_shell_types(engine: EngineUnderTest) 
     client = engine.client()
     running = slow(client, 1.0)
     meanwhile(client, "kernel_info_request", behind=running).expect(ok("kernel_info_reply"))
-    client.reply(running)
+    over(client, running)
 
 
 @needs("abort")
@@ -122,9 +127,9 @@ def test_an_abort_ends_the_requests_it_names_and_no_others(engine: EngineUnderTe
     meanwhile(client, "abort_request", {"msg_ids": [each.msg_id for each in named]}, behind=running).expect(
         ok("abort_reply")
     )
-    client.reply(running).expect(ok("execute_reply"))
+    over(client, running).expect(ok("execute_reply"))
     for request in named:
-        expect_aborted(client, request)
+        expect_aborted(client, request, "control.abort-by-id")
     for asking, request in ((client, queued[1]), (other, queued[2])):
         asking.reply(request).expect(ok("execute_reply"), requirement="control.abort-keeps-others")
 
@@ -137,6 +142,7 @@ def test_an_aborted_request_prints_nothing(engine: EngineUnderTest) -> None:
     aborted, kept = waiting(client, "aborted"), waiting(client, "kept")
     meanwhile(client, "abort_request", {"msg_ids": [aborted.msg_id]}, behind=running).expect(ok("abort_reply"))
     expect_aborted(client, aborted)
+    over(client, running)
     engine.until_idle(kept)
     if engine.outputs(aborted, "stream"):
         violate("an aborted request has printed", "nothing printed")
@@ -149,7 +155,7 @@ def test_an_abort_does_not_touch_what_runs(engine: EngineUnderTest) -> None:
     running = slow(client)
     engine.until_running(running)
     meanwhile(client, "abort_request", {"msg_ids": [running.msg_id]}, behind=running).expect(ok("abort_reply"))
-    client.reply(running).expect(ok("execute_reply"))
+    over(client, running).expect(ok("execute_reply"))
 
 
 @needs("abort")
@@ -171,7 +177,7 @@ def expect_all_aborted(engine: EngineUnderTest, msg_ids: list[str] | None) -> No
     engine.until_running(running)
     queued = [(client, waiting(client)), (other, waiting(other))]
     client.ask("abort_request", {"msg_ids": msg_ids}, channel="control").expect(ok("abort_reply"))
-    client.reply(running)
+    over(client, running)
     for asking, request in queued:
         reply = asking.reply(request)
         if reply.content.get("status") not in ("aborted", "error"):
@@ -187,7 +193,7 @@ def test_an_abort_may_name_one_id_without_a_list(engine: EngineUnderTest) -> Non
     running = slow(client)
     queued = waiting(client)
     meanwhile(client, "abort_request", {"msg_ids": queued.msg_id}, behind=running).expect(ok("abort_reply"))
-    client.reply(running)
+    over(client, running)
     expect_aborted(client, queued)
 
 
@@ -195,14 +201,15 @@ def test_an_abort_may_name_one_id_without_a_list(engine: EngineUnderTest) -> Non
 @requirement("control.abort-unknown-harmless", "control.abort-now-only")
 def test_an_abort_of_what_is_over_or_unknown_touches_nothing_later(engine: EngineUnderTest) -> None:
     client = engine.client()
-    over = client.execute(engine.sample("print", text="hello"))
-    client.reply(over)
+    past = client.execute(engine.sample("print", text="hello"))
+    client.reply(past)
     running = slow(client, 0.5)
     queued = waiting(client)
-    meanwhile(client, "abort_request", {"msg_ids": [over.msg_id, "never-sent"]}, behind=running).expect(
+    meanwhile(client, "abort_request", {"msg_ids": [past.msg_id, "never-sent"]}, behind=running).expect(
         ok("abort_reply")
     )
-    for request in (running, queued, waiting(client)):
+    over(client, running).expect(ok("execute_reply"))
+    for request in (queued, waiting(client)):
         client.reply(request).expect(ok("execute_reply"))
 
 
@@ -264,7 +271,8 @@ def test_an_interrupt_ends_what_runs_and_the_engine_goes_on(engine: EngineUnderT
     client.run(engine.sample("print", text="hello"))
     running = slow(client, 30)
     engine.until_running(running)
-    expect_status(client.ask("signal_request", {"sig": sig}, channel="control"), "ok")
+    reply = client.ask("signal_request", {"sig": sig}, channel="control")
+    expect_status(reply, "ok", "control.signal-by-number-or-name")
     client.reply(running).expect(error("execute_reply"))
     client.run(engine.sample("print", text="hello")).expect(ok("execute_reply"))
 
@@ -275,14 +283,15 @@ def test_a_signal_is_answered_while_the_interpreter_is_held(engine: EngineUnderT
     client = engine.client()
     client.run(engine.sample("print", text="hello"))
     running = client.execute(engine.sample("hold_interpreter", seconds=2 * SLOW))
-    engine.until_running(running)
+    # That it runs may be published only when the interpreter is free again.
+    engine.let_pass(SECOND // 4)
     started = engine.world.now
     expect_status(client.ask("signal_request", {"sig": "SIGCONT"}, channel="control"), "ok")
     if (took := engine.world.now - started) > BOUND:
         engine.expect_steady(started, BOUND)
         violate(f"answered after {took / SECOND:.2f} s, while the interpreter was held for {2 * SLOW} s",
                 f"{BOUND / SECOND:.1f} s")  # fmt: skip
-    client.reply(running, within=round(2 * SLOW * SECOND) + engine.timing.reply_deadline)
+    over(client, running)
 
 
 @needs("signal")
@@ -296,11 +305,11 @@ def test_a_signal_that_does_not_exist_is_refused(engine: EngineUnderTest, conten
     client.run(engine.sample("print", text="hello")).expect(ok("execute_reply"))
 
 
-def expect_status(reply: Reply, status: str) -> None:
+def expect_status(reply: Reply, status: str, requirement: str | None = None) -> None:
     """A reply of whatever type must have this status: the type is judged by itself."""
     if reply.content.get("status") != status:
-        seen = reply.observation
-        violate(f"{reply.msg_type} {reply.content!r:.200}", f"status {status}", evidence=(seen.seq,))
+        found = f"{reply.msg_type} {reply.content!r:.200}"
+        violate(found, f"status {status}", requirement=requirement, evidence=(reply.observation.seq,))
 
 
 @needs("signal")

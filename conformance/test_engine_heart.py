@@ -138,7 +138,8 @@ def test_an_engine_that_hears_no_pings_takes_its_leave_and_ends(fresh_engine: En
 def test_an_engine_outlives_a_pause_of_the_pings(fresh_engine: EngineUnderTest) -> None:
     fresh_engine.expect_heart()
     fresh_engine.stop_beating()
-    fresh_engine.let_pass(fresh_engine.timing.engine_watch // 3)
+    # At least one of its checks finds no ping, and not all that it allows.
+    fresh_engine.let_pass(fresh_engine.timing.engine_watch // 2)
     fresh_engine.beat()
     fresh_engine.expect_heart("heartbeat.engine-watches-pings")
     fresh_engine.client().run(fresh_engine.sample("print", text="hello"))

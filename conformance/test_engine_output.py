@@ -184,7 +184,7 @@ def test_an_aborted_request_has_its_brackets_and_no_input(engine: EngineUnderTes
 def test_an_unknown_type_has_its_brackets(engine: EngineUnderTest) -> None:
     client = engine.client()
     request = client.send("request_of_tomorrow", {"key": 1}, why="a type that nobody knows")
-    engine.until_idle(request)
+    # Requests are bracketed one after the other.
     done(client, "print", text="the barrier")
     if engine.states(request) != ["busy", "idle"]:
         violate(f"the states {engine.states(request)}", "busy, then idle")

@@ -160,11 +160,12 @@ def test_the_tables_of_verdicts_and_statuses_are_complete() -> None:
 
 def test_the_descriptors_in_the_guide_are_accepted(tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", (DOCS / "getting-started.md").read_text("utf-8"), re.S)
-    assert len(blocks) == 2
-    whole = descriptor.parse("\n".join(blocks).encode(), tmp_path / "mine.toml")
+    controller, engine, deviation = blocks
+    assert descriptor.parse(engine.encode(), tmp_path / "engine.toml").roles == ("engine",)
+    whole = descriptor.parse(f"{controller}\n{deviation}".encode(), tmp_path / "mine.toml")
     assert whole.name == "mine"
     assert len(whole.deviations) == 1
-    assert tomllib.loads(blocks[0])["timing"]["heartbeat_period_ms"] == whole.timing.heartbeat_period_ms
+    assert tomllib.loads(controller)["timing"]["heartbeat_period_ms"] == whole.timing.heartbeat_period_ms
 
 
 def test_writing_again_changes_nothing_and_removes_what_is_old(tmp_path: Path) -> None:

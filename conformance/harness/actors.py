@@ -403,7 +403,7 @@ class Engine(Client):
         buffers: Sequence[Frame] = RESULT_BUFFERS,
         **header_fields: object,
     ) -> Message:
-        """Answer a request as an engine does, by default with success."""
+        """Answer a request as an engine does, by default with success; metadata of `...` are left out."""
         asked = request.message
         assert asked is not None
         content = {"status": "ok"} if content is None else content
@@ -417,7 +417,7 @@ class Engine(Client):
         reply = self.make(
             asked.msg_type.replace("_request", "_reply"),
             content,
-            metadata=own | (metadata or {}),
+            metadata={key: value for key, value in (own | (metadata or {})).items() if value is not ...},
             parent=asked.header,
             buffers=buffers if status == "ok" else (),
             identities=asked.identities,

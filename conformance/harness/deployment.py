@@ -215,7 +215,7 @@ class EngineDeployment(Deployment[EngineUnderTest]):
         return _Up(running, world, subject)
 
     def _settle(self, subject: EngineUnderTest) -> None:
-        subject.registered().prove_output()
+        subject.settle()
 
     def _is_usable(self, subject: EngineUnderTest) -> bool:
         return subject.is_running and not subject.is_spent

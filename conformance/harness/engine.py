@@ -156,11 +156,21 @@ class EngineUnderTest(Subject):
         self.accept(self.registration())
         return self
 
-    def prove_output(self) -> None:
-        """Run pilots until something is published for one: what is published before we listen is lost.
+    def settle(self) -> None:
+        """Let it register, and come to where cases begin: heard on IOPub, and reached on control.
 
-        Silence is for the cases to judge.
+        That something of it never happens is for the cases to judge.
         """
+        self.registered()
+        self._prove_output()
+        if "abort" in self.features:
+            # Whoever stands in front of the engine, as a nanny does, may need longer than the engine itself.
+            pilot = self.client().send("abort_request", {"msg_ids": ["never-sent"]}, channel="control")
+            deadline = self.world.now + self.timing.reply_deadline
+            self.world.run_until(lambda: bool(self.answers(pilot)), deadline)
+
+    def _prove_output(self) -> None:
+        """Run pilots until something is published for one: what is published before we listen is lost."""
         if "output" not in self.features or not self.samples.print:
             return
         client, deadline = self.client(), self.world.now + self.timing.reply_deadline

@@ -1,0 +1,479 @@
+"""Our own engine with one mistake in it, as the argument after the connection file names it (`none`: without).
+
+Run as `broken_engine.py FILE FAULT`. Most mistakes are made in messages, and stand in `engine_faults` and
+`engine_faults_around`; those of hearts, signals, signatures and processes are made here.
+"""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import engine_faults
+import engine_faults_around
+import zmq
+from engine_mischief import FAULTS, A, C, E, H, R, X, fault
+
+from conformance.reference import code, engine, objects, warden
+from conformance.reference.env import new_id
+from protocol.errors import RemoteProtocolError
+from protocol.roles.base import Arrived, Effect, Event, Send
+from protocol.roles.engine import Engine, EngineConfig
+from protocol.roles.engine.work import Work
+from protocol.roles.warden import Warden
+from protocol.wire import DELIMITER, Codec, Frame, Message
+
+Frames = Sequence[bytes]
+
+# -- hearts ------------------------------------------------------------------------------------------------------------
+
+
+class SlowHeart:
+    """A heart in Python, which may do anything with a ping: `answer` gives the messages that come back."""
+
+    answer: Callable[[list[bytes]], Iterable[Frames]]
+
+    def __init__(self, ping: str, pong: str, monitor: str, identity: bytes, _: object = None) -> None:
+        self.addresses = ping, pong, monitor
+        self.identity = identity
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        threading.Thread(target=self.beat, daemon=True).start()
+
+    def beat(self) -> None:
+        sub, dealer, watch = (self.context.socket(kind) for kind in (zmq.SUB, zmq.DEALER, zmq.PUB))
+        sub.subscribe(b"")
+        dealer.routing_id = self.identity
+        for socket, address in zip((sub, dealer, watch), self.addresses, strict=True):
+            socket.connect(address)
+        while True:
+            frames = sub.recv_multipart()
+            for message in type(self).answer(frames):
+                dealer.send_multipart(message)
+            watch.send_multipart([b"", *frames])
+
+    def stop(self) -> None:
+        """It has no end of its own."""
+
+
+def heart(answer: Callable[[list[bytes]], Iterable[Frames]]) -> Callable[[], None]:
+    """Let hearts answer like this."""
+
+    def patch() -> None:
+        engine.DeviceHeart = type("Heart", (SlowHeart,), {"answer": staticmethod(answer)})  # type: ignore[misc]
+
+    return patch
+
+
+def _is_number(frame: bytes) -> bool:
+    try:
+        float(frame)
+    except ValueError:
+        return False
+    return True
+
+
+def _while_idle(frames: list[bytes]) -> list[Frames]:
+    return [] if WORKERS and WORKERS[0].is_busy else [frames]
+
+
+def _another_identity() -> None:
+    real = engine.DeviceHeart
+
+    def made(ping: str, pong: str, monitor: str, _: bytes, *more: Any) -> Any:
+        return real(ping, pong, monitor, b"another", *more)
+
+    engine.DeviceHeart = made  # type: ignore[assignment, misc]
+
+
+ECHO = """
+import sys, zmq
+context = zmq.Context()
+ping, pong = context.socket(zmq.SUB), context.socket(zmq.DEALER)
+ping.subscribe(b"")
+pong.routing_id = sys.argv[3].encode()
+ping.connect(sys.argv[1])
+pong.connect(sys.argv[2])
+while True:
+    pong.send_multipart(ping.recv_multipart())
+"""
+
+
+def _in_another_process() -> None:
+    class Outliving:
+        def __init__(self, ping: str, pong: str, _: str, identity: bytes, __: object = None) -> None:
+            # Its end is nobody's business but that of the test's supervisor.
+            command = [sys.executable, "-c", ECHO, ping, pong, identity.decode()]
+            subprocess.Popen(command, start_new_session=True)
+
+        def stop(self) -> None:
+            """It goes on."""
+
+    engine.DeviceHeart = Outliving  # type: ignore[assignment, misc]
+
+
+#: The tables whose faults this engine can have; a module adds its own when it is imported.
+TABLES = (engine_faults, engine_faults_around)
+WORKERS: list[code.Worker] = []
+PING = f"{H}test_a_ping_comes_back_unchanged_behind_the_uuid"
+
+fault(
+    "heart-of-another",
+    {f"{R}test_the_identity_on_registration_heart_mux_and_control_is_the_uuid": "registration.identity-is-uuid"},
+    patch=_another_identity,
+)
+fault("heart-mute", {PING: "heart-device.connects-to-monitor"}, patch=heart(lambda _: []))
+fault("heart-shouts", {PING: "heart-device.echo-unchanged"}, patch=heart(lambda ping: [[*ping[:-1], ping[-1] + b"!"]]))
+fault("heart-adds-a-frame", {PING: "heart-device.prefix-is-uuid"}, patch=heart(lambda ping: [[b"", *ping]]))
+fault(
+    "heart-wants-numbers",
+    {
+        f"{H}test_a_ping_of_any_content_comes_back[TARGET-{what}]": "heart-device.ignores-content"
+        for what in ("empty", "binary", "the delimiter")
+    },
+    patch=heart(lambda ping: [ping] if _is_number(ping[-1]) else []),
+)
+fault(
+    "heart-takes-the-last-frame",
+    {f"{H}test_a_ping_of_any_content_comes_back[TARGET-several frames]": "heart-device.ignores-content"},
+    patch=heart(lambda ping: [ping[-1:]]),
+)
+fault(
+    "heart-stutters",
+    {f"{H}test_pings_come_back_once_each_and_in_order": "heart-device.echo-once"},
+    patch=heart(lambda ping: [ping, ping]),
+)
+fault(
+    "heart-in-python",
+    {f"{H}test_the_heart_beats_while_the_interpreter_is_held": "heart-device.beats-when-locked"},
+    patch=heart(lambda ping: [ping]),
+)
+fault(
+    "heart-rests-at-work",
+    {f"{H}test_the_heart_beats_while_code_runs": "heart-device.beats-when-busy"},
+    patch=heart(_while_idle),
+)
+fault(
+    "heart-outlives-its-engine",
+    {
+        f"{H}test_a_killed_engine_beats_no_more": "heart-device.ends-with-process",
+        f"{H}test_an_engine_that_was_shut_down_ends_and_beats_no_more": "heart-device.ends-with-process",
+    },
+    patch=_in_another_process,
+)
+
+# -- processes and sockets ---------------------------------------------------------------------------------------------
+
+
+def _never_ends() -> None:
+    real = engine.EngineProcess.run_until_end
+
+    def run(self: Any) -> int:
+        real(self)
+        while True:
+            signal.pause()
+
+    engine.EngineProcess.run_until_end = run  # type: ignore[method-assign]
+
+
+def _early(what: str) -> Callable[[], None]:
+    def patch() -> None:
+        real = engine.EngineProcess._be_engine
+
+        def be(self: Any) -> None:
+            context = zmq.Context()
+            mux = context.socket(zmq.ROUTER)
+            mux.routing_id = self._identity
+            if what == "mux":
+                mux.connect(self.file.address("mux"))
+            else:
+                engine.DeviceHeart(
+                    self.file.address("hb_ping"), self.file.address("hb_pong"), "tcp://127.0.0.1:9", self._identity
+                )
+            real(self)
+
+        engine.EngineProcess._be_engine = be  # type: ignore[method-assign]
+
+    return patch
+
+
+def _not_for_tasks() -> None:
+    real = engine.EngineProcess._open
+
+    def opened(self: Any, name: str, *addresses: str) -> Any:
+        task = self.file.address("task")
+        return real(self, name, *(address for address in addresses if address != task))
+
+    engine.EngineProcess._open = opened  # type: ignore[method-assign]
+
+
+def _impatient() -> None:
+    real = Engine._watch
+
+    def watch(self: Any, now: int, effects: list[Effect]) -> None:
+        if not self.pinged:
+            self.missed = self.config.misses
+        real(self, now, effects)
+
+    Engine._watch = watch  # type: ignore[method-assign]
+
+
+def _clears_nothing() -> None:
+    code.Worker.clear = lambda self: self.namespace.setdefault("__name__", "__main__")  # type: ignore[method-assign, assignment]
+
+
+def _forgetful() -> None:
+    real = code.Worker._run
+
+    def run(self: Any, effect: Any) -> None:
+        self.clear()
+        real(self, effect)
+
+    code.Worker._run = run  # type: ignore[method-assign]
+
+
+def _reads_nothing() -> None:
+    code.NoInput.readline = lambda *_: "\n"  # type: ignore[method-assign, assignment]
+
+
+def _no_keywords() -> None:
+    real = objects.unpack
+    code.objects.unpack = lambda *a: (*real(*a)[:2], {})  # type: ignore[assignment]
+
+
+def _last_first() -> None:
+    def take_next(self: Any, now: int, effects: list[Effect]) -> None:
+        while not self.running and self.queue:
+            socket, message = self.queue.pop()
+            self.running = self._begin(now, socket, message, effects)
+
+    Work.go_on = take_next  # type: ignore[method-assign]
+
+
+def _answers_before_it_runs(self: Any, event: Event) -> Event | None:
+    if type(event) is Arrived and event.socket == "shell" and self.work.running:
+        reply = self.voice.answer(0, event.message, {"status": "ok", "execution_count": 1}, metadata={"status": "ok"})
+        self.memory.setdefault("extra", []).append(Send("shell", reply))
+        return None
+    return event
+
+
+def _control_waits(self: Any, event: Event) -> Event | None:
+    if type(event) is Arrived and event.socket == "control" and self.work.running:
+        self.memory.setdefault("late", []).append(event)
+        return None
+    return event
+
+
+HELD = f"{C}test_a_control_request_is_answered_while_one_request_runs_and_a_hundred_wait"
+INTERRUPTS = f"{C}test_an_interrupt_ends_what_runs_and_the_engine_goes_on"
+WAITS = f"{R}test_an_engine_waits_for_its_reply_and_then_serves"
+
+fault("beats-too-early", {WAITS: "heart-device.starts-after-reply"}, patch=_early("heart"))
+fault("connects-too-early", {WAITS: "registration.engine-connects-after-reply"}, patch=_early("mux"))
+fault(
+    "not-for-tasks",
+    {f"{R}test_the_identity_on_the_task_queue_is_the_uuid": "registration.identity-is-uuid"},
+    patch=_not_for_tasks,
+)
+fault(
+    "never-ends",
+    {
+        f"{H}test_an_engine_that_was_shut_down_ends_and_beats_no_more": "heart-device.stops-cleanly",
+        f"{C}test_a_shutdown_is_answered_and_the_engine_ends[TARGET-False]": "control.shutdown-exits",
+    },
+    patch=_never_ends,
+)
+fault(
+    "impatient",
+    {f"{H}test_an_engine_outlives_a_pause_of_the_pings": "heartbeat.engine-watches-pings"},
+    patch=_impatient,
+)
+fault(
+    "clears-nothing",
+    {f"{C}test_a_clear_empties_the_namespace": "control.clear-empties-namespace"},
+    patch=_clears_nothing,
+)
+fault("forgetful", {f"{X}test_clients_share_one_namespace_that_lasts": "apply.namespace-persists"}, patch=_forgetful)
+fault(
+    "reads-nothing",
+    {f"{X}test_code_that_asks_for_input_fails_and_the_engine_goes_on[TARGET-forbidden]": "stdin.not-allowed-error"},
+    patch=_reads_nothing,
+)
+fault(
+    "drops-keywords",
+    {f"{A}test_arguments_by_position_and_by_name_reach_the_function": "apply.calls-function"},
+    patch=_no_keywords,
+)
+fault(
+    "last-first",
+    {
+        f"{X}test_requests_of_one_client_are_answered_in_the_order_sent": "kernel.shell-fifo",
+        f"{A}test_calls_and_code_of_one_client_run_in_the_order_sent": "apply.one-at-a-time",
+    },
+    patch=_last_first,
+)
+fault(
+    "answers-before-it-runs",
+    {f"{X}test_a_request_does_not_run_before_the_one_in_front_of_it_has_ended": "apply.one-at-a-time"},
+    arrives=_answers_before_it_runs,
+)
+fault(
+    "control-waits",
+    {
+        HELD: "control.own-channel",
+        f"{C}test_a_kernels_control_channel_answers_shell_types": "control.own-channel",
+    },
+    arrives=_control_waits,
+)
+
+# -- signals, which the nanny delivers ---------------------------------------------------------------------------------
+
+
+def signals(deliver: Callable[[Callable[[Any], str | None], Any], str | None]) -> Callable[[], None]:
+    """Let the nanny do this with the signal that is wanted; it is given what really delivers one."""
+
+    def patch() -> None:
+        real = warden.WardenProcess._signal
+        warden.WardenProcess._signal = lambda self, wanted: deliver(lambda sig: real(self, sig), wanted)  # type: ignore[method-assign]
+
+    return patch
+
+
+def _slowly(real: Callable[[Any], str | None], wanted: Any) -> str | None:
+    time.sleep(1.5)
+    return real(wanted)
+
+
+fault("delivers-no-signals", {f"{INTERRUPTS}[TARGET-2]": "control.signal-delivered"}, patch=signals(lambda _, __: None))
+fault(
+    "knows-no-names",
+    {f"{INTERRUPTS}[TARGET-'SIGINT']": "control.signal-by-number-or-name"},
+    patch=signals(lambda real, sig: "a number is wanted" if isinstance(sig, str) else real(sig)),
+)
+fault(
+    "accepts-every-signal",
+    {f"{C}test_a_signal_that_does_not_exist_is_refused[TARGET-{{'sig': 'SIGNOTHING'}}]": "control.signal-bad-refused"},
+    patch=signals(lambda real, sig: real(sig) and None),
+)
+fault(
+    "signals-slowly",
+    {f"{C}test_a_signal_is_answered_while_the_interpreter_is_held": "control.signal-before-engine"},
+    patch=signals(_slowly),
+)
+
+# -- signatures --------------------------------------------------------------------------------------------------------
+
+
+def _believes() -> None:
+    def refuse_nothing(self: Codec, frames: Sequence[Frame]) -> Message:
+        sound = list(frames)
+        if DELIMITER in sound and len(sound) >= sound.index(DELIMITER) + 6:
+            at = sound.index(DELIMITER)
+            sound[at + 1] = self.sign(b"".join(sound[at + 2 : at + 6]))
+        return real(self, sound)
+
+    real = Codec.open_header
+    Codec.open_header = refuse_nothing  # type: ignore[method-assign]
+    engine.ReplayMemory = warden.ReplayMemory = lambda: None  # type: ignore[assignment, misc]
+
+
+def _believes_capitals() -> None:
+    real = Codec.open_header
+    Codec.open_header = lambda self, frames: real(  # type: ignore[method-assign]
+        self, [frame if len(bytes(frame)) != 64 else bytes(frame).lower() for frame in frames]
+    )
+
+
+def _remembers_too_early() -> None:
+    real = Codec.open_header
+    seen: set[bytes] = set()
+
+    def opened(self: Codec, frames: Sequence[Frame]) -> Message:
+        signature = bytes(frames[list(frames).index(DELIMITER) + 1]) if DELIMITER in frames else b""
+        if signature in seen:
+            raise RemoteProtocolError()
+        seen.add(signature)
+        return real(self, frames)
+
+    Codec.open_header = opened  # type: ignore[method-assign]
+
+
+fault(
+    "believes-anything",
+    {
+        f"{E}{case}[TARGET-{way}]": slug
+        for way in ("mux", "control")
+        for case, slug in (
+            ("test_a_message_under_another_key_is_dropped", "wire.signature-verified"),
+            ("test_a_repeated_message_is_answered_once", "wire.replay-refused"),
+        )
+    }
+    | {
+        f"{E}test_a_message_with_a_wrong_signature_is_dropped[TARGET-b'{'0' * 64}'-mux]": "wire.signature-verified",
+        f"{E}test_an_altered_dictionary_is_dropped[TARGET-content-mux]": "wire.signature-verified",
+    },
+    patch=_believes,
+)
+fault(
+    "believes-capitals",
+    {f"{E}test_a_signature_in_uppercase_is_refused[TARGET-mux]": "wire.signature-uppercase-refused"},
+    patch=_believes_capitals,
+)
+fault(
+    "remembers-too-early",
+    {f"{E}test_a_forged_copy_does_not_block_the_genuine_message[TARGET-mux]": "wire.forged-copy-does-not-block"},
+    patch=_remembers_too_early,
+)
+
+
+# -- the process -------------------------------------------------------------------------------------------------------
+
+
+def interpose(role: type[Any], name: str) -> None:
+    """Let a fault see what a role is given, and what it gives."""
+    mistake, real = FAULTS[name], role.handle
+
+    def handle(self: Any, now: int, event: Event) -> Sequence[Effect]:
+        if not hasattr(self, "memory"):
+            self.memory = {}
+        seen = mistake.arrives(self, event) if mistake.arrives else event
+        effects: list[Effect] = list(real(self, now, seen)) if seen is not None else []
+        if mistake.leaves:
+            effects = [after for effect in effects for after in mistake.leaves(self, effect)]
+        effects += self.memory.pop("extra", ())
+        if not getattr(getattr(self, "work", None), "running", 1):
+            for waiting in self.memory.pop("late", ()):
+                effects += handle(self, now, waiting)
+        return effects
+
+    role.handle = handle
+
+
+def main(file: Path, name: str) -> int:
+    """Be the engine."""
+    if name != "none":
+        mistake = FAULTS[name]
+        if mistake.patch:
+            mistake.patch()
+        for role, place in ((Engine, "engine"), (Warden, "warden")):
+            if mistake.where in (place, "both"):
+                interpose(role, name)
+        made = code.Worker.__init__
+
+        def remembered(self: code.Worker, *arguments: Any) -> None:
+            made(self, *arguments)
+            WORKERS.append(self)
+
+        code.Worker.__init__ = remembered  # type: ignore[method-assign]
+    config = EngineConfig(uuid=new_id(), timeout=1_000_000_000, misses=4)
+    return warden.WardenProcess(engine.await_file(file), config).run_until_end()
+
+
+if __name__ == "__main__":
+    # Whoever looks up the faults by importing finds this module; here it is the program.
+    sys.modules["broken_engine"] = sys.modules["__main__"]
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
