@@ -13,7 +13,7 @@ from reference_cluster import PATIENCE as WAIT
 from reference_cluster import children, end, is_alive, run, wait_for
 
 from conformance.files import data
-from conformance.interop import matrix
+from conformance.interop import calls, matrix
 from conformance.interop.ability import Failure
 from conformance.interop.bench import Bench, Parties, Unusable
 from conformance.interop.blame import UNDETERMINED, blame
@@ -199,3 +199,17 @@ def test_what_cannot_be_read_along_yields_nothing(head: bytes) -> None:
     splitter = Splitter()
     assert list(splitter.feed(head + STREAM[GREETING:])) == []
     assert not splitter.is_readable
+
+
+# -- what runs on engines ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_awaited_until_something_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(TimeoutError):
+        calls.await_file(str(path), 0.0)
+    path.touch()
+    with pytest.raises(TimeoutError):
+        calls.await_file(str(path), 0.0)
+    path.write_text("go", encoding="utf-8")
+    assert calls.await_file(str(path), 0.0) == "go"

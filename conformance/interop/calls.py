@@ -1,5 +1,6 @@
 """Functions that abilities run on engines: plain ones, found by their name, so that every client can send them."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -44,13 +45,16 @@ def announce_and_sleep(path: str, seconds: float) -> float:
 
 
 def await_file(path: str, seconds: float) -> str:
-    """Wait for a file, at most so long; its text."""
+    """Wait for a file with something in it, at most so long; its text."""
     deadline = time.monotonic() + seconds
-    while not Path(path).exists():
+    while True:
+        # A file is there before it is written.
+        with contextlib.suppress(FileNotFoundError):
+            if text := Path(path).read_text(encoding="utf-8"):
+                return text
         if time.monotonic() > deadline:
             raise TimeoutError(f"no {path} after {seconds:g} s")
         time.sleep(0.005)
-    return Path(path).read_text(encoding="utf-8")
 
 
 def announce_and_await(begun: str, path: str, seconds: float) -> str:
