@@ -15,11 +15,13 @@ from protocol.roles.assembly import ControllerConfig
 from protocol.roles.client import ClientConfig
 from protocol.roles.engine import EngineConfig
 from protocol.roles.hub import Hub
+from protocol.rules import Setting
 from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place
 from simulator.clients import VirtualClient
 from simulator.controller import VirtualController
 from simulator.engines import VirtualEngine
 from simulator.hosts import Process
+from simulator.recorder import Recorder
 from simulator.settling import Matter, open_matters
 from simulator.wardens import VirtualWarden
 from simulator.world import World
@@ -45,10 +47,21 @@ CONFIG: Final = ControllerConfig(
 )
 
 
+def setting_of(config: ControllerConfig) -> Setting:
+    """What the rules must know of a controller to judge times."""
+    return Setting(
+        period_ns=config.period_ms * MILLISECOND,
+        allowed_misses=config.misses,
+        registration_timeout_ns=round(config.registration_timeout_s * SECOND),
+        margin_ns=config.period_ms * MILLISECOND,
+    )
+
+
 class VirtualCluster:
     """One controller with its engines and clients; see `protocol.world.Cluster` for what is not said here.
 
     `engines` are started, and awaited. With `is_encoded` every message travels as bytes; a run must be the same.
+    With `is_judged` all rules watch the run (see `simulator.judge`), and `keeps_items` lets them show what led to what.
     `has_disk` says that the Hub keeps its records on a disk, `jitter` how late messages between hosts may be.
     """
 
@@ -60,11 +73,17 @@ class VirtualCluster:
         config: ControllerConfig = CONFIG,
         is_encoded: bool = False,
         has_trace: bool = False,
+        is_judged: bool = False,
+        keeps_items: bool = False,
         has_disk: bool = True,
         jitter: int = JITTER,
     ) -> None:
         self.config = config
         self.world = World(seed, is_encoded=is_encoded, has_trace=has_trace)
+        if is_judged:
+            self.world.recorder = Recorder(
+                self.world.kernel, self.world.codec(), setting_of(config), keeps_items=keeps_items
+            )
         self.controller = VirtualController(
             self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk
         )

@@ -273,6 +273,8 @@ def start_heart(
                 socket.set(option, value)
         socket.connect(place)
         shell.attach(socket_name, socket)
+    if world.recorder is not None:
+        world.recorder.note(name, "heart-started", {"party": process.name, "uuid": identity.decode()})
     shell.start()
     return process
 

@@ -19,6 +19,7 @@ from simulator.sockets import Context
 from simulator.trace import Trace
 
 if TYPE_CHECKING:
+    from simulator.recorder import Recorder
     from simulator.shell import VirtualShell
 
 #: Milliseconds that last words get to leave a process that ends in order.
@@ -33,11 +34,20 @@ class Process:
     `status` is None while it lives. `said` is what it would have printed. `on_end` is called once, when it is gone.
     """
 
-    def __init__(self, kernel: Kernel, context: Context, name: str, host: str, trace: Trace | None = None) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        context: Context,
+        name: str,
+        host: str,
+        trace: Trace | None = None,
+        recorder: "Recorder | None" = None,
+    ) -> None:
         self.name = name
         self.host = host
         self.context = context
         self.trace = trace
+        self.recorder = recorder
         self.calendar = Calendar()
         #: Nanoseconds by which the clock of its timers is ahead of the world's.
         self.skew = 0
@@ -52,7 +62,7 @@ class Process:
         self._kernel: Final = kernel
         self._stalls = 0
         self._is_paused = False
-        self._shells: list[VirtualShell] = []
+        self.shells: list[VirtualShell] = []
         self._hosts: list[VirtualShell] = []
         self._overdue: list[tuple[Callable[..., None], Any, Any]] = []
         self._is_ending = False
@@ -85,7 +95,7 @@ class Process:
 
     def adopt(self, shell: "VirtualShell", *, is_guest: bool = False) -> None:
         """Run a role in this process, which ends when all of them have ended; guests are not waited for."""
-        self._shells.append(shell)
+        self.shells.append(shell)
         if not is_guest:
             self._hosts.append(shell)
 
@@ -102,6 +112,8 @@ class Process:
     def _tell(self, what: str, *about: Any) -> None:
         if self.trace is not None:
             self.trace.add((self._kernel.now, self.name, what, *about))
+        if self.recorder is not None:
+            self.recorder.happened(self, what, about)
 
     # -- the stops ---------------------------------------------------------------------------------------------------
 
@@ -140,14 +152,14 @@ class Process:
 
     def _hold(self) -> None:
         self.is_held = True
-        for shell in self._shells:
+        for shell in self.shells:
             shell.hold()
 
     def _go_on(self) -> None:
         if self._stalls or self._is_paused or self.status is not None:
             return
         self.is_held = False
-        for shell in self._shells:
+        for shell in self.shells:
             shell.go_on()
         overdue, self._overdue = self._overdue, []
         for act, first, second in overdue:

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 
 
 class Matter(NamedTuple):
-    """Something that is still open: whose it is, what, and who has to do something about it."""
+    """Something that is still open: whose it is, what, and who has to do something about it; the request, if one is."""
 
     whose: str
     what: str
     waits_on: str
+    msg_id: str = ""
 
     def __str__(self) -> str:
         return f"{self.whose}: {self.what}, which waits on {self.waits_on}"
@@ -46,7 +47,9 @@ def open_matters(cluster: "VirtualCluster") -> list[Matter]:
         found += [Matter(client.name, f"{uuid} is not known", "hub") for uuid in sorted(registered - seen)]
         found += [Matter(client.name, f"{uuid} is known and gone", "hub") for uuid in sorted(seen - registered)]
         for msg_id, request in client.role.open.items():
-            found.append(Matter(client.name, f"{request.msg_type} {msg_id} is open", client.role.silent(msg_id)))
+            found.append(
+                Matter(client.name, f"{request.msg_type} {msg_id} is open", client.role.silent(msg_id), msg_id)
+            )
     return found
 
 

@@ -16,6 +16,7 @@ from protocol.channels import channel
 from protocol.errors import Problem, ProtocolError, RemoteProtocolError
 from protocol.roles.base import (
     Arrived,
+    Effect,
     Event,
     Fired,
     Forward,
@@ -71,6 +72,14 @@ def _without_envelope(message: Message) -> Message:
     return message.replace(identities=()) if message.identities else message
 
 
+def _heard(listener: Callable[[Any], None], carry: Callable[[Any], None]) -> Callable[[Any], None]:
+    def heard_carry(effect: Any) -> None:
+        listener(effect)
+        carry(effect)
+
+    return heard_carry
+
+
 class VirtualShell(Carrier):
     """One role in a process, on the sockets that it is given with `attach`."""
 
@@ -103,30 +112,44 @@ class VirtualShell(Carrier):
         process.adopt(self, is_guest=is_guest)
         if process.trace is not None:
             self._trace(process.trace)
+        if process.recorder is not None:
+            process.recorder.watch(self)
 
     def _trace(self, trace: Trace) -> None:
-        """Write down every event and all that is sent. Without a trace, nothing on the way looks for one."""
-        deliver, name, now = self.deliver, self.process.name, self.process.now
+        name, now = self.process.name, self.process.now
 
-        def traced_deliver(event: Event) -> None:
-            if self.status is None:
-                trace.event(now(), name, event)
-            deliver(event)
-
-        def traced_send(effect: Send) -> None:
+        def message(effect: Send | Forward) -> None:
             trace.message(now(), name, "sent", effect.socket, effect.message)
-            self.carry_send(effect)
 
-        def traced_forward(effect: Forward) -> None:
-            trace.message(now(), name, "sent", effect.socket, effect.message)
-            self.carry_forward(effect)
-
-        def traced_raw(effect: SendRaw) -> None:
+        def frames(effect: SendRaw) -> None:
             trace.frames(now(), name, "sent", effect.socket, effect.frames)
-            self.carry_send_raw(effect)
 
-        self.deliver = traced_deliver  # type: ignore[method-assign]
-        self._carry |= {Send: traced_send, Forward: traced_forward, SendRaw: traced_raw}
+        self.listen_in(
+            lambda event: trace.event(now(), name, event), {Send: message, Forward: message, SendRaw: frames}
+        )
+
+    def listen_in(
+        self,
+        hear: Callable[[Event], None],
+        effects: Mapping[type[Effect], Callable[[Any], None]],
+        over: Callable[[], None] | None = None,
+    ) -> None:
+        """Be told of every event before it is handled, of some effects before they are carried out, and of its end.
+
+        Whoever does not listen costs nothing.
+        """
+        deliver = self.deliver
+
+        def heard_deliver(event: Event) -> None:
+            if self.status is None:
+                hear(event)
+                deliver(event)
+                if over is not None:
+                    over()
+
+        self.deliver = heard_deliver  # type: ignore[method-assign]
+        for kind, listener in effects.items():
+            self._carry[kind] = _heard(listener, self._carry[kind])
 
     def attach(self, name: str, socket: "Socket") -> None:
         """Give the role a socket; it is heard from the role's start on."""

@@ -13,6 +13,7 @@ from simulator.env import VirtualEnv
 from simulator.hosts import Process
 from simulator.kernel import Kernel
 from simulator.network import Network
+from simulator.recorder import Recorder
 from simulator.sockets import Context
 from simulator.trace import Trace
 
@@ -32,6 +33,8 @@ class World:
         self.is_encoded = is_encoded
         #: What happens, written down, or None.
         self.trace = Trace() if has_trace else None
+        #: What tells the rules, or None; set before anything starts.
+        self.recorder: Recorder | None = None
         #: How often each rare branch of the roles was taken.
         self.marks: dict[str, int] = {}
         self.processes: list[Process] = []
@@ -50,7 +53,7 @@ class World:
     def process(self, name: str, host: str) -> Process:
         """A new process on a host."""
         context = Context(self.kernel, self.network, host=host)
-        process = Process(self.kernel, context, self._unique(name), host, self.trace)
+        process = Process(self.kernel, context, self._unique(name), host, self.trace, self.recorder)
         process.on_gone = self._gone
         self.processes.append(process)
         return process

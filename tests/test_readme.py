@@ -42,7 +42,7 @@ def test_the_gate_runs_the_test_command() -> None:
 
 def test_every_command_named_exists() -> None:
     shell = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
-    named = set(re.findall(r"`ippkit ([a-z]+)", README)) | set(re.findall(r"^ippkit ([a-z]+)", shell, re.MULTILINE))
+    named = set(re.findall(r"`ippkit ([a-z-]+)", README)) | set(re.findall(r"^ippkit ([a-z-]+)", shell, re.MULTILINE))
     assert named
     assert named <= COMMANDS.keys()
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.certify.operations import Operation
-from conformance.certify.worlds import REAPING_ROUNDS, ROUNDS, RealWorld, VirtualWorld, agree
+from conformance.certify.worlds import RealWorld, VirtualWorld, agree
 from simulator.sockets import LibraryAborts, Socket
 
 
@@ -25,7 +25,7 @@ def is_safe(operations: Sequence[Operation]) -> bool:
         for operation in operations:
             if not virtual.forbids(operation):
                 virtual.perform(operation)
-                virtual.settle(REAPING_ROUNDS, is_reaping=True)
+                virtual.settle(is_reaping=True)
     except LibraryAborts:
         return False
     return True
@@ -43,8 +43,7 @@ def compare(operations: Sequence[Operation], kinds: "dict[str, type[Socket]] | N
             try:
                 outcome = virtual.perform(operation)
                 is_reaping = was_reaping or virtual.is_reaping
-                rounds = REAPING_ROUNDS if is_reaping else ROUNDS
-                events = virtual.settle(rounds, is_reaping=is_reaping)
+                events, rounds = virtual.settle(is_reaping=is_reaping)
             except LibraryAborts:
                 # It is not tried on libzmq.
                 return None

@@ -2,8 +2,9 @@
 
 Both do the same with an operation and say what came of it, in the same words: None, the name of an errno, a message, or
 a list of those. After each operation both settle: `EVENTS` of every socket is read, which lets each do what the others
-left in its mailbox, in the same order in both worlds, a fixed number of times. Closing is the business of another
-thread, the reaper: where it has something to do, a barrier between two rounds waits until it has done it.
+left in its mailbox, in the same order in both worlds, until the mailboxes of the virtual sockets are empty. Closing is
+the business of another thread, the reaper: where it has something to do, a barrier between two rounds waits until it
+has done it.
 """
 
 import errno
@@ -17,10 +18,8 @@ from simulator.kernel import Kernel
 from simulator.network import Network
 from simulator.sockets import Context, Errno, Socket, ZmqError
 
-#: How often the events of all sockets are read after an operation.
-ROUNDS: Final = 3
-#: The same, with a barrier for the reaper between them, where a socket was closed.
-REAPING_ROUNDS: Final = 4
+#: How often at least the events of all sockets are read after an operation.
+ROUNDS: Final = 2
 
 Frames = tuple[bytes, ...]
 #: What an operation comes to.
@@ -233,14 +232,16 @@ class VirtualWorld(World):
         """Whether a closed socket is not gone yet."""
         return any(socket.is_closed for socket in self.context.sockets)
 
-    def settle(self, rounds: int, *, is_reaping: bool) -> dict[int, int]:
-        """Let the sockets do what is left to do; their events after that."""
-        events: dict[int, int] = {}
-        for _ in range(rounds):
+    def settle(self, *, is_reaping: bool) -> tuple[dict[int, int], int]:
+        """Let the sockets do what is left to do; their events after that, and how many rounds it took."""
+        rounds = 0
+        while True:
             if is_reaping:
                 self.kernel.run(self.kernel.now)
             events = self.events()
-        return events
+            rounds += 1
+            if rounds >= ROUNDS and not any(socket.has_mail for socket in self.context.sockets):
+                return events, rounds
 
 
 # -- real --------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Real clients, controllers and engines in one cluster, in every combination that must work: `ippkit interop`.
 
-* `ability`    one ability = one function that says what must be true; `theirs` and `ours` are the two tables
+* `ability`    one ability = one function that says what must be true; `ours` and `theirs_*` are the tables
 * `rows`       the combinations, and how each party is started
 * `tap`        what lies between the parties and copies their bytes, and so sees who sent what
 * `blame`      from an ability that failed, and what was seen, to the party that broke a requirement first

@@ -116,16 +116,21 @@ def _lost(window: Window, request: Seen, is_awaited: bool) -> Iterator[Blame]:
     request_lost, reply_lost = _LOST[channel]
     copies = window.delivered(request)
     replies = window.replies(request.msg_id, at_client=False)
-    if replies and channel in ("mux", "control"):
+    is_addressed = channel in ("mux", "control")
+    if is_addressed and replies:
         how = f"{replies[0].msg_type} of {replies[0].hop.party} did not reach the client"
         yield Blame(party=CONTROLLER, requirement=reply_lost, how=how)
-    elif not copies and channel in ("mux", "control") and not window.is_for_the_dead(request):
+    elif is_addressed and not copies and not window.is_for_the_dead(request):
         how = f"{request.msg_type} did not reach its engine"
         yield Blame(party=CONTROLLER, requirement=request_lost, how=how)
-    elif replies and is_awaited and channel == "task" and replies[-1].content.get("status") == "ok":
+    elif not is_addressed and is_awaited and replies and replies[-1].content.get("status") == "ok":
+        if {each.hop.party for each in copies} - {each.hop.party for each in replies}:
+            # One reply for all waits for all.
+            return
+        # A task that failed may be tried again; one that succeeded is over.
         how = f"{replies[-1].msg_type} of {replies[-1].hop.party} did not reach the client"
         yield Blame(party=CONTROLLER, requirement=reply_lost, how=how)
-    elif not copies and is_awaited and not _is_anybody_busy(window, request):
+    elif not is_addressed and is_awaited and not copies and not _is_anybody_busy(window, request):
         how = f"{request.msg_type} reached no engine, although none was busy"
         yield Blame(party=CONTROLLER, requirement=request_lost, how=how)
 

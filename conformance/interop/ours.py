@@ -515,7 +515,7 @@ def killed(d: Ours) -> None:
     d.until("the engine is gone", lambda: engine not in d.ids, Wanted(
         kind="notice", name="unregistration_notification", expected={"uuid": uuid},
     ))  # fmt: skip
-    (answer,) = d.answers(task, d.patience + 5.0)
+    (answer,) = d.answers(task, 1.5 * d.patience)
     d.equal("the task", answer.status, "error")
     d.equal("another engine", d.get(d.client.submit(calls.square, 7)), 49)
 

@@ -6,15 +6,17 @@ from typing import Final
 
 import msgspec
 
-from conformance.interop.ability import Ability, Table
+from conformance.interop.ability import Ability
 from conformance.interop.ours import OURS, Ours
-from conformance.interop.theirs import THEIRS, Theirs
+from conformance.interop.theirs import Theirs
+from conformance.interop.theirs_cluster import CLUSTER
+from conformance.interop.theirs_views import VIEWS
 
 #: The two implementations, as they are called in names of rows, in cells and on command lines.
 KIT: Final = "ours"
 REAL: Final = "ipyparallel"
 
-TABLES: Final[Mapping[str, Table]] = {KIT: OURS, REAL: THEIRS}
+TABLES: Final[Mapping[str, Mapping[str, Ability]]] = {KIT: OURS, REAL: VIEWS | CLUSTER}
 DEPLOYMENTS: Final[Mapping[str, type[Ours] | type[Theirs]]] = {KIT: Ours, REAL: Theirs}
 #: The descriptor of each controller.
 CONTROLLERS: Final = {KIT: "reference", REAL: "ipyparallel"}

@@ -11,6 +11,9 @@ from protocol.rules import heartbeat, notification, query, registration, replies
 from protocol.rules.framework import Item, Judge, Rule, Vantage, Violation
 from protocol.rules.setting import Setting
 
+#: The rules about the work that passes the queues, and about what the roles note of their inner state.
+INVARIANTS: tuple[type[Rule], ...] = ()
+
 #: Every rule, in the order of the families.
 RULES: tuple[type[Rule], ...] = (
     *wire.RULES,
@@ -20,6 +23,7 @@ RULES: tuple[type[Rule], ...] = (
     *notification.RULES,
     *query.RULES,
     *results.RULES,
+    *INVARIANTS,
 )
 
 
@@ -32,4 +36,4 @@ def _is_meant(requirement: Requirement, dialect: str, roles: Collection[str]) ->
     return dialect in requirement.dialects and (not roles or not set(roles).isdisjoint(requirement.roles))
 
 
-__all__ = ["RULES", "Item", "Judge", "Rule", "Setting", "Vantage", "Violation", "rules_for"]
+__all__ = ["INVARIANTS", "RULES", "Item", "Judge", "Rule", "Setting", "Vantage", "Violation", "rules_for"]

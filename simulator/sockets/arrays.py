@@ -10,12 +10,16 @@ from simulator.sockets.pipe import WAITING, Message, Pipe, Special
 
 
 def _swap_in(pipes: list[Pipe], one: int, other: int) -> None:
+    if one == other:
+        return
     a, b = pipes[one], pipes[other]
     pipes[one], pipes[other] = b, a
     a.index_in, b.index_in = other, one
 
 
 def _swap_out(pipes: list[Pipe], one: int, other: int) -> None:
+    if one == other:
+        return
     a, b = pipes[one], pipes[other]
     pipes[one], pipes[other] = b, a
     a.index_out, b.index_out = other, one
@@ -164,16 +168,18 @@ class Fair:
         if self.current == self.active:
             self.current = 0
 
-    def recv(self) -> Message | Special | None:
-        """The next whole message, or a routing id, or None."""
+    def recv(self) -> Message | None:
+        """The next whole message, or None. Routing ids are skipped."""
         while self.active:
             message = self.pipes[self.current].read()
-            if message is not None:
-                self.current += 1
-                if self.current >= self.active:
-                    self.current = 0
+            if message is None:
+                self._deactivate()
+                continue
+            self.current += 1
+            if self.current >= self.active:
+                self.current = 0
+            if not isinstance(message, Special):
                 return message
-            self._deactivate()
         return None
 
     def fetch(self) -> tuple[Pipe, Message] | None:

@@ -10,9 +10,10 @@ Measured on libzmq 4.3.5 (socket_base.cpp).
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from heapq import heappush
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from simulator.sockets.errors import Errno, ZmqError
+from simulator.sockets.errors import EAGAIN, Errno, ZmqError
 from simulator.sockets.monitor import Monitor
 from simulator.sockets.options import Options
 from simulator.sockets.pipe import Command, Message, Pipe, pair
@@ -47,6 +48,7 @@ class Socket:
         self._is_signalled = False
         self._looked = -THROTTLE - 1
         self._callback: Callable[[], object] | None = None
+        self._call_event: Callable[[Any, Any], None] = self._call
         #: Who is handed every message at once; see `listen`.
         self.listener: Callable[[Message], object] | None = None
         self._is_terminating = False
@@ -71,7 +73,8 @@ class Socket:
             if self.is_closed:
                 self.kernel.at(self.kernel.now, self._reap)
             elif self._callback is not None:
-                self.kernel.at(self.kernel.now, self._call)
+                kernel = self.kernel
+                heappush(kernel.heap, (kernel.now, kernel.seq(), self._call_event, None, None))
 
     def watch(self, callback: Callable[[], object] | None) -> None:
         """Call back, as an event of the kernel, when something was put into the mailbox; None stops that.
@@ -103,6 +106,11 @@ class Socket:
 
     def _reap(self, _a: object, _b: object) -> None:
         self.process()
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether something lies in the mailbox."""
+        return bool(self._mailbox)
 
     def process(self) -> None:
         """Do what lies in the mailbox."""
@@ -363,7 +371,7 @@ class Socket:
         if self.is_closed:
             return Errno.ENOTSOCK
         found = self._recv()
-        if found is Errno.EAGAIN:
+        if found is EAGAIN:
             if not self._mailbox:
                 self._is_signalled = False
                 return found

@@ -1,6 +1,7 @@
 """What a socket may answer instead of doing what was asked: the names of errno, as data."""
 
 from enum import Enum
+from typing import Final
 
 
 class Errno(Enum):
@@ -19,6 +20,11 @@ class Errno(Enum):
 
     # Members are compared by identity; a string's hash would differ from run to run.
     __hash__ = object.__hash__
+
+
+#: The ordinary ones by themselves: looking a member up in its class takes as long as sending a message.
+EAGAIN: Final = Errno.EAGAIN
+EFSM: Final = Errno.EFSM
 
 
 class LibraryAborts(Exception):

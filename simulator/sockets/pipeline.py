@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from simulator.sockets.arrays import Balance, Fair
 from simulator.sockets.base import Socket
-from simulator.sockets.errors import Errno
+from simulator.sockets.errors import EAGAIN, Errno
 from simulator.sockets.pipe import Message, Pipe, Special
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class Push(Socket):
     def _send(self, frames: Message) -> Errno | None:
         if self._out.is_inside or self._out.is_dropping:
             return super()._send(frames)
-        return Errno.EAGAIN if self._out.send(frames) is None else None
+        return EAGAIN if self._out.send(frames) is None else None
 
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
-        return None if self._out.send_frame(frame, more) else Errno.EAGAIN
+        return None if self._out.send_frame(frame, more) else EAGAIN
 
     def _has_out(self) -> bool:
         return self._out.has_out()
@@ -65,7 +65,7 @@ class Pull(Socket):
 
     def _recv(self) -> Message | Errno:
         message = self._in.recv()
-        return Errno.EAGAIN if message is None or isinstance(message, Special) else message
+        return EAGAIN if message is None else message
 
     def _has_in(self) -> bool:
         return self._in.has_in()
@@ -103,14 +103,14 @@ class Dealer(Socket):
     def _send(self, frames: Message) -> Errno | None:
         if self._out.is_inside or self._out.is_dropping:
             return super()._send(frames)
-        return Errno.EAGAIN if self._out.send(frames) is None else None
+        return EAGAIN if self._out.send(frames) is None else None
 
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
-        return None if self._out.send_frame(frame, more) else Errno.EAGAIN
+        return None if self._out.send_frame(frame, more) else EAGAIN
 
     def _recv(self) -> Message | Errno:
         message = self._in.recv()
-        return Errno.EAGAIN if message is None or isinstance(message, Special) else message
+        return EAGAIN if message is None else message
 
     def _has_in(self) -> bool:
         return self._in.has_in()
@@ -141,18 +141,18 @@ class Pair(Socket):
     def _send(self, frames: Message) -> Errno | None:
         pipe = self._pipe
         if pipe is None:
-            return Errno.EAGAIN
+            return EAGAIN
         if pipe.partial:
             return super()._send(frames)
-        return None if pipe.write(frames) else Errno.EAGAIN
+        return None if pipe.write(frames) else EAGAIN
 
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
         pipe = self._pipe
-        return None if pipe is not None and pipe.write_frame(frame, more) else Errno.EAGAIN
+        return None if pipe is not None and pipe.write_frame(frame, more) else EAGAIN
 
     def _recv(self) -> Message | Errno:
         message = None if self._pipe is None else self._pipe.read()
-        return Errno.EAGAIN if message is None or isinstance(message, Special) else message
+        return EAGAIN if message is None or isinstance(message, Special) else message
 
     def _has_in(self) -> bool:
         return self._pipe is not None and self._pipe.check_read()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from simulator.sockets.arrays import Fair, Spread
 from simulator.sockets.base import Socket
-from simulator.sockets.errors import Errno, ZmqError
+from simulator.sockets.errors import EAGAIN, Errno, ZmqError
 from simulator.sockets.pipe import Message, Pipe, Special
 from simulator.sockets.subscriptions import Audience, Wanted
 
@@ -90,7 +90,7 @@ class XPub(Socket):
         self._find(frames[0])
         out = self._out
         if self.options.xpub_nodrop and not out.has_room():
-            return Errno.EAGAIN
+            return EAGAIN
         out.send(frames)
         out.matching = 0
         return None
@@ -99,7 +99,7 @@ class XPub(Socket):
         if not self._is_inside:
             self._find(frame)
         if self.options.xpub_nodrop and not self._out.has_room():
-            return Errno.EAGAIN
+            return EAGAIN
         self._out.send_frame(frame, more)
         if not more:
             self._out.unmatch()
@@ -109,7 +109,7 @@ class XPub(Socket):
     def _recv(self) -> Message | Errno:
         told = self._told
         if not told:
-            return Errno.EAGAIN
+            return EAGAIN
         frame, more = told.popleft()
         frames = [frame]
         while more and told:
@@ -210,7 +210,7 @@ class XSub(Socket):
         if message is None:
             message = self._fetch()
             if message is None:
-                return Errno.EAGAIN
+                return EAGAIN
         else:
             self._found = None
         self._in.finish()

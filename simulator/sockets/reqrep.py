@@ -7,7 +7,7 @@ frame is skipped by both. Measured on libzmq 4.3.5 (req.cpp, rep.cpp).
 import struct
 from typing import TYPE_CHECKING, ClassVar
 
-from simulator.sockets.errors import Errno, LibraryAborts
+from simulator.sockets.errors import EAGAIN, EFSM, Errno, LibraryAborts
 from simulator.sockets.pipe import Message, Pipe
 from simulator.sockets.pipeline import Dealer
 from simulator.sockets.router import Router
@@ -45,7 +45,7 @@ class Req(Dealer):
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
         if self._is_waiting:
             if not self.options.req_relaxed:
-                return Errno.EFSM
+                return EFSM
             self._is_waiting = False
             self._begins = True
         if self._begins:
@@ -53,17 +53,17 @@ class Req(Dealer):
             if self.options.req_correlate:
                 self._number = (self._number + 1) & 0xFFFFFFFF
                 if not self._out.send_frame(struct.pack("=I", self._number), True):
-                    return Errno.EAGAIN
+                    return EAGAIN
                 self._asked = self._out.pipes[self._out.current]
             if not self._out.send_frame(b"", True):
-                return Errno.EAGAIN
+                return EAGAIN
             self._asked = self._out.pipes[self._out.current]
             self._begins = False
             # Replies to earlier requests that lie here already are none to this one.
             while self._in.recv() is not None:
                 pass
         if not self._out.send_frame(frame, more):
-            return Errno.EAGAIN
+            return EAGAIN
         if not more:
             self._is_waiting = True
             self._begins = True
@@ -71,11 +71,11 @@ class Req(Dealer):
 
     def _recv(self) -> Message | Errno:
         if not self._is_waiting:
-            return Errno.EFSM
+            return EFSM
         while True:
             found = self._in.fetch()
             if found is None:
-                return Errno.EAGAIN
+                return EAGAIN
             self._in.finish()
             pipe, message = found
             if self._asked is not None and pipe is not self._asked:
@@ -120,7 +120,7 @@ class Rep(Router):
 
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
         if not self._is_replying:
-            return Errno.EFSM
+            return EFSM
         error = super()._send_frame(frame, more)
         if error is None and not more:
             self._is_replying = False
@@ -128,7 +128,7 @@ class Rep(Router):
 
     def _recv(self) -> Message | Errno:
         if self._is_replying:
-            return Errno.EFSM
+            return EFSM
         while True:
             message = super()._recv()
             if isinstance(message, Errno):

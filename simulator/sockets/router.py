@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from simulator.sockets.arrays import Fair
 from simulator.sockets.base import Socket
-from simulator.sockets.errors import Errno, LibraryAborts
+from simulator.sockets.errors import EAGAIN, Errno, LibraryAborts
 from simulator.sockets.pipe import Message, Pipe, Special
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Router(Socket):
                 return None
             self._blocked.add(pipe)
             if self.options.router_mandatory:
-                return Errno.EHOSTUNREACH if pipe.has_room() else Errno.EAGAIN
+                return Errno.EHOSTUNREACH if pipe.has_room() else EAGAIN
         elif self.options.router_mandatory:
             return Errno.EHOSTUNREACH
         return None
@@ -177,7 +177,7 @@ class Router(Socket):
         if found is None:
             fetched = self._in.fetch()
             if fetched is None:
-                return Errno.EAGAIN
+                return EAGAIN
             pipe, message = fetched
             identity = pipe.identity
         else:

@@ -167,7 +167,7 @@ class Session:
     def pull(self) -> None:
         """Send what lies in the pipe, as far as the wire takes it."""
         pipe, wire = self.pipe, self.out
-        if pipe is None or wire is None or not self.is_ready or not pipe.is_flowing or self.context.is_paused:
+        if not self.is_ready or wire is None or pipe is None or not pipe.is_flowing or self.context.is_paused:
             return
         if pipe.state > WAITING:
             return

@@ -1,0 +1,385 @@
+"""What the rules are told of a run: observations of those who stand outside, facts of those within, and faults.
+
+    cluster = VirtualCluster(seed, engines=4, is_judged=True)
+    cluster.world.recorder.violations            # so far
+
+Clients, engines and hearts are the observers: what they send and take becomes an `Observation`, as it does when the kit
+plays them itself. What the roles of the controller note of themselves becomes a `Fact`, as do the beginnings, stops and
+ends of processes. All of it goes to the rules at once, so that they look at every transition that could break them.
+
+Two judges share the stream. One speaks for the conversation with the Hub and the heart monitor; it begins anew when one
+of these starts again. The other one speaks for the work that passes the queues, and begins anew with the scheduler.
+
+Nothing is kept but what rules remember, unless `keeps_items` is set: then `items` holds the whole stream, with what
+happened within the controller, and `causes` which event each of them belongs to.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from protocol.roles.base import Arrived, Event, Forward, Malformed, Note, Raw, Send, SendRaw
+from protocol.roles.speech import metadata_of, parent_id
+from protocol.rules import INVARIANTS, RULES, Judge, Rule, Setting, Vantage, Violation
+from protocol.wire import Codec, Frame, Message
+from protocol.world import Direction, Fact, Observation
+from simulator.kernel import Kernel
+from simulator.shell import in_bytes
+
+if TYPE_CHECKING:
+    from simulator.hosts import Process
+    from simulator.shell import VirtualShell
+
+#: Roles that stand outside of the controller.
+OUTSIDE: Final = frozenset({"client", "engine", "heart"})
+#: The host, and the name, of the whole controller.
+CONTROLLER: Final = "controller"
+#: Who is at the other end of a channel.
+PEERS: Final = {
+    "query": "hub", "notification": "hub", "mux": "mux", "task": "tasks", "control": "control", "iopub": "iopub",
+    "broadcast": "broadcast", "heartbeat-ping": "hearts", "heartbeat-pong": "hearts", "monitor": "controller",
+}  # fmt: skip
+#: Parts of the controller that begin a new conversation when they start again, and those that drop all work.
+HUB: Final = ("hub", "hearts")
+SCHEDULER: Final = ("tasks",)
+#: Channels on which requests and their replies travel.
+QUEUES: Final = frozenset({"mux", "task", "control", "broadcast", "query"})
+#: Rules whose demand only holds while the controller and the network are well.
+TIMED: Final = frozenset(
+    {
+        "heartbeat.ping-periodic",
+        "heartbeat.ping-matches-hb-period",
+        "heartbeat.lifetime-tracks-period",
+        "heartbeat.ping-reaches-all",
+        "heartbeat.removal-in-time",
+        "heartbeat.removal-not-early",
+        "notification.all-subscribers",
+        "notification.shutdown-published",
+        "registration.heard-is-registered",
+        "registration.pending-expires",
+        "registration.unregistration-honoured",
+    }
+)
+#: What the healed phase decides, with what was excused.
+LEFT_TO_THE_END: Final = frozenset({"wire.every-request-answered"})
+
+
+class Frames(Sequence[Frame]):
+    """The frames of a message that was never bytes: it becomes some when a rule touches them."""
+
+    __slots__ = ("_codec", "_frames", "_load")
+
+    def __init__(self, identities: tuple[bytes, ...], message: Message, codec: Codec) -> None:
+        self._load = (*identities, message)
+        self._codec = codec
+        self._frames: tuple[bytes, ...] = ()
+
+    def _made(self) -> tuple[bytes, ...]:
+        if not self._frames:
+            self._frames = in_bytes(self._load, self._codec)
+        return self._frames
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._made()[place]
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+
+class Fault(NamedTuple):
+    """Something that went wrong on purpose: when it began, whom it concerns (nobody named: anybody), its class."""
+
+    number: int
+    name: str
+    began: int
+    who: tuple[str, ...]
+    is_inside: bool
+
+
+class Hop(NamedTuple):
+    """Where a request was seen: who sent or took it, or its reply, and for whom it was.
+
+    `part` is the part of the controller that serves the channel, `towards` the first identity that it was given.
+    """
+
+    seq: int
+    now: int
+    process: str
+    what: str
+    part: str
+    towards: str
+    is_outside: bool
+
+
+class Recorder:
+    """See the module."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        codec: Codec,
+        setting: Setting,
+        rules: Iterable[type[Rule]] = RULES,
+        *,
+        keeps_items: bool = False,
+    ) -> None:
+        self.kernel = kernel
+        self.codec = codec
+        chosen = tuple(rule for rule in rules if rule.slug not in LEFT_TO_THE_END)
+        vantages: tuple[Vantage, ...] = ("peer", "monitor", "state")
+        self._talk = Judge([rule for rule in chosen if rule not in INVARIANTS], setting, vantages)
+        self._work = Judge([rule for rule in chosen if rule in INVARIANTS], setting, vantages)
+        self.violations: list[Violation] = []
+        self.keeps_items = keeps_items
+        self.items: list[Observation | Fact] = []
+        #: Item -> the item that was being handled when it happened, by sequence number.
+        self.causes: dict[int, int] = {}
+        self.faults: list[Fault] = []
+        #: When each fault ended, by number; those that have not are missing.
+        self.ends: dict[int, int] = {}
+        #: Request -> the fault that took a message about it.
+        self.lost: dict[str, Fault] = {}
+        #: Open request -> where it was seen, in order.
+        self.hops: dict[str, list[Hop]] = {}
+        self._seq = 0
+        self._handled: dict[str, int] = {}
+        self._queues: dict[str, str] = {}
+        self._held: dict[str, int] = {}
+        self._is_unwell = False
+
+    # -- what roles do -----------------------------------------------------------------------------------------------
+
+    def watch(self, shell: "VirtualShell") -> None:
+        """Be told of everything that a role is given, sends and notes."""
+        name, role, process = shell.process.name, shell.role, shell.process
+        channels = {socket: spec.channel for socket, spec in role.SOCKETS.items()}
+        is_outside = role.NAME in OUTSIDE
+        has_shell = role.NAME == "engine"
+
+        def channel_of(socket: str, message: Message, *, is_sent: bool) -> str:
+            if has_shell and socket == "shell":
+                about = parent_id(message) if is_sent else message.msg_id
+                queue = self._queues.get(about)
+                if queue is None:
+                    # Copies of a broadcast have ids of their own; what the Hub submits again is a task.
+                    is_copy = (metadata_of(message) or {}).get("is_broadcast") is True
+                    queue = self._queues[about] = "broadcast" if is_copy else "task"
+                return queue
+            return channels[socket]
+
+        def event(event: Event) -> None:
+            kind = type(event)
+            if kind is Arrived:
+                message = event.message  # type: ignore[union-attr]
+                channel = channel_of(event.socket, message, is_sent=False)  # type: ignore[union-attr]
+                self._hop(process, "took", channel, message)
+                self._see(name, channel, "received", message, is_outside=is_outside, is_event=True)
+            elif kind is Raw:
+                if is_outside and channels[event.socket] == "heartbeat-ping":  # type: ignore[union-attr]
+                    self._see_raw(name, "heartbeat-ping", "received", event.frames)  # type: ignore[union-attr]
+            elif kind is Malformed and is_outside:
+                self._see_refused(name, channels[event.socket], event)  # type: ignore[arg-type, union-attr]
+            elif self.keeps_items:
+                self._handled[name] = self._keep_event(name, event)
+
+        def sends(effect: Send | Forward) -> None:
+            message = effect.message
+            channel = channel_of(effect.socket, message, is_sent=True)
+            if role.NAME == "client" and channel in QUEUES:
+                self._queues[message.msg_id] = channel
+            identities = message.identities if type(effect) is Send else effect.identities  # type: ignore[union-attr]
+            self._hop(process, "sent", channel, message, identities)
+            self._see(name, channel, "sent", message, is_outside=is_outside, identities=identities)
+
+        def sends_raw(effect: SendRaw) -> None:
+            if is_outside and channels[effect.socket] == "heartbeat-pong":
+                self._see_raw(name, "heartbeat-pong", "sent", effect.frames)
+
+        def notes(effect: Note) -> None:
+            if effect.name == "client-request-done":
+                self.hops.pop(effect.data["msg_id"], None)
+            self.note(name, effect.name, effect.data)
+
+        def over() -> None:
+            self._handled.pop(name, None)
+
+        shell.listen_in(event, {Send: sends, Forward: sends, SendRaw: sends_raw, Note: notes}, over)
+
+    def _next(self, observer: str) -> int:
+        self._seq = seq = self._seq + 1
+        if self.keeps_items and observer in self._handled:
+            self.causes[seq] = self._handled[observer]
+        return seq
+
+    def _see(
+        self, observer: str, channel: str, direction: Direction, message: Message, *, is_outside: bool,
+        is_event: bool = False, identities: tuple[bytes, ...] | None = None,
+    ) -> None:  # fmt: skip
+        if not is_outside and not self.keeps_items:
+            return
+        seq = self._next(observer)
+        if is_event:
+            self.causes.pop(seq, None)
+            self._handled[observer] = seq
+        names = message.identities if identities is None else identities
+        frames: Any = Frames(names, message, self.codec)
+        if names is not message.identities:
+            message = _under(message, names)
+        seen = Observation(
+            seq=seq, now=self.kernel.now, observer=observer, socket=f"{observer}/{channel}", channel=channel,
+            direction=direction, peer=PEERS.get(channel, ""), frames=frames, message=message,
+        )  # fmt: skip
+        self._give(seen, is_judged=is_outside)
+
+    def _see_raw(self, observer: str, channel: str, direction: Direction, frames: tuple[Frame, ...]) -> None:
+        seen = Observation(
+            seq=self._next(observer), now=self.kernel.now, observer=observer, socket=f"{observer}/{channel}",
+            channel=channel, direction=direction, peer=PEERS[channel], frames=frames,
+        )  # fmt: skip
+        self._give(seen, is_judged=True)
+
+    def _see_refused(self, observer: str, channel: str, event: Malformed) -> None:
+        seen = Observation(
+            seq=self._next(observer), now=self.kernel.now, observer=observer, socket=f"{observer}/{channel}",
+            channel=channel, direction="received", peer="the network", frames=in_bytes(event.frames, self.codec),
+            error=event.error,
+        )  # fmt: skip
+        # What the network damaged, nobody sent; its receiver had to refuse it, and has.
+        self._give(seen, is_judged=False)
+
+    def _keep_event(self, observer: str, event: Event) -> int:
+        self._seq = seq = self._seq + 1
+        self.items.append(
+            Fact(seq=seq, now=self.kernel.now, observer=observer, name="did", data={"event": type(event).__name__})
+        )
+        return seq
+
+    def note(self, observer: str, name: str, data: "dict[str, Any] | Any") -> None:
+        """Write down a fact, and tell the rules."""
+        fact = Fact(seq=self._next(observer), now=self.kernel.now, observer=observer, name=name, data=dict(data))
+        self._give(fact, is_judged=True)
+
+    def _give(self, item: Observation | Fact, *, is_judged: bool) -> None:
+        if self.keeps_items:
+            self.items.append(item)
+        if is_judged:
+            for judge in (self._talk, self._work):
+                if found := judge.observe(item):
+                    self._take(found)
+
+    def _take(self, found: Iterable[Violation]) -> None:
+        self.violations += [one for one in found if not (self._is_unwell and one.requirement in TIMED)]
+
+    def _hop(
+        self, process: "Process", what: str, channel: str, message: Message, identities: tuple[bytes, ...] = ()
+    ) -> None:
+        if channel not in QUEUES:
+            return
+        about = parent_id(message) or message.msg_id
+        towards = identities[0].decode("ascii", "replace") if identities else ""
+        is_outside = process.host != CONTROLLER
+        hop = Hop(self._seq + 1, self.kernel.now, process.name, what, PEERS[channel], towards, is_outside)
+        self.hops.setdefault(about, []).append(hop)
+
+    # -- what happens to processes -----------------------------------------------------------------------------------
+
+    def happened(self, process: "Process", what: str, about: tuple[Any, ...]) -> None:
+        """A process began, ended, was stalled or paused, or goes on."""
+        name, part = process.name, _part(process.name)
+        is_part = process.host == CONTROLLER
+        self.note(name, f"process-{what}", {"process": name})
+        if what == "began":
+            if is_part and name != part:
+                self._begin_again(part)
+        elif what == "ended":
+            self._shut(process)
+            self._strike(f"{name} ended with status {about[0]}", (name, process.host), is_over=not is_part)
+        elif what == "paused":
+            self._held[name] = self.kernel.now
+            self._strike(f"{name} was paused", (name, process.host), is_over=False)
+        elif what == "resumed":
+            self._looked_away(self.kernel.now - self._held.pop(name, self.kernel.now))
+        elif what == "stalled":
+            self._strike(f"{name} was stalled", (name, process.host), is_over=False)
+
+    def _begin_again(self, part: str) -> None:
+        fact = Fact(seq=self._next(part), now=self.kernel.now, observer="kit", name="controller-started")
+        if self.keeps_items:
+            self.items.append(fact)
+        if part in HUB:
+            self._talk.observe(fact)
+        if part in SCHEDULER:
+            self._work.observe(fact)
+
+    def _shut(self, process: "Process") -> None:
+        for shell in process.shells:
+            role = shell.role
+            if role.NAME == "heart":
+                self.note(process.name, "heart-stopped", {"party": process.name})
+            if role.NAME in OUTSIDE:
+                for spec in role.SOCKETS.values():
+                    self.note(process.name, "socket-closed", {"socket": f"{process.name}/{spec.channel}"})
+
+    def _looked_away(self, nanoseconds: int) -> None:
+        self.note("kit", "stalled", {"ns": nanoseconds})
+
+    # -- faults ------------------------------------------------------------------------------------------------------
+
+    def _strike(self, name: str, who: tuple[str, ...], *, is_over: bool) -> int:
+        number = self.began(name, is_inside=True, who=who)
+        if is_over:
+            self.ended(number)
+        return number
+
+    def began(self, name: str, *, is_inside: bool, who: Sequence[str] = ()) -> int:
+        """A fault begins; its number. `who` are the hosts, processes or parts that it concerns, none: anybody."""
+        number = len(self.faults)
+        self.faults.append(Fault(number, name, self.kernel.now, tuple(who), is_inside))
+        if not who or any(each == CONTROLLER or _part(each) in PEERS.values() for each in who):
+            self._is_unwell = True
+        return number
+
+    def ended(self, number: int) -> None:
+        """A fault is over."""
+        self.ends[number] = self.kernel.now
+
+    def touched(self, number: int, load: Sequence[Any]) -> None:
+        """A fault dropped, delayed, doubled or damaged this load, as a tap has it."""
+        last = load[-1] if load else b""
+        if type(last) is Message:
+            self.lost[parent_id(last) or last.msg_id] = self.faults[number]
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """No more will come: judge what is missing."""
+        for judge in (self._talk, self._work):
+            self._take(judge.finish(self.kernel.now))
+
+    @property
+    def judged(self) -> frozenset[str]:
+        """The requirements that are judged."""
+        return self._talk.judged | self._work.judged
+
+    @property
+    def exercised(self) -> frozenset[str]:
+        """The requirements for which something was seen."""
+        return self._talk.exercised | self._work.exercised
+
+
+def _under(message: Message, identities: tuple[bytes, ...]) -> Message:
+    """The same message as it is read behind other identities."""
+    twin = Message.__new__(Message)
+    twin.header = message.header
+    twin._parent, twin._metadata, twin._content = message._parent, message._metadata, message._content
+    twin.buffers, twin.identities = message.buffers, identities
+    twin.signature, twin.parts, twin._packer = message.signature, message.parts, message._packer
+    return twin
+
+
+def _part(name: str) -> str:
+    """The part of the controller that a process is, whatever number it has got."""
+    head, _, tail = name.rpartition("-")
+    return head if head and tail.isdecimal() else name
+
+
+__all__ = ["Fault", "Frames", "Hop", "Recorder"]
