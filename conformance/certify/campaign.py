@@ -22,6 +22,8 @@ from conformance.certify.shrink import shrink
 CHUNK: Final = 500
 #: Seconds without a word from a process after which it counts as hung.
 PATIENCE: Final = 120
+#: How often something that was found is tried with fewer operations.
+_ATTEMPTS: Final = {"inproc": 1000, "tcp": 80}
 #: Divergences that are shrunk; of further ones, only the number is kept.
 SHRUNK: Final = 3
 
@@ -60,15 +62,20 @@ def judge(transport: str) -> Callable[..., Divergence | None]:
     return compare if transport == "inproc" else replay
 
 
-def examine(seed: int, number: int, transport: str, *, is_shrinking: bool = True) -> Found | None:
-    """Carry out one sequence of a campaign; what was found, as short as possible."""
+def examine(
+    seed: int, number: int, transport: str, *, is_shrinking: bool = True, tick: Callable[[], object] = int
+) -> Found | None:
+    """Carry out one sequence of a campaign; what was found, as short as possible. `tick` is called meanwhile."""
     operations = sequence(seed, number, transport)
     found = judge(transport)(operations)
     if found is None:
         return None
     title = f"Sequence {number} of seed {seed} over {transport}"
     if is_shrinking:
-        fewer = shrink(operations[: found.index + 1], judge(transport), attempts=1000 if transport == "inproc" else 150)
+        attempts = _ATTEMPTS[transport]
+        fewer = shrink(
+            operations[: found.index + 1], lambda some: (tick(), judge(transport)(some))[1], attempts=attempts
+        )
         again = judge(transport)(fewer)
         # What does not show a second time is still something that was seen.
         if again is not None:
@@ -85,7 +92,7 @@ def examine(seed: int, number: int, transport: str, *, is_shrinking: bool = True
 def _work(pipe: "Connection[Any, Any]", seed: int, numbers: range, transport: str, shrinking: int) -> None:
     for number in numbers:
         pipe.send(("begin", number))
-        found = examine(seed, number, transport, is_shrinking=shrinking > 0)
+        found = examine(seed, number, transport, is_shrinking=shrinking > 0, tick=lambda: pipe.send(("tick", None)))
         if found is not None:
             shrinking -= 1
         pipe.send(("end", found))
@@ -142,6 +149,8 @@ class Campaign:
         except (EOFError, ConnectionError):
             self._died(pipe, "killed its process")
             return True
+        if word == "tick":
+            return False
         if word == "begin":
             self._workers[pipe] = process, numbers, value
             return False

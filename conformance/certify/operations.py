@@ -135,7 +135,8 @@ class Draw:
 
     def _option(self, kind: str) -> tuple[str, int | bytes]:
         found: list[tuple[str, int | bytes]] = [("LINGER", 0), ("ROUTING_ID", self._one(_IDENTITIES))]
-        if self._transport == "tcp":
+        # A ROUTER that probes a REQ over each of its connections loses each of them, for ever.
+        if self._transport == "tcp" and not (self.family == "request" and kind == "ROUTER"):
             found.append(("IMMEDIATE", 1))
         if kind in ("ROUTER", "REP"):
             found += [("ROUTER_MANDATORY", 1), ("ROUTER_HANDOVER", 1)]

@@ -84,6 +84,8 @@ class Session:
         self.into: Wire | None = None
         self.is_ready = False
         self.is_ending = False
+        #: Pipes of earlier connections, which the socket has not let go of.
+        self.leaving: list[Pipe] = []
         self.pongs = 0
         #: Grows with each connection: what belongs to an earlier one is stale.
         self.epoch = 0
@@ -132,9 +134,16 @@ class Session:
         """The socket has let go of the pipe, or was told to."""
         if pipe is self.pipe:
             self.pipe = None
-            if self.is_ending:
-                self.hang_up()
-                self._gone()
+        elif pipe in self.leaving:
+            self.leaving.remove(pipe)
+        if self.is_ending and self.is_piped_out:
+            self.hang_up()
+            self._gone()
+
+    @property
+    def is_piped_out(self) -> bool:
+        """Whether there is no pipe, and none that still has to be read to its end."""
+        return self.pipe is None and not self.leaving
 
     def _credited(self, taken: int) -> None:
         pipe = self.pipe
@@ -333,13 +342,14 @@ class Session:
         self.post((self._end, linger))
 
     def _end(self, linger: int) -> None:
-        if self.is_ending and self.pipe is None:
+        if self.is_ending and self.is_piped_out:
             return
         self.is_ending = True
         pipe = self.pipe
         if pipe is None:
-            self.hang_up()
-            self._gone()
+            if self.is_piped_out:
+                self.hang_up()
+                self._gone()
             return
         if linger > 0:
             self.kernel.after(linger * MILLISECOND, self._expire)
@@ -404,7 +414,7 @@ class Dialer(Session):
         self.kernel.at(link.arrival(self.kernel, 0), self._arrived, epoch)
 
     def _arrived(self, epoch: int, _: object) -> None:
-        if epoch != self.epoch or (self.is_ending and self.pipe is None):
+        if epoch != self.epoch or (self.is_ending and self.is_piped_out):
             return
         network, host = self.context.network, self.target[0]
         listener = network.listeners.get(self.target)
@@ -468,22 +478,22 @@ class Dialer(Session):
         self.tell("DISCONNECTED")
         self._unplug()
         pipe = self.pipe
-        if self.is_ending:
-            if pipe is None:
-                self._gone()
-                return
-        elif pipe is not None:
-            if self.options.immediate:
-                # What the application did not read yet is lost as well.
-                self.pipe = None
+        if self.is_ending and self.is_piped_out:
+            self._gone()
+            return
+        if pipe is not None and self.options.immediate:
+            # What the application did not read yet is lost as well, unless the endpoint ends: then this pipe is read to
+            # its end, and until then the next connection gets one of its own.
+            self.pipe = None
+            self.leaving.append(pipe)
+            pipe.hiccup()
+            pipe.terminate(False)
+        elif pipe is not None and not self.is_ending:
+            # Half a message is of no use to the next peer.
+            pipe.is_asleep = False
+            keeps = self.context.quirks.publisher_keeps_subscriptions
+            if self.options.kind in ("SUB", "XSUB") or (self.options.kind in ("PUB", "XPUB") and not keeps):
                 pipe.hiccup()
-                pipe.terminate(False)
-            else:
-                # Half a message is of no use to the next peer.
-                pipe.is_asleep = False
-                keeps = self.context.quirks.publisher_keeps_subscriptions
-                if self.options.kind in ("SUB", "XSUB") or (self.options.kind in ("PUB", "XPUB") and not keeps):
-                    pipe.hiccup()
         self._again()
 
 
