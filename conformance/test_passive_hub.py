@@ -5,6 +5,7 @@ Sources: IPython commit a2c57acba, parallel_messages.txt, "The Hub"; IPython com
 
 from conformance.harness.case import needs, requirement
 from conformance.harness.controller import Controller
+from conformance.harness.expect import ok
 from conformance.harness.queues import Queue
 from conformance.harness.tasks import TaskQueue
 from conformance.harness.verdict import violate
@@ -24,10 +25,10 @@ def expect_swift(controller: Controller, started: int, what: str) -> None:
 @needs("mux", "hub-process")
 @requirement("storage.passive", "mux.monitoring-does-not-interfere")
 def test_a_stopped_hub_delays_no_request_through_mux(fresh_controller: Controller) -> None:
-    controller, mux = fresh_controller, Queue(fresh_controller, "mux")
+    controller, hub, mux = fresh_controller, fresh_controller.hub_process(), Queue(fresh_controller, "mux")
     engine, client = mux.engine(), controller.client()
     mux.exchange(client, engine)
-    with controller.hub_stopped():
+    with controller.hub_stopped(hub):
         for _ in range(20):
             started = controller.world.now
             mux.exchange(client, engine)
@@ -46,10 +47,10 @@ def test_a_stopped_hub_delays_no_request_through_mux(fresh_controller: Controlle
 @needs("control", "hub-process")
 @requirement("storage.passive", "control.own-channel")
 def test_a_stopped_hub_delays_no_control_request(controller: Controller) -> None:
-    control = Queue(controller, "control")
+    hub, control = controller.hub_process(), Queue(controller, "control")
     engine, client = control.engine(), controller.client()
     control.exchange(client, engine)
-    with controller.hub_stopped():
+    with controller.hub_stopped(hub):
         for _ in range(20):
             started = controller.world.now
             control.exchange(client, engine)
@@ -60,8 +61,8 @@ def test_a_stopped_hub_delays_no_control_request(controller: Controller) -> None
 @needs("tasks", "hub-process")
 @requirement("storage.passive")
 def test_a_stopped_hub_delays_no_task(controller: Controller) -> None:
-    queue = TaskQueue(controller)
-    with controller.hub_stopped():
+    hub, queue = controller.hub_process(), TaskQueue(controller)
+    with controller.hub_stopped(hub):
         for _ in range(20):
             started = controller.world.now
             queue.finish(queue.submit())
@@ -76,10 +77,13 @@ def test_a_stopped_hub_delays_no_task(controller: Controller) -> None:
 @needs("mux", "results", "hub-process")
 @requirement("storage.requests-recorded")
 def test_what_passed_while_the_hub_stood_still_is_on_record_later(controller: Controller) -> None:
-    mux = Queue(controller, "mux")
+    hub, mux = controller.hub_process(), Queue(controller, "mux")
     engine, client = mux.engine(), controller.client()
-    with controller.hub_stopped():
+    with controller.hub_stopped(hub):
         requests = [mux.exchange(client, engine)[0].message for _ in range(20)]
-    for request in requests:
-        assert request is not None
-        client.await_completed(request)
+    asked = {"msg_ids": [request.msg_id for request in requests if request is not None]}
+    client.ask_until(
+        lambda reply: reply.content.get("completed") == asked["msg_ids"],
+        "result_request",
+        asked | {"status_only": True},
+    ).expect(ok("result_reply", pending=[]), requirement="storage.requests-recorded")

@@ -172,6 +172,28 @@ def waits_for_the_hub() -> None:
     wrap(MuxRelay, "handle", handle)
 
 
+def copies_for_who_listens() -> None:
+    """A Hub that does not listen needs no copy."""
+
+    def handle(old: Any, self: MuxRelay, now: int, event: Any) -> Any:
+        effects = old(self, now, event)
+        return effects[1:] if len(effects) == 2 and is_hub_stopped() else effects
+
+    wrap(MuxRelay, "handle", handle)
+
+
+def pending_until_fetched() -> None:
+    """A result that nobody has fetched is pending still."""
+    first, last = inquiries.INQUIRIES["result_request"]
+
+    def reply(*arguments: Any) -> Any:
+        answer = last(*arguments)
+        answer.content["pending"] = [*answer.content["pending"], *answer.content["completed"]]
+        return answer
+
+    inquiries.INQUIRIES["result_request"] = first, reply  # type: ignore[index]
+
+
 def records_no_mux() -> None:
     """Only tasks need a record."""
     _BY_PREFIX[b"in"] = lambda *_: ()  # type: ignore[index]
@@ -339,6 +361,7 @@ FAULTS: Mapping[str, Callable[[], None]] = {
     for function in (
         newest_first, one_more_than_the_mark, zero_is_one, pure_and_picky, tasks_of_all, one_name_for_all, silent_end,
         somebody_did_it, silence_is_refusal, two_branches_at_most, numbers_go_back, waits_for_the_hub,
+        copies_for_who_listens, pending_until_fetched,
         records_no_mux, one_queue, no_client, no_label, completed_long_ago, last_word_counts, on_record_when_given_out,
         aborted_is_completed, forgets_the_dead, decides_about_tasks, done_is_still_queued, drops_the_newest,
         drops_what_waits, one_condition, writes_at_the_end, forgets_engines, fresh_key,

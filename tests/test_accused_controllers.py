@@ -32,6 +32,12 @@ FOUND = {
     "two-branches-at-most": ("test_a_tree_of_any_depth_reaches_every_engine", "broadcast.reaches-each-target"),
     "numbers-go-back": ("test_ids_go_on_rising_after_a_refusal", "registration.id-never-reused"),
     "waits-for-the-hub": ("test_a_stopped_hub_delays_no_request_through_mux", "storage.passive"),
+    "copies-for-who-listens": (
+        "test_what_passed_while_the_hub_stood_still_is_on_record_later", "storage.requests-recorded",
+    ),
+    "pending-until-fetched": (
+        "test_every_message_is_in_one_place_and_what_engines_hold_is_pending", "storage.pending-completed-disjoint",
+    ),
     "records-no-mux": ("test_a_request_through_mux_is_on_record_with_its_result", "storage.requests-recorded"),
     "one-queue": ("test_a_task_is_on_record_with_its_result", "storage.queue-named"),
     "no-client": ("test_a_request_through_mux_is_on_record_with_its_result", "storage.client-and-engine-named"),

@@ -7,7 +7,7 @@ sessions are unique per case, and what a case left registered is unregistered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 from conformance.files import FileOnDisk
@@ -18,7 +18,7 @@ from conformance.harness.output import Output
 from conformance.harness.party import Party
 from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.subject import HarnessWorld, Instance, Subject
-from conformance.harness.verdict import Finding, NotApplicable, OnlyReal, Violated
+from conformance.harness.verdict import Finding, NotApplicable, OnlyReal, Undecided, Violated
 from conformance.targets.descriptor import AS_IT_IS, Timing
 from protocol.connection import ClientFile, EngineFile
 from protocol.world import SECOND, Socket, World
@@ -74,8 +74,14 @@ class ControllerProcess(ControllerInstance, Protocol):
     def hub(self) -> int | None:
         """What stands for the Hub alone, and none of the queues; None if there is nothing of that kind."""
 
-    def hub_stopped(self, pid: int) -> AbstractContextManager[None]:
-        """The Hub stands still meanwhile, and goes on in any case."""
+    def pause(self, pid: int) -> None:
+        """Tell a process to stand still; it takes a moment until it does."""
+
+    def is_paused(self, pid: int) -> bool:
+        """Whether a process stands still."""
+
+    def resume(self, pid: int) -> None:
+        """Let it go on."""
 
 
 class Controller(Subject):
@@ -222,15 +228,27 @@ class Controller(Subject):
         """Tell the target to end, as the system does."""
         self._process.terminate()
 
-    @contextmanager
-    def hub_stopped(self) -> Iterator[None]:
-        """The Hub stands still meanwhile; not applicable where that would stop queues, too."""
-        process = self._process
-        hub = process.hub()
+    def hub_process(self) -> int:
+        """The process that is the Hub alone, for `hub_stopped`; not applicable where that would be queues, too.
+
+        Finding it takes a while in which no heart beats: ask before engines are there.
+        """
+        hub = self._process.hub()
         if hub is None:
             raise NotApplicable("no process was found that is the Hub and nothing else")
-        with process.hub_stopped(hub):
+        return hub
+
+    @contextmanager
+    def hub_stopped(self, hub: int) -> Iterator[None]:
+        """The Hub stands still meanwhile, and goes on in any case."""
+        process = self._process
+        try:
+            process.pause(hub)
+            if not self.world.run_until(lambda: process.is_paused(hub), self.world.now + self.timing.reply_deadline):
+                raise Undecided("the system did not stop the Hub")
             yield
+        finally:
+            process.resume(hub)
 
     def expect_running(self, requirement: str | None = None) -> None:
         """The target must still be alive and answer a fresh client."""

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -330,18 +330,18 @@ class Running(Started):
         found, *others = (listener(port, processes) for port in ports)
         return None if found in others else found
 
-    @contextlib.contextmanager
-    def hub_stopped(self, pid: int) -> Iterator[None]:
-        """The process stands still meanwhile (SIGSTOP), and goes on in any case."""
-        try:
-            os.kill(pid, signal.SIGSTOP)
-            while not is_stopped(pid):
-                self.expect_alive()
-                self.process.wait(STEP)
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+    def pause(self, pid: int) -> None:
+        """Tell one of its processes to stand still (SIGSTOP); see `is_paused`."""
+        os.kill(pid, signal.SIGSTOP)
+
+    def is_paused(self, pid: int) -> bool:
+        """Whether a process stands still."""
+        return is_stopped(pid)
+
+    def resume(self, pid: int) -> None:
+        """Let a process go on that stands still, if it is there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
     def wait_until_ready(self) -> None:
         """Wait for the files and, if the descriptor says so, for an answer. Raises TargetUnusable."""

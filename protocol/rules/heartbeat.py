@@ -244,6 +244,9 @@ class RemovalNotEarly(RemovalRule):
         if heart is None or (heart.is_unseen and heart.stopped is not None):
             return ()
         soonest = self.setting.soonest_death_ns
+        # The hearts of a recorder that stalled have missed pings, whatever they answered when it looked again.
+        if not heart.is_unseen and self.ledger.waited(seen.now - soonest, seen.now) < soonest // 2:
+            return ()
         if heart.is_unseen:
             found = f"engine {engine.id} given up while its heart beats"
             return self.judge(
