@@ -184,7 +184,8 @@ class PingMatchesPeriod(RhythmRule):
         period = told[0] * MILLISECOND / SECOND
         usual = median(later - sooner for sooner, later in pairwise(said))
         found = f"{usual:.3f} s between pings"
-        holds = abs(usual - period) <= max(period / 4, 0.02)
+        # A busy machine makes every beat late by some of its time slices, however short the period.
+        holds = abs(usual - period) <= max(period / 4, 0.05)
         yield from self.judge(holds, pings[-1], found, f"{period} s, as engines are told", evidence=[pings[0]])
 
 
