@@ -82,7 +82,7 @@ def examine(
             operations, found = fewer, again
     named = {str(one.value[0]) for one in operations if one.name in ("bind", "connect", "unbind", "disconnect")}
     addresses = {
-        name: f"inproc://{name}" if transport == "inproc" else f"tcp://127.0.0.1:{48_000 + index}"
+        name: f"inproc://{name}" if transport == "inproc" else f"tcp://127.0.0.1:{24_000 + index}"
         for index, name in enumerate(sorted(named))
     }
     text = f"step {found.index}, {found.what}: libzmq {found.real!r}, virtual {found.virtual!r}"

@@ -85,6 +85,8 @@ def opened(number, kind, options):
     if number in sockets:
         sockets[number].close(linger=0)
     sockets[number] = context.socket(kind)
+    for option, value in {always}:
+        sockets[number].setsockopt(option, value)
     for option, value in options:
         sockets[number].setsockopt(option, value)
 '''
@@ -101,7 +103,9 @@ def script(operations: Sequence[Operation], found: Divergence, *, title: str, ad
         f"and the virtual socket:\n    {found.virtual!r}"
     )
     is_tcp = any(address.startswith("tcp") for address in addresses.values())
-    lines = [_HEAD.format(title=title, what=what, pause="0.05" if is_tcp else "0.002")]
+    # Over TCP, attempts to connect follow each other quickly.
+    always = "[(zmq.RECONNECT_IVL, 5), (zmq.LINGER, 0)]" if is_tcp else "[]"
+    lines = [_HEAD.format(title=title, what=what, pause="0.05" if is_tcp else "0.002", always=always)]
     lines.extend(
         f"step({number}, {_text(operation)!r}, lambda: {_action(operation, addresses)})"
         for number, operation in enumerate(operations)

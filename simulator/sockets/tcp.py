@@ -176,9 +176,14 @@ class Session:
     def pull(self) -> None:
         """Send what lies in the pipe, as far as the wire takes it."""
         pipe, wire = self.pipe, self.out
-        if not self.is_ready or wire is None or pipe is None or not pipe.is_flowing or self.context.is_paused:
+        if pipe is None or pipe.state > WAITING:
             return
-        if pipe.state > WAITING:
+        if wire is None:
+            # Without a connection nothing is read but the end, and that only if nothing lies before it.
+            pipe.in_active = True
+            pipe.check_read()
+            return
+        if not self.is_ready or not pipe.is_flowing or self.context.is_paused:
             return
         queue = pipe.queue
         while queue and queue[0].__class__ is tuple:
@@ -191,6 +196,7 @@ class Session:
                 pipe.peer.credit(pipe.taken)
         if queue:
             # A delimiter, or the identity of a peer that no connection needs.
+            pipe.in_active = True
             if pipe.check_read():
                 pipe.read()
                 self.pull()
@@ -489,8 +495,6 @@ class Dialer(Session):
             pipe.hiccup()
             pipe.terminate(False)
         elif pipe is not None and not self.is_ending:
-            # Half a message is of no use to the next peer.
-            pipe.is_asleep = False
             keeps = self.context.quirks.publisher_keeps_subscriptions
             if self.options.kind in ("SUB", "XSUB") or (self.options.kind in ("PUB", "XPUB") and not keeps):
                 pipe.hiccup()
