@@ -30,11 +30,11 @@ class _Stop(Exception):
 class Kernel:
     """The clock, the queue of events and the streams of chance of one simulation.
 
-    `tracer(t, seq, fn, a, b)` is called before each event, `note(t, what)` by sockets and network for what they do;
-    both are None unless somebody wants to know, and cost nothing then. A tracer is looked up when a run begins.
+    `tracer(t, seq, fn, a, b)` is called before each event; it is None unless somebody wants to know, and costs nothing
+    then. It is looked up when a run begins.
     """
 
-    __slots__ = ("faults", "heap", "network", "note", "now", "schedule", "seed", "seq", "tracer", "workload")
+    __slots__ = ("faults", "heap", "network", "now", "schedule", "seed", "seq", "tracer", "workload")
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -48,7 +48,6 @@ class Kernel:
         self.faults = Random(f"{seed}/faults")
         self.workload = Random(f"{seed}/workload")
         self.tracer: Callable[[int, int, Callback, Any, Any], object] | None = None
-        self.note: Callable[[int, tuple[object, ...]], object] | None = None
 
     def at(self, t: int, fn: Callback, a: Any = None, b: Any = None) -> None:
         """Call `fn(a, b)` at `t`, or now if that has passed."""
