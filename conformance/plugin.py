@@ -59,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and refuse a wrong target before anything starts."""
     config.addinivalue_line("markers", "requirement(slug, ...): the requirements that a conformance case tests")
+    config.addinivalue_line("markers", "connection_file(key=value, ...): what the file of a new engine is to say")
     config.addinivalue_line("markers", "needs(feature, ...): features that the target must declare for this case")
     config.addinivalue_line("markers", "needs_system(what): what only a system of processes and files has")
     config.addinivalue_line("markers", "settings(name=value, ...): what the controller has to run with for this case")
@@ -277,8 +278,12 @@ def fresh_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> I
 
 @pytest.fixture
 def new_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
-    """An engine of this case's own that was just started: nobody has answered its registration."""
-    with engines.fresh(is_settled=False) as own:
+    """An engine of this case's own that was just started: nobody has answered its registration.
+
+    The marker `connection_file` says what is unusual in the file that it was started with.
+    """
+    marker = request.node.get_closest_marker("connection_file")
+    with engines.fresh(marker.kwargs if marker else {}, is_settled=False) as own:
         yield from _run_case(own, request, is_last=True)
 
 
@@ -292,13 +297,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if not _is_case(item):
         return report
     from conformance import results as book
+    from conformance.harness.verdict import NotApplicable
     from conformance.judging import results_of
 
     found: list[Result] = []
     if call.when == "call" or call.excinfo is not None:
         target = _targets(item.config)[_word(item) or ""]
         own, command = item.stash.get(_SUBJECT, None), _command(item.config, target)
-        if own is not None and call.excinfo is not None:
+        if own is not None and call.excinfo is not None and not isinstance(call.excinfo.value, NotApplicable):
             own.distrust()
         found = results_of(item, call, _slugs(item), own, target=target.name, command=command)
     if call.when == "teardown":

@@ -379,3 +379,15 @@ def test_a_shutdown_aborts_what_is_queued(fresh_engine: EngineUnderTest) -> None
 def ran(engine: EngineUnderTest, request: Message) -> list[Observation]:
     """The replies that say that a request has run to its end."""
     return [seen for seen in engine.answers(request) if seen.message and seen.message.content.get("status") == "ok"]
+
+
+# -- what nobody knows yet ---------------------------------------------------------------------------------------------
+
+
+@needs("abort", "clear")
+@requirement("wire.content-extra-keys")
+def test_unknown_keys_of_the_content_are_ignored(engine: EngineUnderTest) -> None:
+    client = engine.client()
+    for name, content in (("abort", {"msg_ids": ["never-sent"]}), ("clear", {})):
+        reply = client.ask(f"{name}_request", content | {"of_tomorrow": [1, None]}, channel="control")
+        reply.expect(ok(f"{name}_reply"))

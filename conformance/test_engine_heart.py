@@ -10,6 +10,7 @@ import pytest
 
 from conformance.harness.case import needs, requirement
 from conformance.harness.engine import EngineUnderTest
+from conformance.harness.expect import ok
 from conformance.harness.verdict import Undecided, violate
 from protocol.wire import DELIMITER
 from protocol.world import SECOND
@@ -143,3 +144,16 @@ def test_an_engine_outlives_a_pause_of_the_pings(fresh_engine: EngineUnderTest) 
     fresh_engine.beat()
     fresh_engine.expect_heart("heartbeat.engine-watches-pings")
     fresh_engine.client().run(fresh_engine.sample("print", text="hello"))
+
+
+@requirement("heart-device.outlives-monitor", "registration.engine-outlives-controller")
+def test_an_engine_goes_on_with_a_controller_that_comes_back(fresh_engine: EngineUnderTest) -> None:
+    client = fresh_engine.client()
+    fresh_engine.expect_heart()
+    client.run(fresh_engine.sample("print", text="hello"))
+    fresh_engine.restart_controller()
+    fresh_engine.expect_heart("heart-device.outlives-monitor")
+    serves = "registration.engine-outlives-controller"
+    fresh_engine.expect_connected("mux", serves)
+    again = client.execute(fresh_engine.sample("print", text="again"))
+    client.reply(again, requirement=serves).expect(ok("execute_reply"), requirement=serves)

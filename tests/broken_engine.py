@@ -20,6 +20,7 @@ from engine_mischief import FAULTS, A, C, E, H, R, X, fault
 
 from conformance.reference import code, engine, objects, warden
 from conformance.reference.env import new_id
+from protocol.connection import EngineFile
 from protocol.errors import RemoteProtocolError
 from protocol.roles.base import Arrived, Effect, Event, Send
 from protocol.roles.engine import Engine, EngineConfig
@@ -427,6 +428,80 @@ fault(
     "remembers-too-early",
     {f"{E}test_a_forged_copy_does_not_block_the_genuine_message[TARGET-mux]": "wire.forged-copy-does-not-block"},
     patch=_remembers_too_early,
+)
+
+
+# -- a controller that comes back --------------------------------------------------------------------------------------
+
+
+def _connects_once() -> None:
+    real = engine.make
+
+    def made(*arguments: Any, **more: Any) -> Any:
+        zsocket = real(*arguments, **more)
+        zsocket.reconnect_ivl = -1
+        return zsocket
+
+    engine.make = made
+
+
+class LoyalHeart(SlowHeart):
+    """Beats for its first monitor, and for no other."""
+
+    answer = staticmethod(lambda ping: [ping])
+
+    def beat(self) -> None:
+        self.context.setsockopt(zmq.RECONNECT_IVL, -1)
+        super().beat()
+
+
+def _loyal_heart() -> None:
+    engine.DeviceHeart = LoyalHeart  # type: ignore[assignment, misc]
+
+
+COMES_BACK = f"{H}test_an_engine_goes_on_with_a_controller_that_comes_back"
+fault("connects-once", {COMES_BACK: "registration.engine-outlives-controller"}, patch=_connects_once)
+fault("loyal-heart", {COMES_BACK: "heart-device.outlives-monitor"}, patch=_loyal_heart)
+
+# -- the connection file -----------------------------------------------------------------------------------------------
+
+
+def _strict_about_files() -> None:
+    real = engine.await_file
+
+    def read(path: Path, *more: Any) -> Any:
+        file = real(path, *more)
+        if file.extra:
+            sys.exit("the file has keys that nobody knows")
+        return file
+
+    engine.await_file = read
+
+
+def signed(change: Callable[[Any], Codec]) -> Callable[[], None]:
+    """Let the engine and its nanny sign with another codec than the file's."""
+
+    def patch() -> None:
+        EngineFile.codec = lambda self, *_: change(self)  # type: ignore[method-assign, misc, assignment]
+
+    return patch
+
+
+K = "test_engine_connection.py::"
+fault(
+    "strict-about-files",
+    {f"{K}test_unknown_keys_of_the_file_are_ignored": "connection.file-extra-keys"},
+    patch=_strict_about_files,
+)
+fault(
+    "signs-as-always",
+    {f"{K}test_messages_are_signed_as_the_file_says[TARGET-hmac-sha512]": "wire.signature-scheme"},
+    patch=signed(lambda file: Codec(file.key.encode())),
+)
+fault(
+    "signs-without-a-key",
+    {f"{K}test_without_a_key_nothing_is_signed_and_everything_believed": "wire.empty-key-unsigned"},
+    patch=signed(lambda file: Codec(file.key.encode() or b"a key of its own")),
 )
 
 

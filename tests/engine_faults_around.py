@@ -132,6 +132,11 @@ fault(
     ),
 )
 fault(
+    "strict-about-control",
+    {f"{C}test_unknown_keys_of_the_content_are_ignored": "wire.content-extra-keys"},
+    arrives=deaf(lambda m: m.msg_type == "clear_request" and m.content),
+)
+fault(
     "control-counts", {f"{C}test_control_requests_count_as_no_execution": "control.executes-nothing"}, arrives=_counted
 )
 fault(

@@ -19,4 +19,7 @@ READING = ("leastload", "lru", "plainrandom", "twobin", "weighted")
 #: What only a system of processes and files has: in virtual time the case says nothing. `@needs_system("file modes")`.
 needs_system = pytest.mark.needs_system
 
-__all__ = ["READING", "needs", "requirement", "settings"]
+#: Keys of the connection file that an engine is started with, by values of their own; for `new_engine`.
+connection_file = pytest.mark.connection_file
+
+__all__ = ["READING", "connection_file", "needs", "requirement", "settings"]

@@ -200,8 +200,8 @@ class EngineDeployment(Deployment[EngineUnderTest]):
     """Engines of a target, each with a controller of its own."""
 
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[EngineUnderTest]:
-        assert not settings, "engines have no settings"
-        world = ControllerSide(dialect=self.target.dialect)
+        # What can be set for an engine is the file that tells it of its controller.
+        world = ControllerSide(settings, dialect=self.target.dialect)
         if self._shared is not None:
             # The shared engine must hear pings while another one is judged.
             assert isinstance(self._shared.world, ControllerSide)

@@ -57,12 +57,21 @@ class EngineUnderTest(Subject):
         self.hub = Author(self, "hub")
         self._asked: list[Message] = []
         self._started = world.now
-        for channel, kept in (("query", self.told), ("iopub", self.published), ("heartbeat-pong", self.pongs)):
-            world.listen(world.sockets[channel], kept.append)
-        for socket in (*(world.sockets[name] for name in ("mux", "task", "control")), *world.leaves):
-            world.listen(socket, self.replies.append)
+        self._listen()
         self._stop_beating: Callable[[], None] | None = None
         self.beat()
+
+    def _listen(self) -> None:
+        for channel, kept in (("query", self.told), ("iopub", self.published), ("heartbeat-pong", self.pongs)):
+            self.world.listen(self.world.sockets[channel], kept.append)
+        for socket in (*(self.world.sockets[name] for name in ("mux", "task", "control")), *self.world.leaves):
+            self.world.listen(socket, self.replies.append)
+
+    def restart_controller(self) -> None:
+        """Let the controller die and come back at the same addresses, with a memory of this engine."""
+        self.world.restart()
+        self._listen()
+        self.pongs.clear()
 
     # -- the course of a case ----------------------------------------------------------------------------------------
 
@@ -116,6 +125,17 @@ class EngineUnderTest(Subject):
                 raise self.instance.late(f"no registration_request with a uuid came{heard}")
             self.world.run_until(lambda: bool(self._told("registration_request")), self.world.now + SECOND // 10)
         return found[-1]
+
+    def first_words(self) -> Observation | None:
+        """The first thing that comes on the registration socket, whatever it is; None if the engine ends before.
+
+        Raises TargetUnusable, as `registration` does, if it says nothing and lives.
+        """
+        deadline = self._started + self.timing.start_deadline
+        self.world.run_until(lambda: bool(self.told) or not self.is_running, deadline)
+        if self.told or not self.is_running:
+            return self.told[0] if self.told else None
+        return self.registration()
 
     def _names_itself(self, seen: Observation) -> bool:
         assert seen.message is not None
@@ -256,13 +276,13 @@ class EngineUnderTest(Subject):
             return False
         return True
 
-    def expect_connected(self, channel: str) -> None:
+    def expect_connected(self, channel: str, requirement: str = "registration.identity-is-uuid") -> None:
         """Wait until somebody with the registered uuid is connected to a channel."""
         started, limit = self.world.now, self.timing.start_deadline
         if not self.world.run_until(lambda: self.is_connected(channel), started + limit):
             self.expect_steady(started, limit)
             finding = Finding(f"nobody is connected to {channel} as {self.uuid!r}", ("a socket with that identity",))
-            raise Violated(finding, "registration.identity-is-uuid")
+            raise Violated(finding, requirement)
 
     def owes(self, request: Message) -> None:
         """Note that an answer is due before the case is over."""

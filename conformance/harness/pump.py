@@ -26,6 +26,8 @@ from protocol.world import MILLISECOND
 
 #: The longest that one poll may last; shorter slices make stalls visible, and cost nothing at this length.
 SLICE: Final = 20 * MILLISECOND
+#: How long a port that was given back may stay in use.
+PATIENCE: Final = 5_000 * MILLISECOND
 #: Gaps in pumping that are not worth remembering.
 NEGLIGIBLE: Final = 20 * MILLISECOND
 #: Messages taken from one socket before the others get their turn.
@@ -107,16 +109,34 @@ class Pump(Observer[RealSocket]):
         party: str,
         identity: bytes = b"",
         options: Sequence[tuple[str, int | bytes]] = (),
+        port: int = 0,
     ) -> tuple[RealSocket, int]:
-        """A socket of this ZeroMQ type on a free port of a tcp interface, and the port.
+        """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port.
 
-        Sending to an identity that nobody connected with raises `Unreachable`.
+        A port that was just given back is waited for. Sending to an identity that nobody connected with raises
+        `Unreachable`.
         """
         zsocket = self._make(kind, identity, options)
         if kind == "ROUTER":
             zsocket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        port = zsocket.bind_to_random_port(interface)
+        if port:
+            deadline = self.now + PATIENCE
+            while not self._has_bound(zsocket, f"{interface}:{port}", is_last=self.now > deadline):
+                self.run_until(lambda: False, self.now + MILLISECOND)
+        else:
+            port = zsocket.bind_to_random_port(interface)
         return self._adopt(zsocket, channel, party, identity), port
+
+    @staticmethod
+    def _has_bound(zsocket: "zmq.Socket[bytes]", address: str, *, is_last: bool) -> bool:
+        try:
+            zsocket.bind(address)
+        except zmq.ZMQError as error:
+            # libzmq gives a port back a moment after its socket was closed.
+            if is_last or error.errno != zmq.EADDRINUSE:
+                raise
+            return False
+        return True
 
     def _make(self, kind: str, identity: bytes, options: Sequence[tuple[str, int | bytes]]) -> "zmq.Socket[bytes]":
         zsocket = self._context.socket(getattr(zmq, kind))
