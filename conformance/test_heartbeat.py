@@ -169,7 +169,8 @@ def test_the_first_beat_is_noticed_at_the_next_ping_but_one(controller: Controll
 @requirement("heartbeat.late-echo-accepted")
 def test_a_heart_that_is_late_by_less_than_two_periods_keeps_its_engine(controller: Controller) -> None:
     engine = controller.engine().registered()
-    engine.scripted_heart.delay = controller.timing.heartbeat_period * 14 // 10
+    # Later than one period, and no more: the rest is for a machine that is late, too.
+    engine.scripted_heart.delay = controller.timing.heartbeat_period * 11 // 10
     engine.expect_kept(controller.timing.heart_failure[1] + 4 * controller.timing.heartbeat_period)
 
 
@@ -177,8 +178,8 @@ def test_a_heart_that_is_late_by_less_than_two_periods_keeps_its_engine(controll
 def test_only_misses_in_a_row_lead_to_failure(controller: Controller) -> None:
     engine = controller.engine().registered()
     allowed = controller.timing.allowed_misses
-    # Two fewer than allowed, for the sake of an answer that is late on a busy machine.
-    missed = max(allowed - 2, min(allowed, 1))
+    # A quarter fewer than allowed, for the sake of answers that are late on a busy machine.
+    missed = max(allowed * 3 // 4, min(allowed, 1))
     count = 0
 
     def every_so_often(frames: Sequence[Frame]) -> Sequence[Frame] | None:
