@@ -20,9 +20,11 @@ from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place
 from simulator.clients import VirtualClient
 from simulator.controller import VirtualController
 from simulator.engines import VirtualEngine
+from simulator.faults import Fault
 from simulator.hosts import Process
 from simulator.recorder import Recorder
 from simulator.settling import Matter, open_matters
+from simulator.stage import Stage, Trouble
 from simulator.wardens import VirtualWarden
 from simulator.world import World
 
@@ -32,6 +34,8 @@ STEP: Final = 50 * MILLISECOND
 PATIENCE: Final = 60 * SECOND
 #: Nanoseconds after which a client asks again which engines there are: a notification may have been lost.
 REFRESH: Final = 5 * SECOND
+#: Checks after which an engine asks to be registered again: it may have been given up without a sign.
+CHECKS: Final = 8
 CONTROLLER_HOST: Final = "controller"
 #: Nanoseconds by which messages between hosts may be late.
 JITTER: Final = 50_000
@@ -87,6 +91,7 @@ class VirtualCluster:
         self.controller = VirtualController(
             self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk
         )
+        self.stage = Stage(self)
         self._jitter = jitter
         self.engines: list[VirtualEngine] = []
         self.clients: list[VirtualClient] = []
@@ -122,7 +127,12 @@ class VirtualCluster:
     ) -> VirtualEngine:
         """Start an engine, and wait until it is registered and its heart was heard, unless `is_awaited` is false."""
         name = f"engine-{len(self.engines) + 1}"
-        config = EngineConfig(uuid=uuid or name, period=self.config.period_ms * MILLISECOND, notes=self.config.notes)
+        config = EngineConfig(
+            uuid=uuid or name,
+            period=self.config.period_ms * MILLISECOND,
+            refresh=CHECKS,
+            notes=self.config.notes,
+        )
         _, file = self.controller.files()
         engine = VirtualEngine(self.world, file, config, name=name, host=name, heart=heart)
         self._join(name)
@@ -196,16 +206,27 @@ class VirtualCluster:
         hosts = [*(engine.host for engine in self.engines), *(client.host for client in self.clients)]
         everybody = dict.fromkeys([CONTROLLER_HOST, *hosts])
         right = [host for host in everybody if host not in left] if those is None else list(map(_host, those))
+        if self.world.recorder is not None:
+            way = "to" if one_way else "and"
+            self.world.recorder.began(
+                f"a partition between {', '.join(left)} {way} {', '.join(right)}", is_inside=True,
+                who=[host for host in (*left, *right) if host != CONTROLLER_HOST], blurs_time=True,
+            )  # fmt: skip
         self.world.network.partition(left, right, one_way=one_way)
 
     def heal(self) -> None:
         """End every partition."""
         self.world.network.heal()
 
+    def begin(self, fault: Fault) -> Trouble:
+        """Let a fault begin; it is healed by `end` of what is returned, or with everything else."""
+        return self.stage.begin(fault)
+
     # -- the healed phase --------------------------------------------------------------------------------------------
 
     def mend(self) -> None:
-        """End what is wrong: partitions, pauses, taps on the network, processes of the controller that are down."""
+        """End what is wrong: faults, partitions, pauses, processes of the controller that are down."""
+        self.stage.end_all()
         self.heal()
         self.world.network.tap = None
         for process in self.world.processes:

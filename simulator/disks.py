@@ -4,7 +4,7 @@ disk = Disk()
 records = DiskRecords(disk)     # of one process; after its crash another one opens the same disk
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from protocol.roles.records import FIELDS, MemoryRecords, Record, StoreError
@@ -17,6 +17,8 @@ class Disk:
         self.records: Final = MemoryRecords()
         #: What the next operations raise instead of being done: a full disk, a database that is gone.
         self.failure: str | None = None
+        #: Called before what was written is made durable: a slow disk holds its process up.
+        self.on_flush: Callable[[], object] | None = None
 
 
 class DiskRecords:
@@ -57,6 +59,8 @@ class DiskRecords:
     def flush(self) -> None:
         """Make durable what was written."""
         self._check()
+        if self._unflushed and self.disk.on_flush is not None:
+            self.disk.on_flush()
         for operation, arguments in self._unflushed:
             getattr(self.disk.records, operation)(*arguments)
         self._unflushed.clear()

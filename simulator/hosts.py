@@ -51,6 +51,8 @@ class Process:
         self.calendar = Calendar()
         #: Nanoseconds by which the clock of its timers is ahead of the world's.
         self.skew = 0
+        #: How many parts of a thousand that clock is too fast; whoever sets it lets `skew` grow, too.
+        self.pace = 0
         self.status: int | None = None
         self.said: list[str] = []
         self.on_end: Callable[[Process], None] | None = None
@@ -83,6 +85,8 @@ class Process:
 
     def at(self, due: int, act: Callable[..., None], first: Any, second: Any) -> None:
         """Call `act(first, second)` at a time of this process's clock, or as soon afterwards as it is not held up."""
+        if self.pace:
+            due = self.clock() + (due - self.clock()) * 1000 // (1000 + self.pace)
         self._kernel.at(max(due - self.skew, self._kernel.now), self._act, act, (first, second))
 
     def _act(self, act: Callable[..., None], arguments: tuple[Any, Any]) -> None:

@@ -194,6 +194,8 @@ class Network:
         self.listeners: dict[tuple[str, int], Listener] = {}
         #: The open wires, in the order of making.
         self.wires: list[Wire] = []
+        #: Told what a ROUTER drops, since nobody is connected under its first frame: the socket's name, the message.
+        self.on_drop: Callable[[str, tuple[Any, ...]], object] | None = None
         self._tap: Tap | None = None
         self._ports = EPHEMERAL
 

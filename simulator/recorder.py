@@ -46,6 +46,7 @@ QUEUES: Final = frozenset({"mux", "task", "control", "broadcast", "query"})
 #: Rules whose demand only holds while the controller and the network are well.
 TIMED: Final = frozenset(
     {
+        "heartbeat.ping-distinct",
         "heartbeat.ping-periodic",
         "heartbeat.ping-matches-hb-period",
         "heartbeat.lifetime-tracks-period",
@@ -144,6 +145,8 @@ class Recorder:
         self._handled: dict[str, int] = {}
         self._queues: dict[str, str] = {}
         self._held: dict[str, int] = {}
+        #: Questions to the Hub that wait for an answer: whoever starts again may find them in its socket.
+        self._asked: dict[str, Observation] = {}
         self._is_unwell = False
 
     # -- what roles do -----------------------------------------------------------------------------------------------
@@ -261,6 +264,11 @@ class Recorder:
     def _give(self, item: Observation | Fact, *, is_judged: bool) -> None:
         if self.keeps_items:
             self.items.append(item)
+        if is_judged and type(item) is Observation and item.channel == "query" and item.message is not None:
+            if item.direction == "sent":
+                self._asked[item.message.msg_id] = item
+            else:
+                self._asked.pop(parent_id(item.message), None)
         if is_judged:
             for judge in (self._talk, self._work):
                 if found := judge.observe(item):
@@ -279,6 +287,10 @@ class Recorder:
         is_outside = process.host != CONTROLLER
         hop = Hop(self._seq + 1, self.kernel.now, process.name, what, PEERS[channel], towards, is_outside)
         self.hops.setdefault(about, []).append(hop)
+
+    def spoke(self, process: str, channel: str, message: Message) -> None:
+        """Somebody without a role sent this."""
+        self._see(process, channel, "sent", message, is_outside=True)
 
     # -- what happens to processes -----------------------------------------------------------------------------------
 
@@ -307,6 +319,8 @@ class Recorder:
             self.items.append(fact)
         if part in HUB:
             self._talk.observe(fact)
+            for question in self._asked.values():
+                self._talk.observe(question)
         if part in SCHEDULER:
             self._work.observe(fact)
 
@@ -330,11 +344,14 @@ class Recorder:
             self.ended(number)
         return number
 
-    def began(self, name: str, *, is_inside: bool, who: Sequence[str] = ()) -> int:
-        """A fault begins; its number. `who` are the hosts, processes or parts that it concerns, none: anybody."""
+    def began(self, name: str, *, is_inside: bool, who: Sequence[str] = (), blurs_time: bool = False) -> int:
+        """A fault begins; its number. `who` are the hosts, processes or parts that it concerns, none: anybody.
+
+        `blurs_time`: between what one side sends and the other takes, anything may happen from now on.
+        """
         number = len(self.faults)
         self.faults.append(Fault(number, name, self.kernel.now, tuple(who), is_inside))
-        if not who or any(each == CONTROLLER or _part(each) in PEERS.values() for each in who):
+        if blurs_time or not who or any(each == CONTROLLER or _part(each) in PEERS.values() for each in who):
             self._is_unwell = True
         return number
 
@@ -346,7 +363,11 @@ class Recorder:
         """A fault dropped, delayed, doubled or damaged this load, as a tap has it."""
         last = load[-1] if load else b""
         if type(last) is Message:
-            self.lost[parent_id(last) or last.msg_id] = self.faults[number]
+            # Copies of a broadcast have ids of their own.
+            original = (metadata_of(last) or {}).get("original_msg_id")
+            for about in (parent_id(last) or last.msg_id, original):
+                if isinstance(about, str):
+                    self.lost[about] = self.faults[number]
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

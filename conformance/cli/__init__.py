@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "coverage": Entry("conformance.cli.coverage:coverage", "Show what became of each sentence of the documents."),
     "probe": Entry("conformance.cli.probe:probe", "Show what kind of socket listens at an address."),
     "certify-sockets": Entry("conformance.cli.certify:certify_sockets", "Compare the virtual sockets with libzmq."),
+    "simulate": Entry("conformance.cli.simulate:simulate", "Let things go wrong in virtual time, and judge."),
     "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for frames that the decoder does not handle."),
 }
 

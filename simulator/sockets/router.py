@@ -139,10 +139,14 @@ class Router(Socket):
         if self._is_inside or len(frames) < 2:
             return super()._send(frames)
         error = self._aim(frames[0])
-        if error is None and self._target is not None:
+        if error is not None:
+            return error
+        if self._target is not None:
             self._target.write(frames[1:])
             self._target = None
-        return error
+        elif self.context.network.on_drop is not None:
+            self.context.network.on_drop(self.name, frames)
+        return None
 
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
         if not self._is_inside:

@@ -11,6 +11,7 @@ half, the side that connects after two. Measured on libzmq 4.3.5 (session_base.c
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from simulator.kernel import Entry
 from simulator.network import RETRANSMIT, Wire
 from simulator.sockets.options import MILLISECOND, Options
 from simulator.sockets.pipe import ACTIVE, WAITING, Command, Message, Pipe, pair
@@ -317,6 +318,27 @@ class Session:
         self.hang_up()
         self.lost()
 
+    def reset(self) -> list[tuple[Wire, Message]]:
+        """The connection breaks, and with it all that is under way, which is returned; both sides notice at once.
+
+        In a partition nobody can be told: there it breaks as with `cut`.
+        """
+        out, into = self.out, self.into
+        if out is None or into is None:
+            return []
+        if out.link.is_cut or into.link.is_cut:
+            self.cut()
+            return []
+        wires: dict[Any, Wire] = {wire.arrive: wire for wire in (out, into)}
+        lost = [(wires[fn], item) for _, _, fn, item, _ in sorted(self.kernel.heap, key=_moment) if fn in wires]
+        lost = [(wire, item) for wire in (out, into) for item in wire.held] + lost
+        far: Session = out.take.__self__  # type: ignore[attr-defined]
+        self.context.network.unplug(out)
+        if far.into is out:
+            far.lost()
+        self.lost()
+        return [(wire, item) for wire, item in lost if item.__class__ is tuple]
+
     def lost(self) -> None:
         """The other side has closed, or the connection broke."""
         self.tell("DISCONNECTED")
@@ -499,6 +521,10 @@ class Dialer(Session):
             if self.options.kind in ("SUB", "XSUB") or (self.options.kind in ("PUB", "XPUB") and not keeps):
                 pipe.hiccup()
         self._again()
+
+
+def _moment(entry: Entry) -> tuple[int, int]:
+    return entry[:2]
 
 
 def _is_reply(message: Message) -> bool:

@@ -585,6 +585,19 @@ def test_zero_misses_switch_the_watch_off() -> None:
     assert not bench.do(Fired("watch", 0))
 
 
+def test_an_engine_asks_now_and_then_whether_the_hub_still_has_it() -> None:
+    bench = Bench(refresh=3)
+    assert not sent(checks(bench, pinged=True, times=2), "query")
+    (again,) = sent(checks(bench, pinged=True), "query")
+    assert again.content == {"uuid": UUID}
+    assert not sent(checks(bench, pinged=True, times=2), "query")
+    assert sent(checks(bench, pinged=True), "query")
+
+
+def test_an_engine_without_refresh_asks_once() -> None:
+    assert not sent(checks(Bench(), pinged=True, times=200), "query")
+
+
 @pytest.mark.parametrize("kind", ["cut off", "held up"])
 def test_an_engine_that_was_away_asks_again_and_a_hub_that_kept_it_refuses(kind: str) -> None:
     bench = Bench()

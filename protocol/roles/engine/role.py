@@ -12,7 +12,8 @@ Jobs (`Run`) and the results that their `Finished` takes:
 
 The copies that the heart shows of its pings come as raw frames on `heartbeat`. An engine that finds itself held up, or
 without pings for a while and with them again, cannot know whether the Hub gave it up meanwhile: no message tells it.
-It asks for registration again; a Hub that still has it refuses, and nothing changes.
+It asks for registration again; a Hub that still has it refuses, and nothing changes. With `refresh` it asks now and
+then in any case: its own beats may be lost while pings arrive, and a Hub may begin anew without its disk.
 
 Source: IPython commit a2c57acba (2012), parallel_messages.txt, sections Registration and Control Messages; measured on
 ipyparallel 9.2.0.
@@ -79,6 +80,7 @@ ENGINE: Final = StateTable(
             "shutdown_request": "ended: replies, exit 0",
             "no pings": _LOST,
             "pings again": "serving: registration_request",
+            "time to ask": "serving: registration_request",
             "registered": "serving: job connect",
             "refused": "serving: it was never lost",
             "connected": "serving",
@@ -132,6 +134,7 @@ class Engine(Role):
         self.pinged = False
         self.missed = 0
         self.due = 0
+        self.checks = 0
         #: The event that ended it, for whoever tells the user; no state, since nothing follows.
         self.ended_by = ""
 
@@ -183,6 +186,7 @@ class Engine(Role):
     # -- registration --------------------------------------------------------------------------------------------------
 
     def _register(self, now: int, effects: list[Effect]) -> None:
+        self.checks = 0
         content: Json = {"uuid": self.config.uuid}
         if self.config.id is not None and self.state == "registering":
             content["id"] = self.config.id
@@ -331,8 +335,11 @@ class Engine(Role):
             self.env.mark("engine.no-pings")
             self._unregister(now, "no pings", effects, FAILED)
             return
+        self.checks += 1
         if returned and self.config.returns and self._is_legal("pings again"):
             self.env.mark("engine.asks-again")
+            self._register(now, effects)
+        elif self.checks >= self.config.refresh > 0 and self._is_legal("time to ask"):
             self._register(now, effects)
         self._watch_on(now, effects)
 
@@ -381,6 +388,7 @@ class Engine(Role):
             self.pinged,
             self.missed,
             self.due,
+            self.checks,
             self.work.freeze(),
         )
 
@@ -395,6 +403,7 @@ class Engine(Role):
             self.pinged,
             self.missed,
             self.due,
+            self.checks,
             work,
         ) = frozen
         self.clearing = {number: thaw_message(message) for number, message in clearing}

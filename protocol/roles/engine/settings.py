@@ -15,10 +15,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     the wait for the registration reply. `misses` checks in a row without a ping end the engine, 0 switches that off; a
     check comes every heartbeat period (`period`, unless the registration reply tells another) plus `slack`.
 
-    `returns`: whether an engine that was held up, or cut off for a while, asks to be registered again; the Hub refuses
-    that if it never lost the engine. `hosted` names the requests, such as `is_complete_request`, that the process
-    answers itself, as `Run` jobs. `remembered` jobs that ended may still publish, from their threads; an abort that
-    overtook what it names is remembered for as many ids.
+    `returns`: whether an engine that was held up, or cut off for a while, asks to be registered again; the Hub
+    refuses that if it never lost the engine. `refresh`: after so many checks it asks in any case, since nothing
+    tells it that its beats no longer arrive, or that the Hub forgot it; 0 switches that off. `hosted` names the
+    requests, such as `is_complete_request`, that the process answers itself, as `Run` jobs. `remembered` jobs that
+    ended may still publish, from their threads; an abort that overtook what it names is remembered for as many ids.
     """
 
     uuid: str
@@ -28,6 +29,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     period: int = 3_000_000_000
     slack: int = 500_000_000
     returns: bool = True
+    refresh: int = 0
     hosted: tuple[str, ...] = ()
     remembered: int = 100
     notes: bool = False

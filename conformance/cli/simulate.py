@@ -1,0 +1,241 @@
+"""`ippkit simulate`: let things go wrong in virtual time, and judge what comes of it."""
+
+import difflib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from conformance.cli.group import ExitStatus
+from conformance.cli.tables import print_table
+from conformance.console import plain_or_rich
+from conformance.simulating import Report, Summary, campaign, command, prepare, setups
+from protocol.roles.marks import MARKS
+from protocol.world import SECOND
+from simulator.plans import Hardness
+from simulator.run import SWARM, Outcome, Setup, run
+from simulator.scenarios import SCENARIOS
+from simulator.trace import Entry, first_difference
+
+#: Failed runs of a campaign that are shown; of further ones only the number is.
+SHOWN: Final = 5
+ALL: Final = "all"
+
+
+class Seeds(click.ParamType[range]):
+    """`A..B`: the seeds from A to B, both included."""
+
+    name = "A..B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
+        """The range."""
+        if isinstance(value, range):
+            return value
+        first, dots, last = str(value).partition("..")
+        if not (dots and first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+            self.fail(f"{value!r} is no range of seeds such as 0..99", param, ctx)
+        return range(int(first), int(last) + 1)
+
+
+def _scenario(_: click.Context, __: click.Parameter, value: str) -> str:
+    if value not in (SWARM, ALL, *SCENARIOS):
+        near = difflib.get_close_matches(value, (SWARM, ALL, *SCENARIOS))
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; --list shows them"
+        raise click.BadParameter(f"there is no scenario {value!r}{hint}")
+    return value
+
+
+@click.command("simulate")
+@click.argument("scenario", default=SWARM, callback=_scenario)
+@click.option("--list", "is_list", is_flag=True, help="List the scenarios, and run nothing.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which run.")
+@click.option("--seeds", type=Seeds(), help="A campaign: the seeds from A to B.")
+@click.option("--engines", type=click.IntRange(min=0), metavar="N", help="How many engines [default: 4; a scenario's].")
+@click.option("--clients", type=click.IntRange(min=1), metavar="N", default=2, show_default=True, help="Of a swarm.")
+@click.option("--tasks", type=click.IntRange(min=0), metavar="N", default=40, show_default=True, help="Of a swarm.")
+@click.option(
+    "--faults", type=click.Choice(get_args(Hardness)), default="hard", show_default=True,
+    help="Of a swarm: none, those within ZeroMQ's contract, or all.",
+)  # fmt: skip
+@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write what happens, as JSON lines.")
+@click.option("--check-determinism", is_flag=True, help="Run twice and compare, the second time in another Python.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="one per core",
+    help="How many processes a campaign has.",
+)  # fmt: skip
+def simulate(
+    scenario: str, is_list: bool, seed: int, seeds: range | None, engines: int | None, clients: int, tasks: int,
+    faults: Hardness, trace: Path | None, check_determinism: bool, jobs: int,
+) -> int:  # fmt: skip
+    """Run a cluster in virtual time in which something goes wrong, and judge what comes of it.
+
+    SCENARIO is a name, `all`, or `swarm` (the default), in which everything is drawn from the seed: what clients ask,
+    and which faults there are. All rules watch; then everything is healed, and whatever is still open must be excused
+    by a fault that took its message. The same seed gives the same run. Exit status: 0 if nothing was violated, 1 if
+    something was.
+    """
+    if is_list:
+        print_table("Scenarios", ("name", "what happens, and what must hold"), _rows())
+        return ExitStatus.CONFORMS
+    like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults)
+    chosen = setups(scenario, [seed] if seeds is None else seeds, like)
+    if len(chosen) > 1 and (trace is not None or check_determinism):
+        raise click.UsageError("--trace and --check-determinism are for one run: give one scenario and one --seed")
+    console = plain_or_rich()
+    if check_determinism:
+        return _compare(console, chosen[0])
+    return _one(console, chosen[0], trace) if len(chosen) == 1 else _many(console, scenario, chosen, jobs)
+
+
+def _rows() -> Iterable[tuple[str, str]]:
+    for scenario in SCENARIOS.values():
+        yield scenario.name, scenario.text if scenario.is_inside else f"{scenario.text} (outside ZeroMQ's contract)"
+
+
+# -- one run -----------------------------------------------------------------------------------------------------------
+
+
+def _one(console: Console, setup: Setup, trace: Path | None) -> int:
+    started = time.perf_counter()
+    outcome = run(msgspec.structs.replace(setup, has_trace=trace is not None))
+    seconds = time.perf_counter() - started
+    if setup.name != SWARM:
+        console.print(f"{setup.name}: {SCENARIOS[setup.name].text}", markup=False)
+    else:
+        console.print(f"swarm, seed {setup.seed}: {len(outcome.plan)} faults", markup=False)
+        for event in outcome.plan:
+            until = "" if event.lasts is None else f" for {event.lasts / SECOND:.3f} s"
+            console.print(f"  {event.at / SECOND:6.3f} s{until}: {event.fault!r}", markup=False)
+    if trace is not None:
+        _write(trace, outcome)
+        console.print(f"Trace: {trace}, {outcome.digest}", markup=False)
+    if outcome.excused:
+        console.print(f"Excused, {len(outcome.excused)} in number:")
+        for excuse in outcome.excused[:SHOWN]:
+            console.print(f"  {excuse}", markup=False)
+    if not outcome.is_clean:
+        for text in _explained(setup, outcome):
+            console.print(text, markup=False)
+    verdict = "nothing was violated" if outcome.is_clean else f"{len(outcome.violations)} violations"
+    console.print(f"{outcome.lasted / SECOND:.1f} virtual s in {seconds:.1f} s: {verdict}.")
+    return ExitStatus.CONFORMS if outcome.is_clean else ExitStatus.VIOLATIONS
+
+
+def _explained(setup: Setup, outcome: Outcome) -> list[str]:
+    """The violations, each with what led to it: the run is done once more, with everything written down."""
+    again = run(msgspec.structs.replace(setup, keeps_items=True))
+    judged = again.judgement.text().splitlines() if again.judgement is not None else []
+    shown = set(judged)
+    return [*(violation for violation in outcome.violations if violation not in shown), *judged]
+
+
+def _write(path: Path, outcome: Outcome) -> None:
+    assert outcome.trace is not None
+    setup = msgspec.structs.replace(outcome.setup, plan=outcome.plan if outcome.setup.name == SWARM else None)
+    head = {"setup": msgspec.to_builtins(setup), "violations": outcome.violations, "digest": outcome.digest}
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(head, ensure_ascii=False) + "\n")
+        file.writelines(f"{line}\n" for line in outcome.trace.lines())
+
+
+def _entries(setup: Setup) -> tuple[str, list[Entry]]:
+    outcome = run(msgspec.structs.replace(setup, has_trace=True))
+    assert outcome.trace is not None
+    return outcome.digest, outcome.trace.entries
+
+
+def _compare(console: Console, setup: Setup) -> int:
+    digest, entries = _entries(setup)
+    # Another hash seed moves everything that depends on the order of sets and on hash().
+    before = os.environ.get("PYTHONHASHSEED")
+    os.environ["PYTHONHASHSEED"] = "1" if before != "1" else "2"
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+            other, others = executor.submit(_entries, setup).result()
+    finally:
+        if before is None:
+            del os.environ["PYTHONHASHSEED"]
+        else:
+            os.environ["PYTHONHASHSEED"] = before
+    if digest == other:
+        console.print(f"The same run twice: {len(entries):,} entries, {digest}.", markup=False)
+        return ExitStatus.CONFORMS
+    place = first_difference(entries, others)
+    assert place is not None
+    console.print(f"Two runs differ from entry {place:,} on:", markup=False)
+    for run_of in (entries, others):
+        console.print(f"  {run_of[place] if place < len(run_of) else 'the end'}", markup=False)
+    return ExitStatus.VIOLATIONS
+
+
+# -- campaigns ---------------------------------------------------------------------------------------------------------
+
+
+def _many(console: Console, name: str, chosen: list[Setup], jobs: int) -> int:
+    summary = Summary()
+    started = time.perf_counter()
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(min(jobs, len(chosen)), mp_context=context, initializer=prepare) as executor,
+        _progress() as progress,
+    ):
+        task = progress.add_task(name, total=len(chosen))
+        for report in campaign(executor, chosen):
+            summary.add(report)
+            progress.update(task, completed=summary.done)
+    seconds = time.perf_counter() - started
+    _show(console, name, summary, seconds)
+    return ExitStatus.VIOLATIONS if summary.failed else ExitStatus.CONFORMS
+
+
+def _progress() -> Progress:
+    # On stderr, so that the summary can be kept by itself; nothing is drawn where stderr is no terminal.
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _show(console: Console, name: str, summary: Summary, seconds: float) -> None:
+    failed = sorted(summary.failed, key=lambda report: (report.setup.name, report.setup.seed))
+    for report in failed[:SHOWN]:
+        _show_failed(console, report)
+    if len(failed) > SHOWN:
+        rest = ", ".join(f"{report.setup.name} {report.setup.seed}" for report in failed[SHOWN:][:40])
+        console.print(f"{len(failed) - SHOWN} more failed: {rest}", markup=False)
+    if summary.unreached:
+        console.print(f"Never reached, {len(summary.unreached)} of {len(MARKS)} rare branches:")
+        for slug in summary.unreached:
+            console.print(f"  {slug}: {MARKS[slug]}", markup=False)
+    else:
+        console.print(f"Every one of {len(MARKS)} rare branches was reached.")
+    verdict = "nothing was violated" if not failed else f"{len(failed)} failed"
+    console.print(
+        f"{name}: {summary.done:,} runs, {verdict}, {summary.excused:,} requests excused; "
+        f"{seconds:.0f} s, {summary.done / seconds:,.1f} per second.",
+        markup=False,
+    )
+
+
+def _show_failed(console: Console, report: Report) -> None:
+    console.print(command(report.setup), markup=False)
+    for violation in report.violations[:3]:
+        console.print(f"  {violation}", markup=False)
+    if len(report.violations) > 3:
+        console.print(f"  and {len(report.violations) - 3} more")
+    if report.error:
+        console.print(f"  the kit itself failed:\n{report.error}", markup=False)

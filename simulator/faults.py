@@ -1,0 +1,551 @@
+"""The vocabulary of faults: what can go wrong, how it begins, how it heals, and whether it is within the contract.
+
+    cluster.begin(Dropped(source="engine-1/", msg_type="apply_reply", share=0.5))
+
+A fault is a value: it can be printed, written as JSON, compared, and left out of a plan. Engines and clients are named
+(`engine-1`, `client-2`), as are the parts of the controller. What a fault is about may be gone when it begins; then
+nothing happens.
+
+IS_INSIDE tells the class. Inside ZeroMQ's contract, which is that of TCP, every invariant holds: stops, cuts,
+partitions, slowness, restarts with a disk, peers that misbehave. Outside it, whatever was not touched is safe, the
+damage is bounded, and after healing everything recovers: loss, doubles, another order and alterations within a
+connection that lives, clocks that jump, disks that lose what they had.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal
+
+import msgspec
+
+from protocol.damage import Drawn, damage
+from protocol.wire import DELIMITER, Codec, Message
+from protocol.world import MILLISECOND, Part
+from simulator.network import Wire
+from simulator.shell import Load, in_bytes, seal
+from simulator.sockets.tcp import Session
+from simulator.stage import Trouble
+from simulator.strangers import Lack, Stranger
+
+#: One wire's message -> what arrives of it, each with nanoseconds by which it is late.
+Loads = Sequence[tuple[int, Load]]
+
+
+#: Stands for those whom a fault concerns that takes single messages, or disturbs nobody: no process is called so.
+ONLY_MESSAGES: Final = "single messages"
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True, repr_omit_defaults=True):
+    """Something that goes wrong."""
+
+    IS_INSIDE: ClassVar[bool] = True
+    #: Whether what one side sends may reach the other later than usual, or never.
+    BLURS_TIME: ClassVar[bool] = False
+
+    def begin(self, trouble: Trouble) -> None:
+        """Let it happen, and say with `trouble.when_healed` how it is mended, if it can be."""
+        raise AssertionError(f"{type(self).__name__} does nothing")
+
+    def met(self) -> tuple[str, ...]:
+        """Whom it concerns: engines, clients, parts. What they had in hand may be lost, and nobody else is to blame."""
+        named = (getattr(self, field, None) for field in ("engine", "part", "who", "place"))
+        return tuple(name for name in named if name) or (ONLY_MESSAGES,)
+
+
+# -- hearts ------------------------------------------------------------------------------------------------------------
+
+
+class HeartKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The heart of an engine ends, and nothing else of it; it stays so."""
+
+    engine: str
+
+    def begin(self, trouble: Trouble) -> None:
+        engine = trouble.engine(self.engine)
+        if engine is not None and engine.is_alive:
+            engine.stop_heart()
+
+
+class HeartHalted(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The heart of an engine stands still for a while; its answers come in a heap."""
+
+    engine: str
+
+    def begin(self, trouble: Trouble) -> None:
+        engine = trouble.engine(self.engine)
+        if engine is not None and engine.kind == "device" and engine.heart is not None:
+            engine.heart.pause()
+            trouble.when_healed(engine.heart.resume)
+
+
+class HeartLate(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The answers of a heart are under way for so many nanoseconds more."""
+
+    BLURS_TIME = True
+    engine: str
+    delay: int
+
+    def begin(self, trouble: Trouble) -> None:
+        trouble.tap(lambda wire, load: [(self.delay if _is_pong(wire, self.engine) else 0, load)])
+
+
+class HeartLying(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A heart answers every ping with another text."""
+
+    BLURS_TIME = True
+    engine: str
+
+    def begin(self, trouble: Trouble) -> None:
+        def lie(wire: Wire, load: Load) -> Loads:
+            if _is_pong(wire, self.engine):
+                load = (*load[:-1], bytes(load[-1])[::-1] + b"?")
+            return [(0, load)]
+
+        trouble.tap(lie)
+
+
+def _is_pong(wire: Wire, engine: str) -> bool:
+    source = wire.name[0]
+    # The process of an engine that came back has a number behind its name.
+    return source.startswith((f"{engine}.", f"{engine}-")) and source.endswith("/pong")
+
+
+# -- engines and clients -----------------------------------------------------------------------------------------------
+
+
+class EngineKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """An engine is gone at once; if it `comes_back`, it does so under its uuid when the fault is healed."""
+
+    engine: str
+    comes_back: bool = False
+
+    def begin(self, trouble: Trouble) -> None:
+        engine = trouble.engine(self.engine)
+        if engine is None:
+            return
+        engine.kill()
+        if self.comes_back:
+            trouble.when_healed(lambda: None if engine.is_alive else engine.restart())
+
+
+class EngineTerminated(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """An engine is asked to end, and does in order."""
+
+    engine: str
+
+    def begin(self, trouble: Trouble) -> None:
+        engine = trouble.engine(self.engine)
+        if engine is not None:
+            engine.stop()
+
+
+class EngineStalled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The interpreter of an engine is held up for so many nanoseconds; a heart that is a device beats on."""
+
+    engine: str
+    nanoseconds: int
+
+    def begin(self, trouble: Trouble) -> None:
+        engine = trouble.engine(self.engine)
+        if engine is not None:
+            engine.stall(self.nanoseconds)
+
+
+class Paused(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """An engine, a client or a part of the controller stands still, as with SIGSTOP; what comes for it waits."""
+
+    who: str
+
+    def begin(self, trouble: Trouble) -> None:
+        process = trouble.process(self.who)
+        if process is not None:
+            process.pause()
+            trouble.when_healed(process.resume)
+
+
+# -- the controller ----------------------------------------------------------------------------------------------------
+
+
+class PartKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A part of the controller is gone, and starts again with its disk when that is healed."""
+
+    part: Part
+
+    def begin(self, trouble: Trouble) -> None:
+        trouble.cluster.kill(self.part)
+        trouble.when_healed(lambda: trouble.cluster.restart(self.part))
+
+
+class PartStalled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The interpreter of a part of the controller is held up for so many nanoseconds."""
+
+    part: Part
+    nanoseconds: int
+
+    def begin(self, trouble: Trouble) -> None:
+        trouble.cluster.stall(self.part, self.nanoseconds)
+
+
+class DiskLost(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The Hub is gone, and starts again without anything that it had on its disk."""
+
+    IS_INSIDE = False
+
+    def met(self) -> tuple[str, ...]:
+        """The Hub."""
+        return ("hub",)
+
+    def begin(self, trouble: Trouble) -> None:
+        trouble.cluster.kill("hub")
+        trouble.when_healed(lambda: trouble.cluster.restart("hub", keeps_disk=False))
+
+
+class DiskFailing(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Nothing can be written to the records, nor read from them."""
+
+    IS_INSIDE = False
+    reason: str = "database or disk is full"
+
+    def met(self) -> tuple[str, ...]:
+        """The Hub."""
+        return ("hub",)
+
+    def begin(self, trouble: Trouble) -> None:
+        disk = trouble.cluster.controller.records
+        if disk is not None:
+            disk.failure = self.reason
+            trouble.when_healed(lambda: setattr(disk, "failure", None))
+
+
+class DiskSlow(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Whenever the Hub makes its records durable, that takes it so many nanoseconds."""
+
+    nanoseconds: int
+
+    def met(self) -> tuple[str, ...]:
+        """The Hub."""
+        return ("hub",)
+
+    def begin(self, trouble: Trouble) -> None:
+        disk = trouble.cluster.controller.records
+        if disk is not None:
+            disk.on_flush = lambda: trouble.cluster.stall("hub", self.nanoseconds)
+            trouble.when_healed(lambda: setattr(disk, "on_flush", None))
+
+
+# -- the network -------------------------------------------------------------------------------------------------------
+
+
+class Partitioned(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Nothing passes between these engines, clients and controller and everybody else; `one_way`: from these only."""
+
+    BLURS_TIME = True
+    places: tuple[str, ...]
+    one_way: bool = False
+
+    def met(self) -> tuple[str, ...]:
+        """Those who are cut off."""
+        return self.places
+
+    def begin(self, trouble: Trouble) -> None:
+        network, cluster = trouble.world.network, trouble.cluster
+        hosts = [*(engine.host for engine in cluster.engines), *(client.host for client in cluster.clients)]
+        everybody = [cluster.controller.host, *hosts]
+        these = list(dict.fromkeys(map(trouble.host, self.places)))
+        those = [host for host in dict.fromkeys(everybody) if host not in these]
+        network.partition(these, those, one_way=self.one_way)
+        # Nobody may be left out, or everybody would be meant.
+        if those:
+            trouble.when_healed(lambda: network.heal(these, those))
+
+
+class LinkSlow(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The way between the controller and an engine or client is long, uneven, lossy or narrow.
+
+    Times in nanoseconds, loss as a probability (what is lost is sent again), bandwidth in bytes per second (0: any).
+    """
+
+    BLURS_TIME = True
+    place: str
+    latency: int
+    jitter: int = 0
+    loss: float = 0.0
+    bandwidth: int = 0
+
+    def begin(self, trouble: Trouble) -> None:
+        network, here, there = trouble.world.network, trouble.cluster.controller.host, trouble.host(self.place)
+        for ends in ((here, there), (there, here)):
+            link = network.between(*ends)
+            before = {name: getattr(link, name) for name in ("latency", "jitter", "loss", "bandwidth")}
+            network.link(*ends, latency=self.latency, jitter=self.jitter, loss=self.loss, bandwidth=self.bandwidth)
+            trouble.when_healed(lambda ends=ends, before=before: network.link(*ends, **before))  # type: ignore[misc]
+
+
+class Cut(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """All connections of an engine, a client or a part of the controller break, and are made again.
+
+    `where`: `between` messages, so that all that was sent still arrives; `within` what is under way, of which nothing
+    arrives, since half a message is none; or `greeting`: the next ones break, too, before they are of any use.
+    """
+
+    BLURS_TIME = True
+    who: str
+    where: Literal["between", "within", "greeting"] = "between"
+
+    def begin(self, trouble: Trouble) -> None:
+        process = trouble.process(self.who)
+        if process is None:
+            return
+        trouble.take_dropped()
+        for session in _connected(process.context.sessions):
+            if self.where == "between":
+                session.cut()
+            else:
+                for wire, load in session.reset():
+                    trouble.touch(wire.name, load)
+        if self.where == "greeting":
+            self._watch(trouble, process.context.sessions, GREETING_LOOKS)
+
+    def _watch(self, trouble: Trouble, sessions: list[Session], looks: int) -> None:
+        greeting = [session for session in _connected(sessions) if not session.is_ready]
+        for session in greeting:
+            session.cut()
+        if not greeting and looks and not trouble.is_over:
+            latency = trouble.world.network.latency
+            trouble.world.kernel.after(latency // 2, lambda *_: self._watch(trouble, sessions, looks - 1))
+
+
+#: How often a fault looks whether a connection greets.
+GREETING_LOOKS = 10_000
+
+
+def _connected(sessions: list[Session]) -> list[Session]:
+    return [session for session in sessions if session.out is not None]
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+class _OnMessages(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Some messages: of sockets whose names begin with `source`, to those that begin with `target`, of one type.
+
+    A name is `process/socket`. Empty means any; heartbeats have no type. Each is met with the probability `share`, no
+    more than `at_most` of them.
+    """
+
+    IS_INSIDE = False
+    BLURS_TIME = True
+    source: str = ""
+    target: str = ""
+    msg_type: str = ""
+    share: float = 1.0
+    at_most: int = 1 << 62
+
+    def begin(self, trouble: Trouble) -> None:
+        chance = trouble.chance
+        codec = trouble.world.codec()
+
+        def alter(wire: Wire, load: Load) -> Loads:
+            here, there = wire.name
+            if not (here.startswith(self.source) and there.startswith(self.target)):
+                return [(0, load)]
+            if self.msg_type and _type_of(load) != self.msg_type:
+                return [(0, load)]
+            if len(trouble.taken) >= self.at_most or chance() >= self.share:
+                return [(0, load)]
+            made = self.altered(load, trouble, codec)
+            if made is None:
+                return [(0, load)]
+            trouble.touch(wire.name, load)
+            return made
+
+        trouble.tap(alter)
+
+    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
+        """What arrives instead of a message, or None if nothing can be done to this one."""
+        raise AssertionError(f"{type(self).__name__} alters nothing")
+
+
+def _type_of(load: Load) -> str:
+    last = load[-1] if load else b""
+    if type(last) is Message:
+        return last.msg_type
+    return ""
+
+
+class Dropped(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Messages are lost within a connection that lives."""
+
+    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
+        return ()
+
+
+class Delayed(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Messages are late by up to so many nanoseconds, and overtaken by others."""
+
+    delay: int
+
+    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
+        return [(1 + int(trouble.chance() * self.delay), load)]
+
+
+class Doubled(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Messages arrive twice, the second time up to so many nanoseconds later."""
+
+    delay: int = MILLISECOND
+
+    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
+        if type(load[-1]) is Message:
+            # Who gets it again knows it by its signature.
+            seal(load[-1], codec)
+        return [(0, load), (int(trouble.chance() * self.delay), load)]
+
+
+class Damaged(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The frames of messages are dropped, truncated, doubled, swapped or altered: `kind` of `protocol.damage`."""
+
+    kind: str = "flip-bit"
+
+    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
+        frames = in_bytes(load, codec)
+        if DELIMITER not in frames:
+            return None
+        return [(0, damage(self.kind, codec, frames, Drawn(trouble.chance)).frames or (b"",))]
+
+
+# -- strangers ---------------------------------------------------------------------------------------------------------
+
+
+class OddEngine(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Somebody registers as an engine and lacks something: a heart, the socket for requests, or the will to read."""
+
+    lacks: Lack
+
+    def begin(self, trouble: Trouble) -> None:
+        stranger = Stranger(trouble.cluster)
+        stranger.register(self.lacks)
+        trouble.when_healed(stranger.leave)
+
+
+class Flood(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """So many registrations come at once, of engines that have no heart."""
+
+    count: int
+
+    def begin(self, trouble: Trouble) -> None:
+        stranger = Stranger(trouble.cluster)
+        for _ in range(self.count):
+            stranger.register("heart")
+        trouble.when_healed(stranger.leave)
+
+
+class Garbage(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Somebody without the key sends frames that are no message, and messages under another key, on all channels."""
+
+    count: int = 10
+
+    def begin(self, trouble: Trouble) -> None:
+        stranger = Stranger(trouble.cluster)
+        for _ in range(self.count):
+            stranger.send_garbage(trouble.chance)
+        trouble.when_healed(stranger.leave)
+
+
+class Replays(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Somebody reads what clients send, and sends it again a moment later."""
+
+    share: float = 0.2
+    delay: int = MILLISECOND
+
+    def begin(self, trouble: Trouble) -> None:
+        stranger, codec = Stranger(trouble.cluster), trouble.world.codec()
+        after = trouble.world.kernel.after
+
+        def copy(wire: Wire, load: Load) -> Loads:
+            channel = wire.name[0].rpartition("/")[2]
+            is_request = wire.name[0].startswith("client-") and channel in stranger.CHANNELS
+            if is_request and type(load[-1]) is Message and trouble.chance() < self.share:
+                # Who gets it again knows it by its signature.
+                seal(load[-1], codec)
+                after(self.delay, lambda *_: stranger.send(channel, in_bytes(load, codec)))
+            return [(0, load)]
+
+        trouble.tap(copy)
+        trouble.when_healed(stranger.leave)
+
+
+# -- clocks ------------------------------------------------------------------------------------------------------------
+
+
+class ClockJumped(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The wall clock of somebody is set forward or back by so many nanoseconds; timers do not notice."""
+
+    IS_INSIDE = False
+    who: str
+    nanoseconds: int
+
+    def begin(self, trouble: Trouble) -> None:
+        process = trouble.process(self.who)
+        if process is not None:
+            calendar = process.calendar
+            calendar.offset += self.nanoseconds
+            trouble.when_healed(lambda: setattr(calendar, "offset", calendar.offset - self.nanoseconds))
+
+
+class ClockDrifting(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The clock by which somebody's timers run goes too fast: by so many parts of a thousand."""
+
+    IS_INSIDE = False
+    who: str
+    per_mille: int
+
+    def begin(self, trouble: Trouble) -> None:
+        process = trouble.process(self.who)
+        kernel = trouble.world.kernel
+        step = 10 * MILLISECOND
+
+        def drift(_: object, __: object) -> None:
+            if process is not None and process.pace and process.is_alive:
+                process.skew += step * self.per_mille // 1000
+                kernel.after(step, drift)
+
+        if process is not None:
+            process.pace = self.per_mille
+            trouble.when_healed(lambda: setattr(process, "pace", 0))
+            drift(None, None)
+
+
+def vocabulary() -> list[type[Fault]]:
+    """Every kind of fault."""
+    return [kind for kind in (*Fault.__subclasses__(), *_OnMessages.__subclasses__()) if kind is not _OnMessages]
+
+
+__all__ = [
+    "ClockDrifting",
+    "ClockJumped",
+    "Cut",
+    "Damaged",
+    "Delayed",
+    "DiskFailing",
+    "DiskLost",
+    "DiskSlow",
+    "Doubled",
+    "Dropped",
+    "EngineKilled",
+    "EngineStalled",
+    "EngineTerminated",
+    "Fault",
+    "Flood",
+    "Garbage",
+    "HeartHalted",
+    "HeartKilled",
+    "HeartLate",
+    "HeartLying",
+    "LinkSlow",
+    "OddEngine",
+    "PartKilled",
+    "PartStalled",
+    "Partitioned",
+    "Paused",
+    "Replays",
+    "vocabulary",
+]

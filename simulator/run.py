@@ -1,0 +1,155 @@
+"""One run: a cluster, work and faults; then everything is healed, and what came of it is judged.
+
+    outcome = run(Setup(name="swarm", seed=17))
+    outcome = run(Setup(name="mass-death", seed=17, has_trace=True))
+
+A run has two phases. In the safety phase, a scenario or a plan of faults happens to clients at work. Then all faults
+are healed, whatever is down starts again, and everything must converge: the healed phase. What is still open then is a
+violation, unless a fault took the message on which it depends; what was excused is listed with that fault.
+
+A `Setup` is a value from which the whole run follows: it can be written into a file, changed, and run again.
+"""
+
+from typing import Final
+
+import msgspec
+
+from protocol.roles.assembly import ControllerConfig
+from protocol.world import SECOND
+from simulator.cluster import CONFIG, VirtualCluster
+from simulator.faults import Fault
+from simulator.judge import Judgement, judge
+from simulator.plans import Draw, Hardness, Plan
+from simulator.scenarios import SCENARIOS, Unmet
+from simulator.settling import Matter
+from simulator.trace import Trace
+from simulator.workloads import Workload
+
+#: The name of runs whose work and faults are drawn.
+SWARM: Final = "swarm"
+#: Nanoseconds in which everything must have come to rest once it is healed.
+HEALED: Final = 90 * SECOND
+_SCHEMES: Final = ("leastload", "lru", "plainrandom", "twobin", "weighted")
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything from which a run follows.
+
+    `name` is that of a scenario, or `swarm`. A swarm has `engines`, `clients` and `tasks` requests in `lasts`
+    nanoseconds; its faults are `plan`, or drawn with `faults` if that is None. A scenario has the engines that it
+    needs, or more. Without `is_judged` no rule looks; `keeps_items` lets a violation show what led to it.
+    """
+
+    name: str = SWARM
+    seed: int = 0
+    engines: int | None = None
+    clients: int = 2
+    tasks: int = 40
+    lasts: int = 3 * SECOND
+    faults: Hardness = "hard"
+    plan: Plan | None = None
+    is_encoded: bool = False
+    has_trace: bool = False
+    is_judged: bool = True
+    keeps_items: bool = False
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What came of a run. `violations` are texts that begin with the requirement; `digest` is empty without a trace.
+
+    `excused` is what stays open since a fault took its message, `lasted` are the virtual nanoseconds.
+    """
+
+    setup: Setup
+    plan: Plan = ()
+    violations: list[str] = []
+    excused: list[str] = []
+    marks: dict[str, int] = {}
+    digest: str = ""
+    lasted: int = 0
+    judgement: Judgement | None = None
+    trace: Trace | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was violated."""
+        return not self.violations
+
+
+def run(setup: Setup) -> Outcome:
+    """Carry out one run. Raises KeyError for a scenario that does not exist."""
+    outcome = Outcome(setup=setup, violations=[], excused=[])
+    cluster = _swarm(setup, outcome) if setup.name == SWARM else _scenario(setup, outcome)
+    cluster.settle(HEALED)
+    if setup.is_judged:
+        judgement = outcome.judgement = judge(cluster)
+        outcome.violations += map(str, judgement.violations)
+        outcome.excused = list(map(str, judgement.excused))
+        outcome.violations += [f"{_demanded(matter)}: {matter}" for matter in judgement.remarks]
+    outcome.marks = cluster.world.marks
+    outcome.lasted = cluster.now
+    outcome.trace = cluster.world.trace
+    if outcome.trace is not None:
+        outcome.digest = outcome.trace.digest()
+    return outcome
+
+
+def _demanded(matter: Matter) -> str:
+    """The requirement that demands what is not at rest, where it is no request."""
+    if matter.whose == "hub":
+        return "heartbeat.silent-engine-removed" if matter.what.endswith("dead") else "registration.can-return"
+    return "task.converges" if matter.whose == "tasks" else "notification.views-converge"
+
+
+def _cluster(setup: Setup, engines: int, config: ControllerConfig) -> VirtualCluster:
+    return VirtualCluster(
+        setup.seed, engines=engines, config=config, is_encoded=setup.is_encoded, has_trace=setup.has_trace,
+        is_judged=setup.is_judged, keeps_items=setup.keeps_items,
+    )  # fmt: skip
+
+
+def _scenario(setup: Setup, outcome: Outcome) -> VirtualCluster:
+    scenario = SCENARIOS[setup.name]
+    engines = max(scenario.engines, setup.engines or 0)
+    cluster = _cluster(setup, engines, CONFIG)
+    try:
+        scenario.run(cluster)
+    except Unmet as unmet:
+        outcome.violations.append(str(unmet))
+    return cluster
+
+
+def _swarm(setup: Setup, outcome: Outcome) -> VirtualCluster:
+    engines = 4 if setup.engines is None else setup.engines
+    cluster = _cluster(setup, engines, _drawn_config(setup.seed))
+    faults = cluster.world.kernel.faults
+    drawn = Draw(faults, engines=engines, clients=setup.clients).plan(setup.lasts, setup.faults)
+    outcome.plan = drawn if setup.plan is None else setup.plan
+    workload = Workload(cluster, clients=setup.clients, requests=setup.tasks, lasts=setup.lasts)
+    begin, kernel = cluster.now, cluster.world.kernel
+    for event in outcome.plan:
+        kernel.at(begin + event.at, lambda event, _: _happens(cluster, event.fault, event.lasts), event)
+    longest = max((event.at + (event.lasts or 0) for event in outcome.plan), default=0)
+    cluster.run_for(max(setup.lasts, longest))
+    # What was asked last gets a moment before everything is healed.
+    cluster.run_until(lambda: workload.is_done, cluster.now + SECOND)
+    return cluster
+
+
+def _happens(cluster: VirtualCluster, fault: Fault, lasts: int | None) -> None:
+    trouble = cluster.begin(fault)
+    if lasts is not None:
+        cluster.world.kernel.after(lasts, lambda *_: trouble.end())
+
+
+def _drawn_config(seed: int) -> ControllerConfig:
+    """Another controller for each seed: its scheme, how many tasks an engine may have, how deep its tree is."""
+    return msgspec.structs.replace(
+        CONFIG,
+        scheme=_SCHEMES[seed % len(_SCHEMES)],
+        hwm=(1, 0, 2, 1)[seed // len(_SCHEMES) % 4],
+        broadcast_depth=seed // 3 % 3,
+    )
+
+
+__all__ = ["HEALED", "SWARM", "Outcome", "Setup", "run"]

@@ -1,0 +1,145 @@
+"""What a scenario is, and the words in which one says what must hold.
+
+    @scenario("faults")
+    def results_are_lost(cluster: VirtualCluster) -> None:
+        '''Every second result is lost on its way to the scheduler. The others arrive.'''
+
+A scenario is a function of a cluster that has some engines. It lets things happen and says what must hold, each time
+with the requirement that says so; whoever runs it demands afterwards, for all scenarios alike, that everything comes to
+rest once it is healed, and that no rule was broken. Its name is the function's, in kebab-case.
+
+`needs` names what not every cluster has: `parts` (that parts of the controller can be stopped by themselves), `hosts`
+(that peers can be cut off from each other), `faults` (`begin`, which only a simulation has). What needs nothing can be
+run against any implementation.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from protocol.world import SECOND, Cluster, ClusterEngine, Task
+
+Need = Literal["parts", "hosts", "faults"]
+#: Nanoseconds in which something must have happened that nothing keeps from happening.
+SOON: Final = 20 * SECOND
+#: Nanoseconds after which a heart that is silent must have been given up, and one that is late must not.
+DEATH: Final = 2 * SECOND
+MISS: Final = SECOND // 5
+
+
+class Unmet(Exception):
+    """Something that must hold did not: `requirement` is the slug of what demands it."""
+
+    def __init__(self, requirement: str, what: str) -> None:
+        super().__init__(f"{requirement}: {what}")
+        self.requirement = requirement
+        self.what = what
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One scenario. `is_inside`: whether its faults are within ZeroMQ's contract; `text` says what happens."""
+
+    name: str
+    run: Callable[[Any], None]
+    engines: int
+    needs: frozenset[Need]
+    is_inside: bool
+    text: str
+
+
+#: Every scenario by its name.
+SCENARIOS: Final[dict[str, Scenario]] = {}
+
+
+def scenario(
+    *needs: Need, engines: int = 3, is_inside: bool = True
+) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Register a scenario that is run with at least so many engines."""
+
+    def register(run: Callable[[Any], None]) -> Callable[[Any], None]:
+        name = run.__name__.replace("_", "-")
+        text = " ".join((run.__doc__ or "").split())
+        assert name not in SCENARIOS, name
+        assert text, name
+        SCENARIOS[name] = Scenario(name, run, engines, frozenset(needs), is_inside, text)
+        return run
+
+    return register
+
+
+# -- what must hold ------------------------------------------------------------------------------------------------
+
+
+def must(holds: bool, requirement: str, what: str) -> None:
+    """Demand something now. Raises Unmet."""
+    if not holds:
+        raise Unmet(requirement, what)
+
+
+def becomes(cluster: Cluster, predicate: Callable[[], bool], requirement: str, what: str, within: int = SOON) -> None:
+    """Let time pass until something holds, which must be within so many nanoseconds. Raises Unmet."""
+    if not cluster.run_until(predicate, cluster.now + within):
+        raise Unmet(requirement, f"{what}, in {within / SECOND:g} s")
+
+
+def ends(cluster: Cluster, tasks: Iterable[Task], *, status: str = "", within: int = SOON) -> None:
+    """Demand that all tasks are answered, with this status if one is given."""
+    tasks = list(tasks)
+    cluster.run_until(lambda: all(task.is_done for task in tasks), cluster.now + within)
+    waiting = [task.msg_id for task in tasks if not task.is_done]
+    must(not waiting, "wire.every-request-answered", f"no answer to {_few(waiting)} in {within / SECOND:g} s")
+    if status:
+        other = [f"{task.msg_id}: {task.status} {task.ename}".strip() for task in tasks if task.status != status]
+        must(not other, "wire.reply-true", f"everything should have ended with {status!r}, but {_few(other)}")
+
+
+def is_registered(cluster: Cluster, engine: ClusterEngine) -> bool:
+    """Whether the Hub names an engine."""
+    return engine.uuid in cluster.registered.values()
+
+
+def dies(cluster: Cluster, engine: ClusterEngine, within: int = SOON) -> None:
+    """Demand that the Hub gives an engine up."""
+    becomes(
+        cluster, lambda: not is_registered(cluster, engine), "heartbeat.silent-engine-removed",
+        f"{engine.uuid} is gone, and must be given up", within,
+    )  # fmt: skip
+
+
+def returns(cluster: Cluster, engine: ClusterEngine, within: int = SOON) -> None:
+    """Demand that the Hub names an engine again."""
+    becomes(
+        cluster, lambda: is_registered(cluster, engine), "registration.can-return",
+        f"{engine.uuid} lives, and must be registered", within,
+    )  # fmt: skip
+
+
+def stays(cluster: Cluster, engine: ClusterEngine, nanoseconds: int) -> None:
+    """Demand that an engine is registered for so long without a break."""
+    is_lost = cluster.run_until(lambda: not is_registered(cluster, engine), cluster.now + nanoseconds)
+    must(not is_lost, "heartbeat.removal-not-early", f"{engine.uuid} beats, and was given up")
+
+
+def _few(items: list[str]) -> str:
+    shown = ", ".join(items[:3])
+    return f"{shown} and {len(items) - 3} more" if len(items) > 3 else shown
+
+
+__all__ = [
+    "DEATH",
+    "MISS",
+    "SCENARIOS",
+    "SOON",
+    "Need",
+    "Scenario",
+    "Unmet",
+    "becomes",
+    "dies",
+    "ends",
+    "is_registered",
+    "must",
+    "returns",
+    "scenario",
+    "stays",
+]

@@ -1,0 +1,176 @@
+"""Where faults happen: what has begun, what is over, and whose messages were touched.
+
+    trouble = cluster.begin(EnginePaused(engine="engine-1"))
+    cluster.run_for(3 * SECOND)
+    trouble.end()
+
+Every fault that has begun is a `Trouble` until it is healed; `Stage.end_all` heals what is left, in the order in which
+it began. A fault that alters messages gives a tap; all taps together are the one tap of the network, and each message
+goes through them in turn. Chance follows from the seed and the fault alone, so that one fault more or less leaves the
+others what they were.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from protocol.roles.speech import parent_id
+from protocol.wire import Message
+from simulator.network import Tap, Wire
+from simulator.shell import Load
+
+if TYPE_CHECKING:
+    from simulator.clients import VirtualClient
+    from simulator.cluster import VirtualCluster
+    from simulator.engines import VirtualEngine
+    from simulator.faults import Fault
+    from simulator.hosts import Process
+    from simulator.world import World
+
+Heal = Callable[[], object]
+
+
+class Trouble:
+    """A fault that has begun. `taken` are the messages that it touched.
+
+    Each is `(time, sender and receiver, type, msg_id, msg_id of the parent)`; heartbeats have neither type nor id.
+    """
+
+    def __init__(self, stage: "Stage", fault: "Fault", chance: Random) -> None:
+        self.stage = stage
+        self.fault = fault
+        self._number = -1
+        self.chance = chance.random
+        self.is_over = False
+        self.taken: list[tuple[int, tuple[str, str], str, str, str]] = []
+        self._taps: list[Tap] = []
+        self._heals: list[Heal] = []
+
+    @property
+    def cluster(self) -> "VirtualCluster":
+        """The cluster in which it happens."""
+        return self.stage.cluster
+
+    @property
+    def world(self) -> "World":
+        """Its world."""
+        return self.stage.cluster.world
+
+    def engine(self, name: str) -> "VirtualEngine | None":
+        """The engine of this name, or None if there is none."""
+        return next((engine for engine in self.cluster.engines if engine.name == name), None)
+
+    def client(self, name: str) -> "VirtualClient | None":
+        """The client of this name, or None if there is none."""
+        return next((client for client in self.cluster.clients if client.name == name), None)
+
+    def process(self, name: str) -> "Process | None":
+        """The process of an engine, a client or a part of the controller that lives, or None."""
+        member = self.cluster.controller.members.get(name)
+        party = member or self.engine(name) or self.client(name)
+        return party.process if party is not None and party.process.is_alive else None
+
+    def host(self, name: str) -> str:
+        """The host of an engine, a client or a part of the controller."""
+        return self.cluster.controller.host if name in self.cluster.controller.members else name
+
+    def when_healed(self, heal: Heal) -> None:
+        """Do this when the fault is over."""
+        self._heals.append(heal)
+
+    def tap(self, tap: Tap) -> None:
+        """Let every message on every wire go through `tap` until the fault is over."""
+        self._taps.append(tap)
+        self.stage.add(tap)
+
+    def touch(self, ends: tuple[str, str], load: Load) -> None:
+        """Remember that a message was taken or altered: nobody can be blamed for what follows from it."""
+        last = load[-1] if load else b""
+        named = (last.msg_type, last.msg_id, parent_id(last)) if type(last) is Message else ("", "", "")
+        self.taken.append((self.world.now, ends, *named))
+        if self.world.recorder is not None:
+            self.world.recorder.touched(self._number, load)
+
+    def take_dropped(self) -> None:
+        """Until the fault is over, it is to blame for what a ROUTER drops since nobody is connected."""
+        self.stage.cutting.append(self)
+        self.when_healed(lambda: self.stage.cutting.remove(self))
+
+    def begin(self) -> None:
+        """Let it happen."""
+        recorder, fault = self.world.recorder, self.fault
+        if recorder is not None:
+            self._number = recorder.began(
+                repr(fault), is_inside=fault.IS_INSIDE, who=fault.met(), blurs_time=fault.BLURS_TIME
+            )
+        self.stage.tell("began", fault)
+        fault.begin(self)
+
+    def end(self) -> None:
+        """Heal it; what is over already stays so."""
+        if self.is_over:
+            return
+        self.is_over = True
+        for tap in self._taps:
+            self.stage.remove(tap)
+        self.stage.tell("healed", self.fault)
+        if self.world.recorder is not None:
+            self.world.recorder.ended(self._number)
+        for heal in self._heals:
+            heal()
+
+
+class Stage:
+    """The faults of one cluster, in the order in which they began."""
+
+    def __init__(self, cluster: "VirtualCluster") -> None:
+        self.cluster = cluster
+        self.troubles: list[Trouble] = []
+        #: Faults that have broken connections, as long as they last.
+        self.cutting: list[Trouble] = []
+        self._taps: list[Tap] = []
+        self._counts: dict[str, int] = {}
+        cluster.world.network.on_drop = self._dropped
+
+    def begin(self, fault: "Fault") -> Trouble:
+        """Let a fault begin."""
+        text = repr(fault)
+        count = self._counts[text] = self._counts.get(text, 0) + 1
+        trouble = Trouble(self, fault, Random(f"{self.cluster.world.seed}/{text}/{count}"))
+        self.troubles.append(trouble)
+        trouble.begin()
+        return trouble
+
+    def end_all(self) -> None:
+        """Heal whatever is not over."""
+        for trouble in self.troubles:
+            trouble.end()
+
+    def tell(self, what: str, fault: "Fault") -> None:
+        """Write it down."""
+        world = self.cluster.world
+        if world.trace is not None:
+            world.trace.add((world.now, "fault", what, repr(fault)))
+
+    def add(self, tap: Tap) -> None:
+        """One more tap."""
+        self._taps.append(tap)
+        self.cluster.world.network.tap = self._through
+
+    def remove(self, tap: Tap) -> None:
+        """One tap less."""
+        self._taps.remove(tap)
+        self.cluster.world.network.tap = self._through if self._taps else None
+
+    def _dropped(self, socket: str, load: Load) -> None:
+        for trouble in self.cutting[-1:]:
+            trouble.touch((socket, ""), load)
+
+    def _through(self, wire: Wire, load: Load) -> Sequence[tuple[int, Load]]:
+        loads: list[tuple[int, Any]] = [(0, load)]
+        for tap in self._taps:
+            loads = [(delay + more, new) for delay, old in loads for more, new in tap(wire, old)]
+        return loads
+
+
+__all__ = ["Heal", "Stage", "Trouble"]

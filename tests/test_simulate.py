@@ -1,0 +1,197 @@
+"""`ippkit simulate`: one run, a campaign, a comparison; and what happens to those who ask for something else."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from conformance import simulating
+from conformance.cli import main
+from conformance.simulating import Report, Summary, campaign, command, report, setups
+from protocol.roles.marks import MARKS
+from protocol.world import Cluster, Work
+from simulator.run import Setup
+from simulator.scenarios import SCENARIOS
+from simulator.scenarios.scenario import Scenario, ends
+
+
+def simulate(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["simulate", *arguments])
+
+
+def fails(cluster: Cluster) -> None:
+    ends(cluster, [cluster.client().submit(Work(fails=True))], status="ok")
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> str:
+    made = Scenario("pigs-fly", fails, 1, frozenset(), True, "What must hold does not.")
+    monkeypatch.setitem(SCENARIOS, made.name, made)
+    return made.name
+
+
+class Here(Executor):
+    """Everything at once, in this process."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_a_scenario_is_told_and_judged() -> None:
+    result = simulate("mass-death", "--seed", "3")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("mass-death: All engines but one die")
+    assert result.output.endswith("nothing was violated.\n")
+
+
+def test_a_swarm_names_its_faults() -> None:
+    result = simulate("--seed", "4", "--tasks", "5", "--engines", "2", "--faults", "lite")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("swarm, seed 4: ")
+    assert " s for " in result.output
+
+
+def test_the_list_has_every_scenario() -> None:
+    result = simulate("--list")
+    assert result.exit_code == 0
+    assert all(name in result.output for name in SCENARIOS)
+
+
+def test_what_is_violated_is_shown_with_the_requirement(broken: str) -> None:
+    result = simulate(broken)
+    assert result.exit_code == 1
+    assert "wire.reply-true: everything should have ended with 'ok'" in result.output
+    assert "1 violations" in result.output
+
+
+def test_a_trace_begins_with_what_it_is_a_trace_of(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    assert simulate("--seed", "4", "--tasks", "5", "--trace", str(file)).exit_code == 0
+    head, *lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert head["setup"]["seed"] == 4
+    assert head["setup"]["plan"][0]["fault"]["type"]
+    assert len(head["digest"]) == 32
+    assert {line[2] for line in lines} >= {"began", "sent", "took", "fired"}
+    assert any(line[1] == "fault" for line in lines)
+
+
+def test_the_same_seed_gives_the_same_run_in_another_python() -> None:
+    result = simulate("--seed", "4", "--tasks", "10", "--check-determinism")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("The same run twice: ")
+
+
+def test_a_difference_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.cli import simulate as module
+
+    class Other:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def __enter__(self) -> "Other":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, _: Any, setup: Setup) -> Future[Any]:
+            digest, entries = module._entries(setup)
+            future: Future[Any] = Future()
+            future.set_result((digest + "?", [*entries[:7], (0, "changed"), *entries[8:]]))
+            return future
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", Other)
+    result = simulate("engine-dies-twice", "--check-determinism")
+    assert result.exit_code == 1
+    assert "Two runs differ from entry 7 on:" in result.output
+    assert "(0, 'changed')" in result.output
+
+
+def test_a_campaign_counts_and_says_what_it_never_reached() -> None:
+    result = simulate("mass-death", "--seeds", "0..2", "--jobs", "1")
+    assert result.exit_code == 0, result.output
+    assert "Never reached" in result.output
+    assert "client.bad-snapshot: " in result.output
+    assert "mass-death: 3 runs, nothing was violated" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["mass-deth"], "there is no scenario 'mass-deth'; did you mean mass-death?"),
+        (["zzz"], "--list shows them"),
+        (["--seeds", "5..3"], "'5..3' is no range of seeds such as 0..99"),
+        (["--seeds", "many"], "'many' is no range of seeds"),
+        (["--seed", "-1"], "-1 is not in the range"),
+        (["all", "--trace", "x"], "are for one run"),
+        (["--seeds", "0..3", "--check-determinism"], "are for one run"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments: list[str], sentence: str) -> None:
+    result = simulate(*arguments)
+    assert result.exit_code == 4
+    assert sentence in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_a_trace_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    result = simulate("engine-dies-twice", "--trace", str(tmp_path / "no" / "file"))
+    assert result.exit_code == 3
+    assert "No such file or directory" in result.output
+
+
+# -- campaigns ---------------------------------------------------------------------------------------------------------
+
+
+def summary_of(chosen: Sequence[Setup]) -> Summary:
+    summary = Summary()
+    for each in campaign(Here(), chosen):
+        summary.add(each)
+    return summary
+
+
+def test_a_campaign_runs_everything_on_any_executor(broken: str) -> None:
+    chosen = [*setups(broken, range(3), Setup()), *setups("engine-dies-twice", range(6), Setup())]
+    summary = summary_of(chosen)
+    assert summary.done == 9
+    assert [each.setup.seed for each in summary.failed] == [0, 1, 2]
+    assert set(summary.marks) | set(summary.unreached) == set(MARKS)
+
+
+def test_all_are_all_scenarios_with_each_seed() -> None:
+    chosen = setups("all", range(2), Setup(engines=7))
+    assert len(chosen) == 2 * len(SCENARIOS)
+    assert {each.engines for each in chosen} == {7}
+
+
+def test_a_mistake_of_the_kit_does_not_end_a_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulating, "run", lambda _: 1 / 0)
+    found = report(Setup())
+    assert "ZeroDivisionError" in found.error
+    assert not found.is_clean
+
+
+def test_the_command_replays_the_run() -> None:
+    assert command(Setup(name="mass-death", seed=3)) == "ippkit simulate mass-death --seed 3"
+    swarm = Setup(seed=1, engines=2, tasks=5, faults="lite")
+    assert command(swarm) == "ippkit simulate swarm --seed 1 --engines 2 --tasks 5 --faults lite"
+
+
+def test_the_failed_are_shown_with_their_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.cli import simulate as module
+
+    failed = [Report(Setup(seed=seed), violations=("a.b: broken",) * 5) for seed in range(9)]
+    failed.append(Report(Setup(name="mass-death"), error="a traceback"))
+    monkeypatch.setattr(module, "campaign", lambda *_: iter(failed))
+    monkeypatch.setattr(module, "ProcessPoolExecutor", lambda *_, **__: Here())
+    result = simulate("--seeds", "0..9")
+    assert result.exit_code == 1
+    assert "ippkit simulate mass-death --seed 0\n  the kit itself failed:\na traceback" in result.output
+    assert "ippkit simulate swarm --seed 3\n  a.b: broken\n  a.b: broken\n  a.b: broken\n  and 2 more" in result.output
+    assert "5 more failed: swarm 4, swarm 5" in result.output
