@@ -52,7 +52,7 @@ def test_a_broken_rule_is_noticed(name: str) -> None:
 
 
 def test_a_short_certificate_over_inproc() -> None:
-    short = Campaign(count=1000, seed=20, transport="inproc", jobs=2)
+    short = Campaign(count=1000, seed=20, transport="inproc", jobs=2, shrunk=0)
     for _ in short.run():
         pass
     assert short.summary.done == 1000
@@ -60,7 +60,7 @@ def test_a_short_certificate_over_inproc() -> None:
 
 
 def test_a_short_certificate_over_tcp() -> None:
-    short = Campaign(count=40, seed=20, transport="tcp", jobs=2)
+    short = Campaign(count=40, seed=20, transport="tcp", jobs=2, shrunk=0)
     for _ in short.run():
         pass
     assert short.summary.done == 40

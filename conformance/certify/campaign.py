@@ -6,8 +6,9 @@ us, since the virtual sockets should have said `LibraryAborts`; what does not is
 """
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -72,10 +73,13 @@ def examine(
         return None
     title = f"Sequence {number} of seed {seed} over {transport}"
     if is_shrinking:
-        attempts = _ATTEMPTS[transport]
-        fewer = shrink(
-            operations[: found.index + 1], lambda some: (tick(), judge(transport)(some))[1], attempts=attempts
-        )
+        quick = compare if transport == "inproc" else partial(replay, is_patient=False)
+
+        def tried(some: Sequence[Operation]) -> Divergence | None:
+            tick()
+            return quick(some)
+
+        fewer = shrink(operations[: found.index + 1], tried, attempts=_ATTEMPTS[transport])
         again = judge(transport)(fewer)
         # What does not show a second time is still something that was seen.
         if again is not None:
@@ -100,10 +104,14 @@ def _work(pipe: "Connection[Any, Any]", seed: int, numbers: range, transport: st
 
 
 class Campaign:
-    """Sequences 0 to `count` of one seed over one transport, in `jobs` processes."""
+    """Sequences 0 to `count` of one seed over one transport, in `jobs` processes.
 
-    def __init__(self, *, count: int, seed: int, transport: str, jobs: int) -> None:
+    The first `shrunk` that differ are shortened.
+    """
+
+    def __init__(self, *, count: int, seed: int, transport: str, jobs: int, shrunk: int = SHRUNK) -> None:
         self.summary = Summary()
+        self._shrunk = shrunk
         self._seed = seed
         self._transport = transport
         self._jobs = max(1, jobs)
@@ -134,7 +142,7 @@ class Campaign:
 
     def _start(self, numbers: range) -> None:
         ours, theirs = self._context.Pipe()
-        shrinking = SHRUNK - len(self.summary.divergences)
+        shrinking = self._shrunk - len(self.summary.divergences)
         process = self._context.Process(
             target=_work, args=(theirs, self._seed, numbers, self._transport, shrinking), daemon=True
         )

@@ -190,14 +190,15 @@ def _follows(
     return agree(outcome, virtual, known) and state in (None, rest)
 
 
-def replay(operations: Sequence[Operation], kinds: "dict[str, type[Socket]] | None" = None) -> Divergence | None:
+def replay(
+    operations: Sequence[Operation], kinds: "dict[str, type[Socket]] | None" = None, *, is_patient: bool = True
+) -> Divergence | None:
     """Carry out a sequence over TCP; the first thing that no virtual world could have done, or None.
 
-    What is found is looked at once more with longer times: a machine that is busy is no difference.
+    What is found is looked at once more with longer times, if `is_patient`: a machine that is busy is no difference.
     """
-    if _replay(operations, kinds, 1.0) is None:
-        return None
-    return _replay(operations, kinds, _LONGER)
+    found = _replay(operations, kinds, 1.0)
+    return _replay(operations, kinds, _LONGER) if found is not None and is_patient else found
 
 
 def _replay(
