@@ -6,6 +6,7 @@ import pytest
 
 from conformance import results as book
 from conformance.harness.verdict import Result, Verdict
+from conformance.report.console import summary
 from conformance.targets.descriptor import Deviation, Target, parse
 
 MUST = "registration.duplicate-uuid-refused"
@@ -115,3 +116,12 @@ def test_every_requirement_is_counted_in_its_family() -> None:
     counts = book.by_family([result("passed"), result("failed", "wire.signature-verified")])
     assert counts["registration"]["passed"] == 1
     assert counts["wire"]["failed"] == 1
+
+
+def test_what_is_left_out_is_told_by_its_reason_and_each_case_once() -> None:
+    lacking = [Result(slug, "test_a.py::test_x", "demo", "not applicable", summary="no sample 'print'")
+               for slug in (MUST, SHOULD)]  # fmt: skip
+    other = Result(MAY, "test_a.py::test_y", "demo", "not applicable", summary="no sample 'print'")
+    text = "\n".join(summary([*lacking, other], [target(reason="known")], lambda _: None))
+    assert "no sample 'print': 2 cases" in text
+    assert text.count("test_a.py::test_x") == text.count("test_a.py::test_y") == 1

@@ -46,7 +46,7 @@ def summary(
             chosen = [result for result in own if result.verdict == verdict]
             if chosen:
                 console.rule(title + of, characters="-")
-                for group in _grouped(chosen):
+                for group in _left_out(chosen) if verdict == "not applicable" else _grouped(chosen):
                     console.print(group)
         for deviation in stale(own, target, version_of(target)):
             console.print(
@@ -83,6 +83,20 @@ def _grouped(results: Sequence[Result]) -> Iterator[Table]:
         group = Table.grid()
         group.add_row(title)
         group.add_row(lines)
+        yield group
+
+
+def _left_out(results: Sequence[Result]) -> Iterator[Table]:
+    """One paragraph for what was left out for one reason: that first, for it may concern most of the suite."""
+    reasons: dict[str, list[str]] = {}
+    for result in results:
+        reasons.setdefault(result.summary, []).append(result.case)
+    for reason, cases in reasons.items():
+        names = dict.fromkeys(cases)
+        group = Table.grid(padding=(0, 1))
+        group.add_row(Text(f"{_short(reason)}: {len(names)} case{'s' if len(names) > 1 else ''}"))
+        for case in names:
+            group.add_row(Text(f"  {case}"))
         yield group
 
 
