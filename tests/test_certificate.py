@@ -185,3 +185,31 @@ def test_the_command_says_what_differs(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "print('shown')" in result.output
     result = CliRunner().invoke(main, ["certify-sockets", "--transport", "inproc", "--scripts", str(tmp_path)])
     assert (tmp_path / "inproc-2.py").read_text() == "print('shown')\n"
+
+
+RUN = """
+import hashlib
+from conformance.certify.operations import Draw
+from conformance.certify.replay import VirtualNet
+from simulator.sockets import LibraryAborts
+digest = hashlib.blake2b()
+for number in range(20):
+    world = VirtualNet(number)
+    try:
+        for operation in Draw(f"determinism/{number}", transport="tcp").sequence():
+            digest.update(repr((world.perform(operation), world.rest())).encode())
+    except LibraryAborts as end:
+        digest.update(str(end).encode())
+print(digest.hexdigest())
+"""
+
+
+def test_virtual_sockets_do_the_same_in_every_process() -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", RUN],
+            env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("0", "4711")
+    }  # fmt: skip
+    assert len(outputs) == 1
