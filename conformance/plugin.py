@@ -209,9 +209,9 @@ def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[Contr
 @pytest.fixture(scope="session")
 def engines(target: Target, request: pytest.FixtureRequest) -> Iterator[EngineDeployment]:
     """What starts engines of the target, and stops them all at the end."""
-    from conformance.harness.deployment import EngineDeployment
+    from conformance.harness.deployment import engines
 
-    yield from _running(EngineDeployment(target), request)
+    yield from _running(engines(target), request)
 
 
 def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conformance.harness.actors import Reply
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import needs, needs_system, requirement
 from conformance.harness.engine import NUMBER, Caller, EngineUnderTest
 from conformance.harness.expect import containing, error, ok
 from conformance.harness.verdict import Finding, Violated, violate
@@ -22,6 +22,8 @@ from protocol.pickles import Dictionary, Global, Instance, PickleError, Set, tra
 from protocol.wire import Frame, Message
 
 pytestmark = needs("apply")
+#: What is called is Python's, and what comes back has to be right.
+calls_python = needs_system("Python")
 
 COPY = Global("copy", "deepcopy")
 DICT = Global("builtins", "dict")
@@ -97,6 +99,7 @@ def test_a_call_is_answered_on_each_queue(engine: EngineUnderTest, channel: str)
     client.reply(call(client, Global("operator", "add"), 20, 22, channel=channel)).expect(ok("apply_reply"))
 
 
+@calls_python
 @requirement(
     "apply.returns-value", "apply.arbitrary-objects", "apply.request-buffers", "apply.reply-buffers-at-least-one"
 )
@@ -108,6 +111,7 @@ def test_a_value_goes_there_and_comes_back(engine: EngineUnderTest, value: Any) 
         violate(f"the value {found!r:.200}", f"{value!r:.200}")
 
 
+@calls_python
 @requirement("apply.calls-function")
 def test_arguments_by_position_and_by_name_reach_the_function(engine: EngineUnderTest) -> None:
     client = engine.client()
@@ -121,6 +125,7 @@ def test_arguments_by_position_and_by_name_reach_the_function(engine: EngineUnde
             violate(f"the value {found!r:.200}", f"{wanted!r}")
 
 
+@calls_python
 @requirement("apply.request-buffers-at-least-two")
 def test_a_call_without_arguments_has_two_buffers(engine: EngineUnderTest) -> None:
     client = engine.client()
@@ -129,6 +134,7 @@ def test_a_call_without_arguments_has_two_buffers(engine: EngineUnderTest) -> No
         violate(f"the value {found!r:.200}", "{}")
 
 
+@calls_python
 @requirement("apply.large-data-uncopied")
 def test_large_bytes_come_back_beside_the_pickle(engine: EngineUnderTest) -> None:
     client = engine.client()
@@ -145,6 +151,7 @@ def test_large_bytes_come_back_beside_the_pickle(engine: EngineUnderTest) -> Non
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
+@calls_python
 @requirement("apply.error-reply", "apply.reply-buffers-only-ok", "apply.usable-after-error")
 def test_a_call_that_raises_is_answered_with_an_error_and_no_value(engine: EngineUnderTest) -> None:
     client = engine.client()
@@ -155,6 +162,7 @@ def test_a_call_that_raises_is_answered_with_an_error_and_no_value(engine: Engin
     client.reply(call(client, DIVIDE, 1, 2)).expect(ok("apply_reply"), requirement="apply.usable-after-error")
 
 
+@calls_python
 @requirement("apply.error-names-engine")
 def test_an_error_names_the_engine(engine: EngineUnderTest) -> None:
     client = engine.client()
@@ -173,6 +181,7 @@ GARBAGE: dict[str, Sequence[bytes]] = {
 }
 
 
+@calls_python
 @requirement("apply.garbage-buffers-error", "apply.usable-after-error")
 @pytest.mark.parametrize("buffers", GARBAGE.values(), ids=GARBAGE)
 def test_buffers_that_are_no_call_are_answered_with_an_error(engine: EngineUnderTest, buffers: Sequence[bytes]) -> None:
@@ -229,6 +238,7 @@ def time_of(text: object) -> datetime | None:
     return found if found.tzinfo else None
 
 
+@calls_python
 @needs("apply", "dependencies")
 @requirement("dependency.engine-check")
 def test_a_call_whose_condition_is_unmet_is_refused(engine: EngineUnderTest) -> None:
@@ -269,6 +279,7 @@ def test_calls_and_code_of_one_client_run_in_the_order_sent(engine: EngineUnderT
         violate(f"{len(order)} replies in another order", f"one for each of {len(requests)} requests, as sent")
 
 
+@calls_python
 @requirement("apply.bound-withdrawn")
 def test_the_withdrawn_key_bound_is_ignored(engine: EngineUnderTest) -> None:
     client = engine.client()

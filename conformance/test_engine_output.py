@@ -6,7 +6,7 @@ parallel_connections.txt, "IOPub"; measured on ipyparallel 9.2.0.
 
 import pytest
 
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import needs, needs_system, requirement
 from conformance.harness.engine import NUMBER, Caller, EngineUnderTest
 from conformance.harness.verdict import violate
 from protocol.applybuffers import pack_request
@@ -130,6 +130,7 @@ def test_an_error_is_published_as_it_is_answered(engine: EngineUnderTest) -> Non
 
 
 @needs("output", "apply")
+@needs_system("Python")
 @requirement("iopub.error-published")
 def test_an_error_of_a_call_is_published_too(engine: EngineUnderTest) -> None:
     client = engine.client()

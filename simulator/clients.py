@@ -8,7 +8,7 @@ from protocol.connection import ClientFile
 from protocol.roles.assembly import opening
 from protocol.roles.client import Answer, Client, ClientConfig
 from protocol.world import SECOND, ClusterEngine, Task, Work
-from simulator.engines import written
+from simulator.scripts import written
 from simulator.shell import VirtualShell
 from simulator.world import World
 

@@ -3,13 +3,10 @@
 The heart is a device: it has a process object of its own, so that it beats on while the interpreter of its engine is
 held up; a heart in Python is held up with it. What else ends or stops the engine's process ends or stops both.
 
-User code is a `Work`, written as JSON where Python code would stand: in the last buffer of an apply_request, in the
-code of an execute_request. Code that says nothing of the kind takes no time and returns.
+User code is a `simulator.scripts.Script`, written as JSON where Python code would stand.
 """
 
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from protocol.channels import socket_for
 from protocol.connection import EngineFile
@@ -17,10 +14,11 @@ from protocol.roles.assembly import opening
 from protocol.roles.base import Finished, Output, Run
 from protocol.roles.engine import Engine, EngineConfig, Outcome
 from protocol.roles.heart import Heart, HeartConfig
-from protocol.roles.speech import content_of, error
-from protocol.wire import Message
-from protocol.world import SECOND, HeartKind, Work
+from protocol.roles.speech import error
+from protocol.wire import Codec, Message, ReplayMemory
+from protocol.world import SECOND, HeartKind
 from simulator.hosts import Process
+from simulator.scripts import Script, outcome, script_of, shown
 from simulator.shell import VirtualShell
 from simulator.sockets import Socket
 from simulator.world import World
@@ -28,26 +26,8 @@ from simulator.world import World
 if TYPE_CHECKING:
     from simulator.wardens import VirtualWarden
 
-_DECODER: Final = msgspec.json.Decoder(Work)
-_NOTHING: Final = Work()
-#: The value of every call, pickled: what comes back is not looked at.
-VALUE: Final = (b"N.",)
 #: Nanoseconds until an interrupt reaches code that runs.
 INTERRUPT: Final = SECOND // 1000
-
-
-def written(work: Work) -> bytes:
-    """How work is written into a request."""
-    return msgspec.json.encode(work)
-
-
-def work_of(message: Message) -> Work:
-    """The work that a request asks for."""
-    code: Any = message.buffers[-1] if message.buffers else (content_of(message) or {}).get("code", b"")
-    try:
-        return _DECODER.decode(code)
-    except (msgspec.MsgspecError, TypeError, UnicodeError):
-        return _NOTHING
 
 
 class VirtualEngine:
@@ -68,7 +48,9 @@ class VirtualEngine:
         self.shell: VirtualShell
         self.warden: VirtualWarden | None = None
         self._leaf = ""
-        self._work: tuple[int, Work] | None = None
+        #: The job that runs, or 0; and the variables that code has set.
+        self._work = 0
+        self._names: dict[str, object] = {}
 
     @property
     def uuid(self) -> str:
@@ -88,21 +70,25 @@ class VirtualEngine:
     @property
     def is_busy(self) -> bool:
         """Whether code of somebody's runs."""
-        return self._work is not None
+        return bool(self._work)
 
     def start(self) -> None:
         """Start its process, and register."""
-        self._leaf, self._work = "", None
+        self._leaf, self._work = "", 0
+        self._names.clear()
         self.process = self.world.process(self.name, self.host)
         self.process.on_end = self._ended
         # What its messages are numbered by must be new, though its session is the uuid again.
         env = self.world.env(self.process, self.process.name)
         self.role = Engine(self.config, env)
-        self.shell = VirtualShell(
-            self.role, self.process, self.world.codec(), runner=self, is_encoded=self.world.is_encoded
-        )
+        self.shell = VirtualShell(self.role, self.process, self.codec(), runner=self, is_encoded=self.world.is_encoded)
         self._open("query", self.file.address("registration"))
         self.shell.start()
+
+    def codec(self) -> Codec:
+        """A codec for what its connection file says, with a memory of its own."""
+        is_usual = self.file.key == self.world.key and self.file.signature_scheme == self.world.scheme
+        return self.world.codec() if is_usual else self.file.codec(ReplayMemory())
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -112,9 +98,10 @@ class VirtualEngine:
             self._connect(effect)
             self._finish(effect.job, None)
         elif effect.kind == "clear":
+            self._names.clear()
             self._finish(effect.job, None)
         else:
-            self._begin(effect.job, work_of(effect.message))
+            self._begin(effect.job, effect.message)
 
     def _finish(self, job: int, result: Any, delay: int = 0) -> None:
         process = self.process
@@ -123,43 +110,42 @@ class VirtualEngine:
     def _deliver(self, event: Finished | Output, _: None) -> None:
         self.shell.deliver(event)
 
-    def _begin(self, job: int, work: Work) -> None:
+    def _begin(self, job: int, message: Message) -> None:
         process = self.process
         now = process.clock()
-        self._work = job, work
-        if work.holds:
-            process.stall(work.takes)
-        for line in range(work.prints):
-            text = {"name": "stdout", "text": f"line {line}\n"}
-            process.at(now + work.takes * line // work.prints, self._print, Output(job, "stream", text), job)
-        process.at(now + work.takes, self._end_of_work, job, work)
+        script = script_of(message)
+        self._work = job
+        lasts = script.lasts
+        if script.holds:
+            process.stall(lasts)
+        lines = script.lines()
+        for number, (stream, text) in enumerate(lines):
+            output = Output(job, "stream", {"name": stream, "text": text})
+            process.at(now + lasts * number // len(lines), self._print, output, job)
+        process.at(now + lasts, self._end_of_work, job, (script, message))
 
     def _print(self, event: Output, job: int) -> None:
-        if self._work is not None and self._work[0] == job:
+        if self._work == job:
             self.shell.deliver(event)
 
-    def _end_of_work(self, job: int, work: Work) -> None:
-        if self._work is None or self._work[0] != job:
+    def _end_of_work(self, job: int, ran: tuple[Script, Message]) -> None:
+        if self._work != job:
             # It was interrupted.
             return
-        self._work = None
-        if work.crashes:
+        self._work = 0
+        script, message = ran
+        if script.crashes:
             self.process.crash()
             return
-        if "*" in work.refuses or self.uuid in work.refuses:
-            why = error("UnmetDependency", "the dependencies are not met here")
-            outcome = Outcome(status="error", content=why, dependencies_met=False)
-        elif work.fails:
-            outcome = Outcome(status="error", content=error("ValueError", "the code failed"))
-        else:
-            outcome = Outcome(buffers=VALUE)
-        self.shell.deliver(Finished(job, outcome))
+        result = shown(script, message)
+        if result is not None:
+            self.shell.deliver(Output(job, "execute_result", result))
+        self.shell.deliver(Finished(job, outcome(script, message, self.uuid, self._names)))
 
     def interrupt(self) -> None:
         """What SIGINT does: the code that runs raises KeyboardInterrupt."""
-        if self._work is not None:
-            job, _ = self._work
-            self._work = None
+        if self._work:
+            job, self._work = self._work, 0
             self._finish(job, Outcome(status="error", content=error("KeyboardInterrupt", "")), INTERRUPT)
 
     # -- sockets and heart -------------------------------------------------------------------------------------------
@@ -279,4 +265,4 @@ def start_heart(
     return process
 
 
-__all__ = ["VirtualEngine", "start_heart", "work_of", "written"]
+__all__ = ["VirtualEngine", "start_heart"]

@@ -13,6 +13,7 @@ does that polls: what arrived in time counts.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from protocol.world import MILLISECOND
 from simulator.env import Calendar
 from simulator.kernel import Kernel
 from simulator.sockets import Context
@@ -67,7 +68,7 @@ class Process:
         self.shells: list[VirtualShell] = []
         self._hosts: list[VirtualShell] = []
         self._overdue: list[tuple[Callable[..., None], Any, Any]] = []
-        self._is_ending = False
+        self._is_ending = self._is_closed = False
         self._tell("began", host)
 
     @property
@@ -160,7 +161,7 @@ class Process:
             shell.hold()
 
     def _go_on(self) -> None:
-        if self._stalls or self._is_paused or self.status is not None:
+        if self._stalls or self._is_paused or self._is_closed or self.status is not None:
             return
         self.is_held = False
         for shell in self.shells:
@@ -176,9 +177,28 @@ class Process:
             self._gone(status)
 
     def end(self, status: int = 0) -> None:
-        """Be gone in order: what is still under way gets a moment to leave."""
+        """Do no more, and be gone as soon as what is under way has left, or its time is over.
+
+        Nobody learns of the end before the last words are where they were sent.
+        """
+        if self.status is not None or self._is_closed:
+            return
+        self._is_closed = True
+        self._hold()
+        for companion in self.companions:
+            companion.crash(status)
+        self.context.close(LINGER)
+        self._await_silence(status, self._kernel.now + LINGER * MILLISECOND)
+
+    def _await_silence(self, status: int, deadline: int) -> None:
+        context = self.context
+        if self._kernel.now < deadline and (context.sockets or context.sessions):
+            self._kernel.after(MILLISECOND, self._await_silence, status, deadline)
+        else:
+            self._kernel.after(MILLISECOND, self._buried, status)
+
+    def _buried(self, status: int, _: None) -> None:
         if self.status is None:
-            self.context.close(LINGER)
             self._gone(status)
 
     def _gone(self, status: int) -> None:

@@ -52,7 +52,7 @@ class VirtualWarden:
         up = self._open("control", self.engine.uuid.encode())
         up.connect(self.file.address("control"))
         self._shell = VirtualShell(
-            role, self.process, self.world.codec(), runner=self, is_encoded=self.world.is_encoded
+            role, self.process, self.engine.codec(), runner=self, is_encoded=self.world.is_encoded
         )
         self._shell.attach("up", up)
         self._shell.attach("down", self._down)

@@ -44,6 +44,7 @@ class World:
         digits = f"{random.Random(f'{seed} key').getrandbits(128):032x}"
         self.key: Final = f"{digits[:8]}-{digits[8:]}"
         self._codec: Final = Codec(self.key.encode())
+        self.scheme: Final = self._codec.scheme
 
     @property
     def now(self) -> int:

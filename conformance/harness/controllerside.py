@@ -1,19 +1,23 @@
 """The other side of an engine: a world in which the kit is the controller and binds whatever an engine connects to.
 
-The sockets, their types, identities and options come from the table of channels. Every port is one that the kernel
-found free, and `file` tells them all: it is what the engine is started with.
+The sockets, their types, identities and options come from the table of channels. Every port is one that was found free,
+and `file` tells them all: it is what the engine is started with.
 """
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
+from conformance.harness.observing import RawSocket
 from conformance.harness.pump import Pump, RealSocket
+from conformance.harness.virtualworld import HOST, VirtualPump, VirtualSocket
 from protocol.channels import socket_for
 from protocol.connection import EngineFile
 from protocol.patterns import DEFAULT_DIALECT, Dialect
 from protocol.wire import Codec
+from simulator.world import World
 
 PARTY: Final = "controller"
 INTERFACE: Final = "tcp://127.0.0.1"
@@ -32,37 +36,49 @@ _ENDS: Final = {
     "iopub": "iopub-relay",
 }
 
+S = TypeVar("S", bound=RawSocket)
 
-class ControllerSide(Pump):
+
+class Bound(ABC, Generic[S]):
     """All sockets of a controller that engines meet. `leaves` are those of the broadcast tree.
 
-    `said` gives keys of the connection file other values, or adds keys that nobody knows.
+    It is what a pump also is that plays a controller: `bind_all` is called once, when the pump is made.
     """
 
-    def __init__(
-        self, said: Mapping[str, object] = MappingProxyType({}), *, dialect: Dialect = DEFAULT_DIALECT
-    ) -> None:
-        usual = {
-            "ssh": "", "interface": INTERFACE, "key": secrets.token_hex(16), "curve_serverkey": None,
-            "location": "localhost", "pack": "json", "unpack": "json", "signature_scheme": "hmac-sha256",
-        }  # fmt: skip
-        words: dict[str, Any] = usual | {key: value for key, value in said.items() if key in usual}
-        super().__init__(Codec(words["key"].encode(), scheme=words["signature_scheme"]), dialect=dialect)
-        self.sockets: dict[str, RealSocket] = {}
-        self.leaves: list[RealSocket] = []
-        ports, leaves = self._bind_all({}, [0] * LEAVES)
-        unknown = {key: value for key, value in said.items() if key not in usual}
+    dialect: Dialect
+    sockets: dict[str, S]
+    leaves: list[S]
+    file: EngineFile
+
+    @abstractmethod
+    def bind(
+        self,
+        kind: str,
+        interface: str,
+        *,
+        channel: str,
+        party: str,
+        identity: bytes = b"",
+        options: Sequence[tuple[str, int | bytes]] = (),
+        port: int = 0,
+    ) -> tuple[S, int]:
+        """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port."""
+
+    def bind_all(self, words: Mapping[str, Any], said: Mapping[str, object]) -> None:
+        """Bind every socket to any port; `words` and what else was `said` are the rest of the connection file."""
+        self._interface = words["interface"]
+        self.sockets, self.leaves = {}, []
+        ports, leaves = self._bind({}, [0] * LEAVES)
+        unknown = {key: value for key, value in said.items() if key not in words}
         self.file = EngineFile(**words, **ports, broadcast=leaves, extra=unknown)
 
     def restart(self) -> None:
         """Close every socket, as a controller does that dies, and bind new ones to the same ports."""
         for socket in (*self.sockets.values(), *self.leaves):
             socket.close()
-        self._bind_all(
-            {key: getattr(self.file, key) for key in self.file.ports if key != "broadcast"}, self.file.broadcast
-        )
+        self._bind({key: getattr(self.file, key) for key in self.file.ports if key != "broadcast"}, self.file.broadcast)
 
-    def _bind_all(self, ports: Mapping[str, int], leaves: Sequence[int]) -> tuple[dict[str, Any], list[int]]:
+    def _bind(self, ports: Mapping[str, int], leaves: Sequence[int]) -> tuple[dict[str, Any], list[int]]:
         """Bind every socket to the port under its key of the connection file, or to any; the ports."""
         found: dict[str, Any] = {}
         for channel, role in _ENDS.items():
@@ -70,14 +86,44 @@ class ControllerSide(Pump):
             key = plan.address.key
             identity = plan.identity.value.encode() if plan.identity.rule == "fixed" else b""
             self.sockets[channel], found[key] = self.bind(
-                plan.socket, INTERFACE, channel=channel, party=PARTY, identity=identity, options=plan.options,
+                plan.socket, self._interface, channel=channel, party=PARTY, identity=identity, options=plan.options,
                 port=ports.get(key, 0),
             )  # fmt: skip
         leaf = socket_for("broadcast", "broadcast-scheduler", self.dialect, side="engine")
         bound = [
-            self.bind(leaf.socket, INTERFACE, channel="broadcast", party=PARTY, identity=b"sub_scheduler_0%d" % number,
-                      port=port)
+            self.bind(leaf.socket, self._interface, channel="broadcast", party=PARTY,
+                      identity=b"sub_scheduler_0%d" % number, port=port)
             for number, port in enumerate(leaves)
         ]  # fmt: skip
         self.leaves = [socket for socket, _ in bound]
         return found, [port for _, port in bound]
+
+
+class ControllerSide(Pump, Bound[RealSocket]):
+    """On real sockets. `said` gives keys of the connection file other values, or adds keys that nobody knows."""
+
+    def __init__(self, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
+        words = _words(said, secrets.token_hex(16), INTERFACE, "localhost")
+        super().__init__(_codec(words), dialect=dialect)
+        self.bind_all(words, said)
+
+
+class VirtualControllerSide(VirtualPump, Bound[VirtualSocket]):
+    """In a virtual world. `said` is that of `ControllerSide`."""
+
+    def __init__(self, world: World, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
+        words = _words(said, world.key, f"tcp://{HOST}", HOST)
+        super().__init__(world, _codec(words), dialect=dialect)
+        self.bind_all(words, said)
+
+
+def _words(said: Mapping[str, object], key: str, interface: str, location: str) -> dict[str, Any]:
+    usual = {
+        "ssh": "", "interface": interface, "key": key, "curve_serverkey": None, "location": location, "pack": "json",
+        "unpack": "json", "signature_scheme": "hmac-sha256",
+    }  # fmt: skip
+    return usual | {name: value for name, value in said.items() if name in usual}
+
+
+def _codec(words: Mapping[str, Any]) -> Codec:
+    return Codec(words["key"].encode(), scheme=words["signature_scheme"])

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import msgspec
 
 from conformance.harness.controller import Controller, ControllerInstance, ControllerWorld
-from conformance.harness.controllerside import ControllerSide
+from conformance.harness.controllerside import ControllerSide, VirtualControllerSide
 from conformance.harness.engine import EngineUnderTest
 from conformance.harness.observing import Observer
 from conformance.harness.realworld import RealWorld
@@ -20,8 +20,9 @@ from conformance.harness.verdict import NotApplicable, OnlyReal
 from conformance.harness.virtualworld import VirtualWorld
 from conformance.targets.descriptor import AS_IT_IS, Settings, Target
 from conformance.targets.process import start, start_engine
-from conformance.targets.virtual import VirtualRunning
+from conformance.targets.virtual import VirtualRunning, VirtualRunningEngine
 from protocol.roles.assembly import ControllerConfig
+from simulator.world import World
 
 S = TypeVar("S", bound=Subject)
 
@@ -219,6 +220,28 @@ class EngineDeployment(Deployment[EngineUnderTest]):
 
     def _is_usable(self, subject: EngineUnderTest) -> bool:
         return subject.is_running and not subject.is_spent
+
+
+class VirtualEngineDeployment(EngineDeployment):
+    """Engines in virtual time, each in a world of its own."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._started = 0
+
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[EngineUnderTest]:
+        self._started += 1
+        world = VirtualControllerSide(World(self._started), settings, dialect=self.target.dialect)
+        running = VirtualRunningEngine(self.target, world.world, world.file)
+        token = f"kit-{self._started:08x}"
+        return _Up(
+            running, world, EngineUnderTest(world, self.target, token=token, date=running.date, instance=running)
+        )
+
+
+def engines(target: Target) -> EngineDeployment:
+    """What starts engines of a target."""
+    return VirtualEngineDeployment(target) if target.is_simulated else EngineDeployment(target)
 
 
 def controllers(target: Target) -> ControllerDeployment:

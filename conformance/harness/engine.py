@@ -6,20 +6,20 @@ writes down what arrives, in order, so that a case can also say what must not ha
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from conformance.harness.actors import Reply
-from conformance.harness.controllerside import ControllerSide
+from conformance.harness.controllerside import ControllerSide, VirtualControllerSide
+from conformance.harness.observing import RawSocket, Unreachable
 from conformance.harness.party import Author
-from conformance.harness.pump import RealSocket, Unreachable
 from conformance.harness.subject import Subject
 from conformance.harness.verdict import Blocked, Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import Samples, Target
 from conformance.targets.process import RunningEngine
+from conformance.targets.virtual import VirtualRunningEngine
 from protocol.messages import lookup
 from protocol.wire import DELIMITER, Frame, Json, Message
 from protocol.world import MILLISECOND, SECOND, Observation
@@ -34,11 +34,17 @@ _SAMPLES: Final = {field.encode_name: field.name for field in msgspec.structs.fi
 class EngineUnderTest(Subject):
     """A running engine, the controller that it belongs to, and the clients behind that."""
 
-    world: ControllerSide
-    instance: RunningEngine
+    world: ControllerSide | VirtualControllerSide
+    instance: RunningEngine | VirtualRunningEngine
 
     def __init__(
-        self, world: ControllerSide, target: Target, *, token: str, date: Callable[[], str], instance: RunningEngine
+        self,
+        world: ControllerSide | VirtualControllerSide,
+        target: Target,
+        *,
+        token: str,
+        date: Callable[[], str],
+        instance: RunningEngine | VirtualRunningEngine,
     ) -> None:
         super().__init__(
             world, target.timing, role="engine", dialect=target.dialect, token=token, date=date, instance=instance,
@@ -88,7 +94,7 @@ class EngineUnderTest(Subject):
 
     def kill(self) -> None:
         """Kill every process of the engine, and wait until that has happened."""
-        self.instance.process.send_signal(signal.SIGKILL)
+        self.instance.kill()
         self.expect_end()
 
     def end_case(self) -> None:
@@ -251,7 +257,7 @@ class EngineUnderTest(Subject):
         """A client, as the engine sees one: an identity behind the relays."""
         return Caller(self, self._name("client"))
 
-    def deliver(self, channel: str, send: Callable[[RealSocket], None]) -> None:
+    def deliver(self, channel: str, send: Callable[[RawSocket], None]) -> None:
         """Send to the engine as soon as it is connected to a channel; all of that belongs to its start."""
         socket = self.world.leaves[NUMBER % len(self.world.leaves)] if channel == "broadcast" else (
             self.world.sockets[channel]

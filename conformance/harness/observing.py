@@ -21,6 +21,10 @@ from protocol.world import Direction, Fact, Observation, Socket
 Listener = Callable[[Observation], None]
 
 
+class Unreachable(Exception):
+    """Nobody is connected under the identity to which something was sent; it was neither sent nor written down."""
+
+
 class RawSocket(ABC):
     """One raw socket of a scripted party."""
 
@@ -267,4 +271,4 @@ class Visitor(ABC, Generic[S]):
         return plan, files[plan.address.source].addresses(plan.address.key)
 
 
-__all__ = ["Listener", "Observer", "RawSocket", "Visitor"]
+__all__ = ["Listener", "Observer", "RawSocket", "Unreachable", "Visitor"]

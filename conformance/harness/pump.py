@@ -19,7 +19,7 @@ from typing import Final
 
 import zmq
 
-from conformance.harness.observing import Observer, RawSocket
+from conformance.harness.observing import Observer, RawSocket, Unreachable
 from protocol.patterns import DEFAULT_DIALECT, Dialect
 from protocol.wire import Codec, Frame
 from protocol.world import MILLISECOND
@@ -32,10 +32,6 @@ PATIENCE: Final = 5_000 * MILLISECOND
 NEGLIGIBLE: Final = 20 * MILLISECOND
 #: Messages taken from one socket before the others get their turn.
 BATCH: Final = 100
-
-
-class Unreachable(Exception):
-    """Nobody is connected under the identity to which something was sent; it was neither sent nor written down."""
 
 
 class RealSocket(RawSocket):

@@ -8,11 +8,12 @@ encoded when they reach a case.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from conformance.harness.observing import Observer, RawSocket, Visitor
+from conformance.harness.observing import Observer, RawSocket, Unreachable, Visitor
 from conformance.harness.probe import COMPATIBLE, Greeting, ProbeError
 from protocol.connection import ClientFile, EngineFile
 from protocol.patterns import DEFAULT_DIALECT, Dialect
-from protocol.wire import Frame
+from protocol.wire import Codec, Frame
+from protocol.world import MILLISECOND
 from simulator import sockets as virtual
 from simulator.engines import start_heart
 from simulator.hosts import Process
@@ -26,9 +27,7 @@ HOST: Final = "kit"
 class VirtualSocket(RawSocket):
     """One raw socket of a scripted party, in virtual time."""
 
-    def __init__(
-        self, world: "VirtualWorld", vsocket: virtual.Socket, name: str, channel: str, identity: bytes
-    ) -> None:
+    def __init__(self, world: "VirtualPump", vsocket: virtual.Socket, name: str, channel: str, identity: bytes) -> None:
         super().__init__(world, name, channel, identity)
         self.vsocket = vsocket
 
@@ -42,15 +41,11 @@ class VirtualSocket(RawSocket):
         self.vsocket.close(linger=0)
 
 
-class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
-    """Where a case meets a virtual controller; `client` and `engine` are its connection files."""
+class VirtualPump(Observer[VirtualSocket]):
+    """All sockets of the kit in a virtual world: one process on a host of its own."""
 
-    def __init__(
-        self, world: World, client: ClientFile, engine: EngineFile, *, dialect: Dialect = DEFAULT_DIALECT
-    ) -> None:
-        super().__init__(client.codec(), dialect=dialect)
-        self.client = client
-        self.engine = engine
+    def __init__(self, world: World, codec: Codec, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
+        super().__init__(codec, dialect=dialect)
         self.world = world
         self._kernel: Final = world.kernel
         #: Grows whenever the kit has seen or done something.
@@ -64,28 +59,6 @@ class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
 
     # -- sockets -----------------------------------------------------------------------------------------------------
 
-    def greeting(self, channel: str, *, end: str, index: int = 0) -> Greeting:
-        """What the socket to which this end connects says of itself. Raises ProbeError if nobody is there."""
-        plan, addresses = self.plan(channel, end)
-        host, _, port = addresses[index].removeprefix("tcp://").rpartition(":")
-        listener = self.world.network.listeners.get((host, int(port)))
-        if listener is None:
-            raise ProbeError(f"nobody listens at {addresses[index]}")
-        kind = listener.socket.KIND
-        return Greeting(
-            address=addresses[index],
-            version=(3, 1),
-            mechanism="NULL",
-            socket_type=kind,
-            identity=listener.socket.options.routing_id,
-            probed_as=plan.socket,
-            is_accepted=kind in COMPATIBLE[plan.socket],
-        )
-
-    def start_device_heart(self, identity: bytes) -> "VirtualHeart":
-        """A heart that beats by itself; `stop` ends it."""
-        return VirtualHeart(self.world, self.engine, identity)
-
     def connect(
         self,
         kind: str,
@@ -97,24 +70,59 @@ class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
         options: Sequence[tuple[str, int | bytes]] = (),
     ) -> VirtualSocket:
         """A socket of this ZeroMQ type, connected to these addresses, and listed as one of this channel."""
+        socket = self._adopt(kind, channel, party, identity, options)
+        for address in addresses:
+            socket.vsocket.connect(address)
+        self._hear(socket)
+        return socket
+
+    def bind(
+        self,
+        kind: str,
+        interface: str,
+        *,
+        channel: str,
+        party: str,
+        identity: bytes = b"",
+        options: Sequence[tuple[str, int | bytes]] = (),
+        port: int = 0,
+    ) -> tuple[VirtualSocket, int]:
+        """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port.
+
+        A port that was just given back is waited for. Sending to an identity that nobody connected with raises
+        `Unreachable`.
+        """
+        if port:
+            # Sockets that were closed let go of their ports a moment later.
+            self.run_until(lambda: False, self.now + MILLISECOND)
+        socket = self._adopt(kind, channel, party, identity, options)
+        if kind == "ROUTER":
+            socket.vsocket.set("ROUTER_MANDATORY", 1)
+        socket.vsocket.bind(f"{interface}:{port or '*'}")
+        self._hear(socket)
+        return socket, int(socket.vsocket.last_endpoint.rpartition(":")[2])
+
+    def _adopt(
+        self, kind: str, channel: str, party: str, identity: bytes, options: Sequence[tuple[str, int | bytes]]
+    ) -> VirtualSocket:
         name = self.name(party, channel)
         vsocket = self._process.context.socket(kind, name=f"{self._process.name}:{name}")
         for option, value in (("LINGER", 0), ("SNDHWM", 0), ("RCVHWM", 0), *options):
             vsocket.set(option, value)
         if identity:
             vsocket.set("ROUTING_ID", identity)
-        for address in addresses:
-            vsocket.connect(address)
-        socket = VirtualSocket(self, vsocket, name, channel, identity)
-        vsocket.watch(lambda: self._receive(socket))
-        self.note(party, "socket-opened", socket=socket.name)
+        return VirtualSocket(self, vsocket, name, channel, identity)
+
+    def _hear(self, socket: VirtualSocket) -> None:
+        socket.vsocket.watch(lambda: self._receive(socket))
+        self.note(socket.party, "socket-opened", socket=socket.name)
         # Who never found a socket empty is not told when something comes.
         self._receive(socket)
-        return socket
 
     def transmit(self, socket: VirtualSocket, frames: Sequence[Frame]) -> None:
-        """Send frames."""
-        socket.vsocket.send(tuple(map(bytes, frames)))
+        """Send frames. Raises Unreachable, see `bind`."""
+        if socket.vsocket.send(tuple(map(bytes, frames))) is virtual.Errno.EHOSTUNREACH:
+            raise Unreachable(f"nobody is connected to {socket.name} as {bytes(frames[0])!r}")
 
     def _receive(self, socket: VirtualSocket) -> None:
         # A listener may have closed it.
@@ -173,6 +181,39 @@ class VirtualWorld(Observer[VirtualSocket], Visitor[VirtualSocket]):
     def close(self) -> None:
         """Close every socket. May be called twice."""
         self._process.crash()
+
+
+class VirtualWorld(VirtualPump, Visitor[VirtualSocket]):
+    """Where a case meets a virtual controller; `client` and `engine` are its connection files."""
+
+    def __init__(
+        self, world: World, client: ClientFile, engine: EngineFile, *, dialect: Dialect = DEFAULT_DIALECT
+    ) -> None:
+        super().__init__(world, client.codec(), dialect=dialect)
+        self.client = client
+        self.engine = engine
+
+    def greeting(self, channel: str, *, end: str, index: int = 0) -> Greeting:
+        """What the socket to which this end connects says of itself. Raises ProbeError if nobody is there."""
+        plan, addresses = self.plan(channel, end)
+        host, _, port = addresses[index].removeprefix("tcp://").rpartition(":")
+        listener = self.world.network.listeners.get((host, int(port)))
+        if listener is None:
+            raise ProbeError(f"nobody listens at {addresses[index]}")
+        kind = listener.socket.KIND
+        return Greeting(
+            address=addresses[index],
+            version=(3, 1),
+            mechanism="NULL",
+            socket_type=kind,
+            identity=listener.socket.options.routing_id,
+            probed_as=plan.socket,
+            is_accepted=kind in COMPATIBLE[plan.socket],
+        )
+
+    def start_device_heart(self, identity: bytes) -> "VirtualHeart":
+        """A heart that beats by itself; `stop` ends it."""
+        return VirtualHeart(self.world, self.engine, identity)
 
 
 class VirtualHeart:

@@ -507,7 +507,7 @@ def _check_command(target: Target, role: Role | None, command: tuple[str, ...], 
 
 def _check_samples(target: Target, path: Path) -> None:
     given = {field.encode_name: getattr(target.samples, field.name) for field in msgspec.structs.fields(Samples)}
-    if any(given.values()) and target.engine is None:
+    if any(given.values()) and "engine" not in target.roles:
         raise DescriptorError(f"{path}: samples: are code for an engine, and 'engine' is not among the roles")
     for name, text in given.items():
         slot = SLOTS.get(name)

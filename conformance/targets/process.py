@@ -242,6 +242,10 @@ class Started:
             f"target {self.target.name}: {self._redact(sentence)}", status=self.status, stdout=stdout, stderr=stderr
         )
 
+    def kill(self) -> None:
+        """End all of its processes at once, as SIGKILL does."""
+        self.process.send_signal(signal.SIGKILL)
+
     def stop(self) -> None:
         """End its processes and remove its directory. May be called twice."""
         atexit.unregister(self.stop)

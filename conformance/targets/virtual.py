@@ -14,12 +14,18 @@ from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
 from protocol.connection import ClientFile, EngineFile
 from protocol.roles.assembly import ControllerConfig
+from protocol.roles.engine import EngineConfig
 from protocol.world import SECOND
 from simulator.controller import CLIENT_FILE, ENGINE_FILE, VirtualController
+from simulator.engines import VirtualEngine
 from simulator.env import Calendar
+from simulator.hosts import Process
+from simulator.wardens import VirtualWarden
 from simulator.world import World
 
 HOST: Final = "controller"
+#: The name and the host of an engine.
+ENGINE: Final = "engine"
 #: Nanoseconds of virtual time in which everybody must have met.
 START: Final = 10 * SECOND
 
@@ -82,4 +88,63 @@ class VirtualRunning:
         """End it; nothing of it needs to be removed."""
 
 
-__all__ = ["VirtualRunning"]
+class VirtualRunningEngine:
+    """An engine that runs in a world of its own, with its warden; the interface of `process.RunningEngine`."""
+
+    def __init__(self, target: Target, world: World, file: EngineFile) -> None:
+        self.target = target
+        self.version = None
+        self.world = world
+        config = EngineConfig(
+            uuid=f"{ENGINE}-{world.seed:08x}", timeout=target.timing.engine_timeout, misses=target.timing.engine_misses
+        )
+        self.engine = VirtualEngine(world, file, config, name=ENGINE, host=ENGINE)
+        self.warden = VirtualWarden(world, file, self.engine)
+        self.engine.start()
+        self._calendar = Calendar()
+
+    def date(self) -> str:
+        """The present moment of virtual time, as in headers."""
+        return self._calendar.date(self.world.now)
+
+    @property
+    def _processes(self) -> tuple[Process, Process]:
+        return self.warden.process, self.engine.process
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its first process is there: the warden's."""
+        return self.warden.process.is_alive
+
+    @property
+    def status(self) -> int | None:
+        """The exit status of its first process, or None while it runs."""
+        return self.warden.process.status
+
+    def output(self) -> tuple[str, str]:
+        """What it would have printed."""
+        return "", "".join(f"{line}\n" for process in self._processes for line in process.said)
+
+    def processes(self) -> list[int]:
+        """Numbers of its processes that are alive, in the place of ids."""
+        return [number for number, process in enumerate(self._processes, 1) if process.is_alive]
+
+    def expect_alive(self) -> None:
+        """Raise TargetUnusable if it has ended."""
+        if not self.is_running:
+            raise self.late(f"it ended with status {self.status} before")
+
+    def late(self, what: str) -> TargetUnusable:
+        """The error that says what did not happen."""
+        return TargetUnusable(f"target {self.target.name}: {what}")
+
+    def kill(self) -> None:
+        """End its processes at once."""
+        for process in self._processes:
+            process.crash()
+
+    def stop(self) -> None:
+        """End it; nothing of it needs to be removed."""
+
+
+__all__ = ["VirtualRunning", "VirtualRunningEngine"]

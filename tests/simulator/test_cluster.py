@@ -206,6 +206,15 @@ def test_an_engine_ends_in_order_when_it_is_told_to() -> None:
     assert not cluster.registered
 
 
+def test_last_words_are_heard_before_the_end_is_known() -> None:
+    cluster = VirtualCluster()
+    engine = cluster.engine(has_warden=True)
+    asked = cluster.client().control("shutdown_request", {"restart": False}, engine)
+    cluster.run_for(SECOND)
+    assert asked.status == "ok"
+    assert not engine.is_alive
+
+
 # -- the controller ----------------------------------------------------------------------------------------------------
 
 
