@@ -75,9 +75,10 @@ class Sizes(NamedTuple):
 
 FULL: Final = Sizes(rounds=9, tasks=2000, mux=4000, engines=1000, watch=6.0)
 QUICK: Final = Sizes(rounds=3, tasks=500, mux=1000, engines=100, watch=3.0)
-#: Tasks after which the memory is looked at, and of one exchange among them.
+#: Tasks after which the memory is looked at.
 GROWTH: Final = 100_000
-GROWTH_STEP: Final = 10_000
+#: Tasks of one exchange among them: what the Hub has not read yet shall not be taken for what it keeps.
+GROWTH_STEP: Final = WINDOW
 
 
 class Figure(NamedTuple):
