@@ -132,7 +132,9 @@ class VirtualController:
             for socket_name, spec in node.sockets.items():
                 end = end_of(node.role, spec, node.variant)
                 place = node.place(socket_name, end)
-                kind, options = opening(end, b"" if end.identity.rule == "none" else node.identity)
+                kind, options = opening(
+                    end, b"" if end.identity.rule == "none" else node.identity, is_mandatory=spec.is_mandatory
+                )
                 socket = sockets[socket_name] = process.context.socket(kind, name=f"{process.name}/{socket_name}")
                 for option, value in options:
                     socket.set(option, value)

@@ -276,9 +276,12 @@ class VirtualShell(Carrier):
     def carry_forward(self, effect: Forward) -> None:
         """Send a message as it came, under other identities."""
         if self.is_encoded:
-            self._sends[effect.socket](tuple(self.codec.forward(effect.message, effect.identities)))
+            sent = self._sends[effect.socket](tuple(self.codec.forward(effect.message, effect.identities)))
         else:
-            self._sends[effect.socket]((*effect.identities, effect.message))
+            sent = self._sends[effect.socket]((*effect.identities, effect.message))
+        # Sockets on which roles speak for themselves are not mandatory.
+        if sent is Errno.EHOSTUNREACH:
+            self.unreached(effect)
 
     def carry_send_raw(self, effect: SendRaw) -> None:
         """Send frames."""

@@ -24,6 +24,7 @@ from protocol.roles.base import (
     SetTimer,
     Started,
     Stopping,
+    Unreachable,
 )
 from protocol.wire import Codec, Message, ReplayMemory
 
@@ -140,6 +141,7 @@ def events(
         st.builds(Finished, st.integers(0, 6), outcome),
         st.builds(Output, st.integers(0, 6), st.sampled_from(["stream", "x"]), _dicts, st.none() | _dicts),
         st.just(Stopping()),
+        st.builds(Unreachable, where, st.sampled_from([b"", b"engine-a"]), messages(types)),
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from protocol.roles.base import (
     Started,
     Stopping,
     Store,
+    Unreachable,
 )
 from protocol.roles.matching import QueryError
 from protocol.wire import Codec, ReplayMemory
@@ -152,6 +153,29 @@ def test_a_forwarded_message_keeps_its_signed_bytes(bench: Bench) -> None:
     theirs.send_multipart(frames)
     loop.run(lambda: bool(other.poll(0)), soon())
     assert other.recv_multipart() == [bytes(frame) for frame in frames]
+
+
+def test_a_role_is_told_whom_a_mandatory_socket_did_not_reach(bench: Bench) -> None:
+    def answer(event: Event) -> Sequence[Effect]:
+        if not isinstance(event, Arrived):
+            return ()
+        return (Forward("query", (b"nobody", b"x"), event.message), Forward("query", (b"me",), event.message))
+
+    ours = make(bench.context, socket_for("task", "task-scheduler", side="engine"), is_mandatory=True)
+    bench.sockets.append(ours)
+    bench.count += 1
+    ours.bind(f"inproc://{bench.count}")
+    theirs = bench.socket(zmq.DEALER, routing_id=b"me")
+    theirs.connect(f"inproc://{bench.count}")
+    role = Scripted(answer)
+    _, loop = bench.shell(role, {"query": ours})
+    frames = bench.request()
+    theirs.send_multipart(frames)
+    loop.run(lambda: bool(theirs.poll(0)), soon())
+    assert theirs.recv_multipart() == [bytes(frame) for frame in frames], "the other message is whole"
+    (arrived,), (told,) = role.of(Arrived), role.of(Unreachable)
+    assert told == Unreachable("query", b"nobody", arrived.message)
+    assert not bench.lines
 
 
 @pytest.mark.parametrize(

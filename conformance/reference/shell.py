@@ -233,7 +233,13 @@ class Shell(Carrier):
 
     def carry_forward(self, effect: Forward) -> None:
         """Send a message as it came, under other identities."""
-        self.links[effect.socket].send(self.codec.forward(effect.message, effect.identities))
+        try:
+            self.links[effect.socket].send(self.codec.forward(effect.message, effect.identities))
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            # Sockets on which roles speak for themselves are not mandatory.
+            self.unreached(effect)
 
     def carry_send_raw(self, effect: SendRaw) -> None:
         """Send frames."""

@@ -83,13 +83,19 @@ class Opened(NamedTuple):
 
 
 def make(
-    context: "zmq.Context[zmq.Socket[bytes]]", end: End, *, identity: bytes = b"", curve: Curve | None = None
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    end: End,
+    *,
+    identity: bytes = b"",
+    is_mandatory: bool = False,
+    curve: Curve | None = None,
 ) -> "zmq.Socket[bytes]":
     """A socket for an end of a channel, with its options set, neither bound nor connected.
 
-    `identity` stands for one that the table does not fix. With `curve`, the side that binds is the server.
+    `identity` stands for one that the table does not fix; `is_mandatory` is that of a role's `SocketSpec`.
+    With `curve`, the side that binds is the server.
     """
-    kind, options = opening(end, identity)
+    kind, options = opening(end, identity, is_mandatory=is_mandatory)
     zsocket = context.socket(getattr(zmq, kind))
     for option, value in options:
         zsocket.setsockopt(getattr(zmq, option), value)
@@ -117,7 +123,10 @@ def open_all(
         end = end_of(role, spec, variant)
         place = (places or {}).get(name) or place_of(end)
         own = b"" if end.identity.rule == "none" else identity
-        zsocket = make(context, end, identity=own, curve=None if place.startswith(LINK) else curve)
+        zsocket = make(
+            context, end, identity=own, is_mandatory=spec.is_mandatory,
+            curve=None if place.startswith(LINK) else curve,
+        )  # fmt: skip
         opened[name] = Opened(zsocket, end, place)
     return opened
 

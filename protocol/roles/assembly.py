@@ -191,8 +191,11 @@ def place_of(end: End) -> str:
     return f"{source.partition(' ')[0]} {key}"
 
 
-def opening(end: End, identity: bytes = b"") -> Opening:
-    """How a socket for this end is opened. `identity` stands for one that the table does not fix."""
+def opening(end: End, identity: bytes = b"", *, is_mandatory: bool = False) -> Opening:
+    """How a socket for this end is opened. `identity` stands for one that the table does not fix.
+
+    `is_mandatory` is that of the role's `SocketSpec`.
+    """
     kind = end.socket
     if kind == "PUB" and (end.attach == "connect" or end.role == "hub"):
         kind = "XPUB"
@@ -203,6 +206,8 @@ def opening(end: End, identity: bytes = b"") -> Opening:
         options.append(("ROUTING_ID", identity))
     if kind == "ROUTER":
         options.append(("ROUTER_HANDOVER", 1))
+        if is_mandatory:
+            options.append(("ROUTER_MANDATORY", 1))
     if kind == "XPUB":
         # Each subscriber is told of, not only the first.
         options.append(("XPUB_VERBOSE", 1))

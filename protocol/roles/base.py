@@ -107,7 +107,18 @@ class Stopping(NamedTuple):
     """The process was asked to end (a signal); the role says goodbye as the protocol has it and then exits."""
 
 
-Event = Started | Arrived | Raw | Malformed | Fired | Found | Finished | Output | Stopping
+class Unreachable(NamedTuple):
+    """A message could not be handed on, since nobody is connected under its first identity: `peer`.
+
+    Only sockets that are mandatory tell. The message is as the role sent it.
+    """
+
+    socket: str
+    peer: bytes
+    message: Message
+
+
+Event = Started | Arrived | Raw | Malformed | Fired | Found | Finished | Output | Stopping | Unreachable
 
 
 # -- effects -----------------------------------------------------------------------------------------------------------
@@ -197,10 +208,14 @@ made: Final = tuple.__new__
 
 
 class SocketSpec(NamedTuple):
-    """One socket of a role: the channel of `protocol.channels` it belongs to, and which end and side of it this is."""
+    """One socket of a role: the channel of `protocol.channels` it belongs to, and which end and side of it this is.
+
+    `is_mandatory`: a ROUTER that says so with `Unreachable` when it has nobody to hand a message to.
+    """
 
     channel: str
     side: str = ""
+    is_mandatory: bool = False
 
 
 class Role(ABC):

@@ -28,6 +28,7 @@ from protocol.roles.base import (
     SendRaw,
     SetTimer,
     Store,
+    Unreachable,
 )
 from protocol.roles.matching import QueryError
 from protocol.roles.records import FLUSH_PERIOD, Records
@@ -70,8 +71,8 @@ class Carrier(ABC):
         self.status: int | None = None
         #: When what was stored must be durable, or None if it is.
         self.flush_due: int | None = None
-        #: Answers of the store that the role is still to get, when the effects before them are carried out.
-        self._answers: deque[Found] = deque()
+        #: What the role is still to be told of its effects, when all of them are carried out.
+        self._answers: deque[Found | Unreachable] = deque()
         self._carry: dict[type[Effect], Callable[[Any], None]] = {
             Send: self.carry_send,
             Forward: self.carry_forward,
@@ -143,6 +144,11 @@ class Carrier(ABC):
     @abstractmethod
     def failed(self, where: str, error: Exception) -> None:
         """Report an exception; `where` says in words of ours what was being done."""
+
+    def unreached(self, effect: Send | Forward) -> None:
+        """Nobody is connected to whom this message could be handed on a mandatory socket."""
+        identities = effect.message.identities if type(effect) is Send else effect.identities  # type: ignore[union-attr]
+        self._answers.append(Unreachable(effect.socket, identities[0] if identities else b"", effect.message))
 
     # -- effects ---------------------------------------------------------------------------------------------------
 

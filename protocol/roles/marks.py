@@ -71,6 +71,7 @@ MARKS: Final[Mapping[str, str]] = {
     "task.introduction": "A task is for engines that are not there yet; it waits a moment for their introduction.",
     "task.invalid-dependency": "A task depends on itself, or on a task that nobody knows.",
     "task.nobody-left": "No engine is left that may run the task.",
+    "task.not-connected": "The engine that is given a task is not connected; it is sent again.",
     "task.reply-dropped": "A reply is late, or of an engine that does not have the task.",
     "task.retry-after-death": "A task whose engine died is run again.",
     "task.retry-on-same-engine": "A task is run again where it failed, since no other engine may have it.",

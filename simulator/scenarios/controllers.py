@@ -43,13 +43,16 @@ def hub_stands_still(cluster: Cluster) -> None:
 
 @scenario("parts")
 def scheduler_restarts(cluster: Cluster) -> None:
-    """The task scheduler is killed when it has nothing and starts again. It learns the engines by asking."""
+    """The task scheduler is killed when it has nothing and starts again. It learns the engines by asking; what was sent
+    meanwhile they get once they are connected again.
+    """
     client = cluster.client()
     ends(cluster, [client.submit(Work()) for _ in range(5)], status="ok")
     cluster.kill("tasks")
     cluster.run_for(SECOND)
+    waiting = [client.submit(Work()) for _ in range(5)]
     cluster.restart("tasks")
-    cluster.run_for(2 * SECOND)
+    ends(cluster, waiting, status="ok")
     ends(cluster, [client.submit(Work()) for _ in range(5)], status="ok")
 
 

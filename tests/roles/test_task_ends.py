@@ -7,8 +7,9 @@ from role_world import CODEC, message, unreadable
 from task_desk import Desk
 
 from protocol.messages import build, validate
-from protocol.roles.base import Arrived, Forward, Send
+from protocol.roles.base import Arrived, Forward, Send, Unreachable
 from protocol.wire import Message
+from protocol.world import SECOND
 
 
 def test_the_way_of_a_task() -> None:
@@ -467,3 +468,50 @@ def test_whoever_still_waits_is_told_when_the_scheduler_stops() -> None:
     desk.stop()
     assert desk.is_over
     assert desk.ends() == dict.fromkeys(["orphaned", "running", "queued", "waiting"], "TaskAborted")
+
+
+# -- engines that are registered and not connected ---------------------------------------------------------------------
+
+
+def unreachable(desk: Desk, engine: str = "A") -> None:
+    sent = next(effect for effect in reversed(desk.effects) if isinstance(effect, Forward) and effect.socket == "out")
+    desk.handle(Unreachable("out", engine.encode(), sent.message))
+
+
+def test_a_task_is_sent_again_until_its_engine_is_connected() -> None:
+    desk = Desk("A")
+    desk.submit("t")
+    for count in range(1, 4):
+        assert desk.deliveries == [("A", "t")] * count
+        unreachable(desk)
+        desk.sleep(0.1)
+    desk.sleep(5)
+    assert desk.deliveries == [("A", "t")] * 4
+    desk.reply("A", "t")
+    assert desk.ends() == {"t": "ok"}
+
+
+def test_a_task_that_could_not_be_sent_follows_its_engine_to_the_end() -> None:
+    desk = Desk("AB", grace=SECOND)
+    desk.submit("t", targets=["A"], retries=0)
+    unreachable(desk)
+    desk.went("A")
+    desk.sleep(0.1)
+    unreachable(desk)
+    desk.sleep(2)
+    assert desk.ends() == {"t": "EngineError"}
+    desk.sleep(5)
+    assert desk.deliveries == [("A", "t")] * 3
+
+
+def test_what_was_answered_meanwhile_or_is_somebody_elses_is_not_sent_again() -> None:
+    desk = Desk("A")
+    desk.submit("t")
+    unreachable(desk, "B")
+    desk.sleep(1)
+    unreachable(desk)
+    desk.reply("A", "t")
+    desk.sleep(1)
+    desk.handle(Unreachable("out", b"A", message("apply_request", msg_id="unknown")))
+    desk.sleep(1)
+    assert desk.deliveries == [("A", "t")]

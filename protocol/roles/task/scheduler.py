@@ -10,6 +10,9 @@ then it goes on to another engine and the client sees nothing. An engine that wa
 replies still count for the time of grace, then its tasks are run again or reported lost. The outcome of a task decides
 those that depend on it. Whatever the scheduler has to say itself is an `apply_reply` with status `error`.
 
+An engine may be registered and not connected: it has not come back to a scheduler that was started again, or its
+connection broke. A task for it is then sent again until it arrives, or the engine is given up.
+
 The scheduler reads the steering fields of metadata and nothing else of a task.
 
 Source: IPython commit a2c57acba, docs/source/development/parallel_messages.txt, sections "Schedulers" and "apply";
@@ -33,6 +36,7 @@ from protocol.roles.base import (
     SocketSpec,
     Started,
     Stopping,
+    Unreachable,
     made,
 )
 from protocol.roles.speech import error, parent_id
@@ -44,6 +48,10 @@ from protocol.roles.task.placing import IMPOSSIBLE
 from protocol.roles.task.roster import read_notice
 from protocol.roles.task.tasks import ORPHANED, QUEUED, TASK, Task
 from protocol.wire import Message
+from protocol.world import MILLISECOND
+
+#: Nanoseconds until a task is sent again to an engine that was not connected: peers reconnect in about as many.
+AGAIN: Final = 100 * MILLISECOND
 
 
 class TaskScheduler(Depending):
@@ -52,7 +60,7 @@ class TaskScheduler(Depending):
     NAME: ClassVar[str] = "task-scheduler"
     SOCKETS: ClassVar[Mapping[str, SocketSpec]] = {
         "in": SocketSpec("task", "client"),
-        "out": SocketSpec("task", "engine"),
+        "out": SocketSpec("task", "engine", is_mandatory=True),
         "monitor": SocketSpec("monitor"),
         "notification": SocketSpec("notification"),
         "query": SocketSpec("query"),
@@ -78,6 +86,8 @@ class TaskScheduler(Depending):
                 receive(now, event.message)
         elif isinstance(event, Fired):
             self._fired(now, event)
+        elif isinstance(event, Unreachable):
+            self._unreached(now, event)
         elif isinstance(event, Started):
             self._ask(now)
         elif isinstance(event, Stopping):
@@ -201,6 +211,19 @@ class TaskScheduler(Depending):
             self.pool.offer(engine)
         self._consider(now, task, demands)
 
+    def _unreached(self, now: int, event: Unreachable) -> None:
+        """An engine that was given a task is not connected, or not yet: with the message, the task would be lost."""
+        msg_id = event.message.header.get("msg_id")
+        task = self.tasks.get(msg_id) if type(msg_id) is str else None
+        if task is not None and task.engine is not None and task.engine.uuid == event.peer:
+            self.env.mark("task.not-connected")
+            self._timer(f"{event.peer.hex()}:{task.id}", now + AGAIN)
+
+    def _try_again(self, uuid: str, task: Task | None) -> None:
+        """Send a task once more, if it is still the same engine's, dead or alive: its end decides otherwise."""
+        if task is not None and task.engine is not None and task.engine.uuid.hex() == uuid:
+            self._out.append(made(Forward, ("out", (task.engine.uuid, *task.identities), task.message)))
+
     # -- engines -------------------------------------------------------------------------------------------------------
 
     def _notified(self, now: int, message: Message) -> None:
@@ -303,6 +326,8 @@ class TaskScheduler(Depending):
             self._fail(now, task, "TaskTimeout", "the task was still queued when its time was over")
         elif kind == "introduction" and task is not None and task.demands is not None:
             self._introduced(now, task, task.demands, event.epoch)
+        elif event.epoch:
+            self._try_again(kind, task)
         self._settle(now)
 
     def _introduced(self, now: int, task: Task, demands: Demands, epoch: int) -> None:
