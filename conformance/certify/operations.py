@@ -97,7 +97,7 @@ class Draw:
         #: Who is bound where and connected where, as far as that is known, and who ever was.
         self._bound: list[tuple[int, str]] = []
         self._connected: list[tuple[int, str]] = []
-        self._binders: list[int] = []
+        self._binders: list[tuple[int, str]] = []
         self._connecters: list[tuple[int, str]] = []
         #: Identities that were set.
         self._named: list[bytes] = []
@@ -284,11 +284,11 @@ class Draw:
             # Nobody talks to themselves there: who of the two ends first is a race.
             fitting = [address for address in fitting if (socket, address) not in self._connecters]
         # Where one socket hears another twice over, the order is that of pointers in libzmq.
-        is_used = socket in self._binders or any(one == socket for one, _ in self._connecters)
+        is_used = any(one == socket for one, _ in self._binders + self._connecters)
         if not fitting or (self.family == "publish" and is_used):
             return Operation("recv", socket)
         address = self._one(fitting)
-        self._binders.append(socket)
+        self._binders.append((socket, address))
         if address in free:
             self._bound.append((socket, address))
         return Operation("bind", socket, (address,))
@@ -301,9 +301,10 @@ class Draw:
         if not fitting:
             return self._bind(socket, kind)
         address = self._one(fitting)
-        if self._transport == "tcp" and (socket, address) in self._bound:
+        if self._transport == "tcp" and (socket, address) in self._binders:
             return Operation("recv", socket)
-        if self.family == "publish" and ((socket, address) in self._connecters or socket in self._binders):
+        is_twice = (socket, address) in self._connecters or any(one == socket for one, _ in self._binders)
+        if self.family == "publish" and is_twice:
             return Operation("recv", socket)
         self._connected.append((socket, address))
         self._connecters.append((socket, address))
