@@ -46,6 +46,7 @@ QUEUES: Final = frozenset({"mux", "task", "control", "broadcast", "query"})
 #: Rules whose demand only holds while the controller and the network are well.
 TIMED: Final = frozenset(
     {
+        "heartbeat.lifetime-increases",
         "heartbeat.ping-distinct",
         "heartbeat.ping-periodic",
         "heartbeat.ping-matches-hb-period",

@@ -34,6 +34,8 @@ from protocol.world import MILLISECOND, SECOND
 QUEUES: Final = ("control", "mux", "task", "iopub")
 #: How many messages of output wait for a client that does not read them.
 UNREAD_OUTPUT: Final = 100_000
+#: Nanoseconds after which whoever must know the engines asks the Hub again: a notification may have been lost.
+RESYNC: Final = 30 * SECOND
 #: How places begin that only one process knows: it binds and connects there within itself.
 LINK: Final = "link "
 
@@ -122,13 +124,15 @@ def processes(config: ControllerConfig, extra: Callable[[], Mapping[str, Any]] =
 
     def tasks(env: ProcessEnv, _: Places) -> Role:
         settings = TaskConfig(
-            scheme=config.scheme, hwm=config.hwm, grace=grace, session=env.session, notes=config.notes
+            scheme=config.scheme, hwm=config.hwm, grace=grace, resync=RESYNC, session=env.session, notes=config.notes
         )
         return scheduler(settings, env)
 
     def broadcast(path: str) -> Node:
         def build(env: ProcessEnv, _: Places) -> BroadcastScheduler:
-            settings = BroadcastConfig(path=path, depth=config.broadcast_depth, session=env.session, grace=grace)
+            settings = BroadcastConfig(
+                path=path, depth=config.broadcast_depth, session=env.session, grace=grace, refresh=RESYNC
+            )
             return BroadcastScheduler(settings, env)
 
         sockets = BroadcastScheduler.sockets_of(path, config.broadcast_depth)

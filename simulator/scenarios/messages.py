@@ -35,12 +35,15 @@ def registration_replies_are_lost(cluster: VirtualCluster) -> None:
 
 @scenario("faults", is_inside=False)
 def notifications_are_lost(cluster: VirtualCluster) -> None:
-    """Nobody is told of an engine that came and one that died. Clients and schedulers ask, and agree in the end."""
+    """Nobody is told of an engine that came and one that died. Clients and schedulers ask, and agree in the end; what
+    was spread to all engines meanwhile is answered for the dead one as well.
+    """
     client = cluster.client()
     trouble = cluster.begin(Dropped(source="hub/notification"))
     late = cluster.engine(uuid="late")
     dead = cluster.engines[0]
     dead.kill()
+    everywhere = client.broadcast(Work())
     cluster.run_for(2 * DEATH)
     trouble.end()
     becomes(
@@ -48,7 +51,8 @@ def notifications_are_lost(cluster: VirtualCluster) -> None:
         "notification.views-converge", "a client must learn what it was not told",
     )  # fmt: skip
     # The scheduler asks every half minute.
-    cluster.run_for(35 * SECOND)
+    cluster.run_for(65 * SECOND)
+    ends(cluster, [everywhere], status="error")
     ends(cluster, [client.submit(Work(), targets=[late])], status="ok")
 
 

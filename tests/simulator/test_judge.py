@@ -89,3 +89,16 @@ def test_a_judged_run_is_the_same_run() -> None:
         assert cluster.world.trace is not None
         digests.append(cluster.world.trace.digest())
     assert digests[0] == digests[1]
+
+
+def test_a_task_that_is_run_again_is_no_second_message() -> None:
+    cluster = VirtualCluster(engines=2, is_judged=True)
+    client = cluster.client()
+    task = client.submit(Work(fails=True), retries=2)
+    cluster.run_for(SECOND)
+    # What the Hub submits again nobody else has sent under that msg_id.
+    again = client.query("resubmit_request", {"msg_ids": [task.msg_id]})
+    cluster.run_for(SECOND)
+    assert again.status == "ok"
+    assert cluster.settle()
+    assert judge(cluster).text() == ""
