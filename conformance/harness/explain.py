@@ -1,6 +1,7 @@
 """The text of a failure: what was broken, what was sent and seen, and how to see it again."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from conformance.harness.expect import shorten
 from conformance.harness.verdict import Finding
@@ -34,26 +35,46 @@ def explain(requirement: Requirement, finding: Finding, observations: Sequence[O
     return "\n".join(lines)
 
 
+class Row(NamedTuple):
+    """One row of a text diagram: when (nanoseconds), where, which way, and what; `seq` is its number as evidence."""
+
+    seq: int
+    now: int
+    place: str
+    arrow: str
+    what: str
+    is_raw: bool = False
+
+
 def diagram(observations: Sequence[Observation], evidence: Iterable[int] = ()) -> list[str]:
     """A sequence diagram in text: one line per message between a party of the kit and the target."""
+    return draw([_row(seen) for seen in observations], evidence)
+
+
+def draw(rows: Sequence[Row], evidence: Iterable[int] = ()) -> list[str]:
+    """Rows as text, times since the first of them; those of the evidence are marked."""
     marked = set(evidence)
-    start = observations[0].now
-    width = max(len(seen.socket) for seen in observations)
+    start = rows[0].now
+    width = max(len(row.place) for row in rows)
     lines, raw = [], 0
-    for seen in observations:
-        is_raw = seen.message is None and seen.channel.startswith("heartbeat")
-        raw += is_raw
-        if is_raw and raw > _RAW_SHOWN and seen.seq not in marked:
+    for row in rows:
+        raw += row.is_raw
+        if row.is_raw and raw > _RAW_SHOWN and row.seq not in marked:
             continue
-        arrow = "──>" if seen.direction == "sent" else "<──"
-        flag = "!" if seen.seq in marked else " "
-        lines.append(f"{flag} {(seen.now - start) / SECOND:8.3f} s  {seen.socket:<{width}} {arrow} {_what(seen)}")
+        flag = "!" if row.seq in marked else " "
+        lines.append(f"{flag} {(row.now - start) / SECOND:8.3f} s  {row.place:<{width}} {row.arrow} {row.what}")
     if raw > _RAW_SHOWN:
         lines.append(f"  ({raw} heartbeat messages in all)")
     return lines
 
 
-def _what(seen: Observation) -> str:
+def _row(seen: Observation) -> Row:
+    is_raw = seen.message is None and seen.channel.startswith("heartbeat")
+    return Row(seen.seq, seen.now, seen.socket, "──>" if seen.direction == "sent" else "<──", told(seen), is_raw)
+
+
+def told(seen: Observation) -> str:
+    """A message in one line: its type, its content in short, what it answers, and why it was damaged on purpose."""
     if seen.message is None:
         frames = ", ".join(_frame(bytes(frame)) for frame in seen.frames[:8])
         more = f", … {len(seen.frames)} frames" if len(seen.frames) > 8 else ""

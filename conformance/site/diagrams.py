@@ -5,7 +5,8 @@ reader's light or dark theme, and its names are links. Coordinates are user unit
 pixel at full width.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Final, NamedTuple
 
@@ -28,7 +29,10 @@ class Drawing:
         self.title = title
         self.width: float = WIDTH
         self.height: float = 0
+        #: Style sheet of a drawing that stands by itself; inside of a page the page has one.
+        self.style = ""
         self._shapes: list[str] = []
+        self._top: float = 0
 
     def box(self, x: float, y: float, width: float, height: float, kind: str = "box") -> None:
         """A rounded rectangle."""
@@ -68,15 +72,34 @@ class Drawing:
             points = f"{x:g},{y:g} {x - 4:g},{y + back:g} {x + 4:g},{y + back:g}"
         self._shapes.append(f'<polygon class="head" points="{points}"/>')
 
+    @contextmanager
+    def group(self, kind: str, y: float, name: str = "") -> Iterator[None]:
+        """What is drawn within has its own origin, `y` below that of the drawing; groups do not nest."""
+        label = f' id="{escape(name)}"' if name else ""
+        self._shapes.append(f'<g class="{kind}"{label} transform="translate(0,{y:g})">')
+        self._top = y
+        yield
+        self._top = 0
+        self._shapes.append("</g>")
+
+    def tip(self, text: str) -> None:
+        """What a pointer that rests on the group is told."""
+        self._shapes.append(f"<title>{escape(text)}</title>")
+
     def _grow(self, height: float) -> None:
-        self.height = max(self.height, height)
+        self.height = max(self.height, self._top + height)
 
     def __str__(self) -> str:
         title = escape(self.title)
+        # By itself it has its natural size; a page decides about the size of what stands in it.
+        style = f"<style>{self.style}</style>\n" if self.style else ""
+        size = f'width="{self.width + 4:g}" height="{self.height + 6:g}" ' if self.style else ""
         view = f"-2 -2 {self.width + 4:g} {self.height + 6:g}"
         return (
-            f'<svg class="ippkit" role="img" aria-label="{title}" viewBox="{view}" '
-            f'xmlns="http://www.w3.org/2000/svg">\n<title>{title}</title>\n' + "\n".join(self._shapes) + "\n</svg>"
+            f'<svg class="ippkit" role="img" aria-label="{title}" viewBox="{view}" {size}'
+            f'xmlns="http://www.w3.org/2000/svg">\n<title>{title}</title>\n{style}'
+            + "\n".join(self._shapes)
+            + "\n</svg>"
         )
 
 

@@ -1,0 +1,214 @@
+"""`ippkit view`, and the stories that it draws."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from conformance.cli import main
+from conformance.files import data
+from conformance.report.reading import UnreadableStory, of_file, replayed, setup_of
+from conformance.report.sequence import as_svg, as_text
+from conformance.report.story import Line, Story, select
+from simulator.run import Setup, run
+from simulator.trace import Trace
+
+SVG = "{http://www.w3.org/2000/svg}"
+BROKEN = data("fixtures/logs/connection.engines-listed.refused.jsonl")
+
+
+def view(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["view", *arguments])
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("view") / "trace.jsonl"
+    arguments = ["simulate", "engine-dies-with-queued-tasks", "--seed", "17", "--trace", str(path)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def story(trace: Path) -> Story:
+    return of_file(trace)
+
+
+@pytest.fixture(scope="module")
+def swarm() -> Story:
+    return replayed(Setup(seed=4))[0]
+
+
+def messages(story: Story) -> list[Line]:
+    return [line for line in story.lines if line.kind == "message"]
+
+
+def test_what_was_sent_once_is_one_line_with_all_who_took_it(story: Story) -> None:
+    (gone,) = [line for line in messages(story) if line.what == "unregistration_notification"]
+    assert gone.sender == "hub"
+    assert set(gone.receivers) == {"tasks", "broadcast", "client-1"}
+
+
+def test_every_message_that_a_role_took_is_in_exactly_one_line(swarm: Story) -> None:
+    seqs = [seq for line in messages(swarm) for seq in line.seqs]
+    assert len(seqs) == len(set(seqs))
+    assert not [line for line in messages(swarm) if "the other side" in line.lanes]
+
+
+def test_a_request_goes_through_the_scheduler_and_comes_back(story: Story) -> None:
+    path = [(line.sender, line.receivers, line.what) for line in messages(select(story, about="client-1_6"))]
+    assert [step for step in path if step[2] != "status"] == [
+        ("client-1", ("tasks",), "apply_request"),
+        ("tasks", ("engine-2",), "apply_request"),
+        ("engine-2", ("tasks",), "apply_reply"),
+        ("tasks", ("client-1",), "apply_reply"),
+    ]
+
+
+def test_a_message_that_nobody_took_is_lost_with_the_one_it_was_for(swarm: Story) -> None:
+    lost = {(line.sender, line.receivers, line.what, line.msg_id) for line in messages(swarm) if line.is_lost}
+    # The engine was behind a partition; the client had gone.
+    assert ("control", ("engine-4",), "abort_request", "client-2_16") in lost
+    assert ("tasks", (), "apply_reply", "engine-1_66") in lost
+    assert not [line for line in messages(swarm) if not line.receivers and not line.is_lost]
+
+
+def test_faults_are_told_once_where_they_are_and_with_their_class(swarm: Story) -> None:
+    faults = [line for line in swarm.lines if line.kind == "fault"]
+    ended = [line for line in faults if line.sender == "engine-3" and "EngineTerminated" in line.what]
+    assert len(ended) == 1
+    assert not [line for line in faults if line.at == ended[0].at and line is not ended[0]]
+    drifting = next(line for line in faults if line.what.startswith("ClockDrifting"))
+    assert drifting.remark == "outside ZeroMQ's contract"
+    assert any(line.kind == "healed" and line.what == f"over: {drifting.what}" for line in swarm.lines)
+
+
+def test_what_is_quiet_is_left_out_unless_asked_for(story: Story) -> None:
+    everything = select(story, is_all=True)
+    assert everything.lines == story.lines
+    channels = {line.channel for line in messages(select(story))}
+    assert channels == set(story.channels) - {"monitor", "heartbeat-ping", "heartbeat-pong"}
+    assert {line.channel for line in messages(select(story, channels=["monitor"]))} == {"monitor"}
+    for line in messages(select(story, roles=["engine-2"], is_all=True)):
+        assert "engine-2" in line.lanes
+
+
+def test_clients_stand_at_the_left_and_engines_at_the_right(story: Story) -> None:
+    lanes = list(story.lanes)
+    assert lanes[0] == "client-1"
+    assert lanes[-3:] == ["engine-1", "engine-2", "engine-3"]
+
+
+def test_a_swarm_is_read_from_its_trace_with_all_faults(tmp_path: Path) -> None:
+    path = tmp_path / "swarm.jsonl"
+    assert CliRunner().invoke(main, ["simulate", "--seed", "4", "--tasks", "5", "--trace", str(path)]).exit_code == 0
+    head = json.loads(path.read_text().splitlines()[0])
+    setup = setup_of(head["setup"])
+    assert setup.plan == run(Setup(seed=4, tasks=5)).plan
+    assert of_file(path).notes == ()
+
+
+def test_a_trace_of_a_run_that_goes_otherwise_now_says_so(trace: Path, tmp_path: Path) -> None:
+    lines = trace.read_text().splitlines()
+    other = tmp_path / "other.jsonl"
+    other.write_text("\n".join([json.dumps({**json.loads(lines[0]), "digest": "0" * 32}), *lines[1:]]))
+    assert of_file(other).notes[0].startswith("This is the run as it is now")
+    assert not of_file(trace).notes[0].startswith("This")
+
+
+def test_a_recording_is_judged_and_what_is_wrong_is_marked() -> None:
+    story = of_file(BROKEN)
+    assert [violation.partition(":")[0] for violation in story.violations] == ["connection.engines-listed"]
+    assert [line.what for line in story.lines if line.is_accused] == ["connection_request", "connection_reply"]
+    text = as_text(story).splitlines()
+    assert any(line.startswith("!    ") and "──> hub: connection_request" in line for line in text)
+
+
+@pytest.mark.parametrize("path", sorted(data("fixtures/logs").glob("*.jsonl"))[::9], ids=lambda path: path.stem)
+def test_recorded_logs_can_be_drawn(path: Path) -> None:
+    story = of_file(path)
+    ET.fromstring(as_svg(story))
+    assert as_text(story)
+
+
+def test_the_drawing_has_a_row_for_every_line_and_marks_what_is_accused() -> None:
+    story = of_file(BROKEN)
+    drawing = ET.fromstring(as_svg(story))
+    rows = {group.get("id"): group.get("class", "").split() for group in drawing.iter(f"{SVG}g")}
+    assert list(rows) == [f"row-{number}" for number in range(len(story.lines))]
+    for number, line in enumerate(story.lines):
+        assert ("accused" in rows[f"row-{number}"]) == line.is_accused
+    titles = [text.text for text in drawing.iter(f"{SVG}text")]
+    assert f"✗ {story.violations[0]}" in titles
+
+
+def test_the_drawing_of_a_run_shows_faults_and_losses(swarm: Story) -> None:
+    drawing = as_svg(select(swarm))
+    assert drawing.count('class="row fault"') == sum(line.kind == "fault" for line in swarm.lines)
+    assert drawing.count("✕") == sum(line.is_lost for line in select(swarm).lines)
+
+
+def test_without_a_file_the_diagram_is_printed(trace: Path) -> None:
+    result = view(str(trace), "--task", "client-1_6")
+    assert result.exit_code == 0, result.output
+    assert "tasks    ──> engine-2: apply_request client-1_6" in result.output
+    assert "engine-1 *** engine-1 ended with status -9" in result.output
+    assert "client-1_7" not in result.output
+
+
+@pytest.mark.parametrize(("ending", "first"), [(".svg", "<svg"), (".txt", "engine-dies")])
+def test_the_name_of_the_file_decides_about_the_form(trace: Path, tmp_path: Path, ending: str, first: str) -> None:
+    out = tmp_path / f"out{ending}"
+    result = view(str(trace), "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"{out}: ")
+    assert out.read_text().startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", "out.png"], "ends with none of .svg"),
+        (["--role", "engine-9"], "there is no lane 'engine-9'; there are: client-1, "),
+        (["--channel", "tusk"], "there is no channel 'tusk'; there are: "),
+        (["--task", "nothing"], "no message is about 'nothing'"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(trace: Path, arguments: list[str], sentence: str) -> None:
+    result = view(str(trace), *arguments)
+    assert result.exit_code == 4
+    assert sentence in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "neither a trace of ippkit simulate nor a recording"),
+        (b"{}", "neither a trace of ippkit simulate nor a recording"),
+        (b"\xff\xfe", "it is not text"),
+        (b'{"format": "other"}', "line 1, format: expected 'ippkit-recording', found 'other'"),
+        (b'{"setup": {"name": "no-such", "plan": null}}', "there is no scenario 'no-such'"),
+        (b'{"setup": {"seed": "x", "plan": null}}', "its setup cannot be read"),
+        (b'{"setup": 3}', "its setup cannot be read"),
+        (b'{"setup": {"plan": [{"at": 1, "lasts": null, "fault": {"type": "Magic"}}]}}', "its setup cannot be read"),
+    ],
+)
+def test_a_file_that_holds_no_story_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "file.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableStory, match=re.escape("file.jsonl: ")):
+        of_file(path)
+    result = view(str(path))
+    assert result.exit_code == 3
+    assert reason in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_keeping_everything_changes_nothing() -> None:
+    outcome = run(Setup(name="mass-death", seed=3, has_trace=True))
+    assert isinstance(outcome.trace, Trace)
+    assert replayed(Setup(name="mass-death", seed=3))[1] == outcome.digest
