@@ -26,7 +26,15 @@ from conformance.reference.env import Log, new_id
 from conformance.reference.parts import Options, parts
 from conformance.reference.service import Setup, serve
 from conformance.reference.sockets import Curve, Interfaces
-from conformance.reference.supervisor import Child, ChildFailed, Pair, Supervisor, describe, raise_file_limit
+from conformance.reference.supervisor import (
+    Child,
+    ChildFailed,
+    Pair,
+    Supervisor,
+    describe,
+    give_memory_back,
+    raise_file_limit,
+)
 from protocol.connection import (
     WILDCARDS,
     ClientFile,
@@ -165,6 +173,7 @@ def _run(options: Options, directory: Directory, ready: Callable[[], None] | Non
             f"what ran in {directory.path} had no CURVE and cannot be restored with it; leave out --curve or --restore"
         )
     raise_file_limit()
+    give_memory_back()
     made = parts(options, saved.engine, _engines(directory), lambda state: _keep(directory, state))
     ports = saved.ports
     if options.transport == "ipc" and not ports:

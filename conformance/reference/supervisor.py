@@ -15,6 +15,7 @@ A child whose pair is closed ends: nothing outlives the supervisor, whatever end
 the controller.
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -34,6 +35,10 @@ from conformance.reference.env import Log
 START_PATIENCE: Final = 30.0
 #: Seconds in which a child must end when it was told to, before it is killed.
 GRACE: Final = 3.0
+
+#: Bytes from which on a block of memory is the system's, not the allocator's: glibc's own first choice.
+BIG_BLOCK: Final = 128 << 10
+_M_MMAP_THRESHOLD: Final = -3
 
 Places = Mapping[str, list[int]]
 Line = dict[str, Any]
@@ -297,6 +302,16 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def give_memory_back() -> None:
+    """Let this process, and what it forks, return big blocks to the system when they are freed (glibc).
+
+    Left to itself, glibc takes the first big block that is freed as a sign to keep all of that size, and a table that
+    is built anew from time to time then leaves holes as large as itself.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, BIG_BLOCK)
 
 
 def describe(status: int | None) -> str:
