@@ -283,6 +283,10 @@ class Pipe:
         if 0 < self.hwm <= self.sent - self.credited:
             self.out_active = False
             return False
+        if self.partial:
+            # What was begun here stands before it, whoever it was meant for.
+            message = (*self.partial, *message)
+            self.partial.clear()
         self.sent += 1
         peer = self.peer
         if peer.is_asleep:

@@ -37,6 +37,8 @@ class Router(Socket):
         self._found: tuple[Pipe, bytes, Message] | None = None
         #: Whether the identity of that pipe went to another, and the pipe ends when its message was read.
         self._is_handing_over = False
+        #: Whether the pipe of the message that was found is gone; libzmq then goes on with freed memory.
+        self._is_dangling = False
         self._is_inside = False
         self._target: Pipe | None = None
 
@@ -79,6 +81,8 @@ class Router(Socket):
         return True
 
     def _hand_over(self, identity: bytes) -> None:
+        if self._is_dangling:
+            raise LibraryAborts("router.cpp: a pipe is compared with one that was freed")
         old = self._peers.pop(identity)
         old.identity = self._made_up()
         self._peers[old.identity] = old
@@ -93,6 +97,8 @@ class Router(Socket):
 
     def _detached(self, pipe: Pipe) -> None:
         self._blocked.discard(pipe)
+        if self._found is not None and self._found[0] is pipe:
+            self._is_dangling = True
         if pipe in self._anonymous:
             self._anonymous.remove(pipe)
             return
@@ -188,7 +194,10 @@ class Router(Socket):
             self._found = None
             pipe, identity, message = found
         self._in.finish()
+        is_dangling, self._is_dangling = self._is_dangling, False
         if self._is_handing_over:
+            if is_dangling:
+                raise LibraryAborts("router.cpp: a pipe is ended that was freed")
             self._is_handing_over = False
             pipe.terminate(True)
         return (identity, *message)
