@@ -19,6 +19,7 @@ import json
 import platform
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,8 +29,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from protocol.world import MILLISECOND, SECOND, Work
-from simulator.cluster import CONFIG, VirtualCluster
+# Beside this file there is one with the name of the package, and Python looks into this folder first.
+sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
+
+from protocol.world import MILLISECOND, SECOND, Work  # noqa: E402
+from simulator.cluster import CONFIG, VirtualCluster  # noqa: E402
 
 TASKS: Final = 4_000
 SEEDS: Final = 30
