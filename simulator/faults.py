@@ -40,6 +40,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True, repr_omit_defau
     IS_INSIDE: ClassVar[bool] = True
     #: Whether what one side sends may reach the other later than usual, or never.
     BLURS_TIME: ClassVar[bool] = False
+    #: Whether it alters messages that may be accepted all the same.
+    ALTERS: ClassVar[bool] = False
 
     def begin(self, trouble: Trouble) -> None:
         """Let it happen, and say with `trouble.when_healed` how it is mended, if it can be."""
@@ -403,6 +405,7 @@ class Doubled(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
 class Damaged(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The frames of messages are dropped, truncated, doubled, swapped or altered: `kind` of `protocol.damage`."""
 
+    ALTERS = True
     kind: str = "flip-bit"
 
     def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
@@ -500,18 +503,9 @@ class ClockDrifting(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
 
     def begin(self, trouble: Trouble) -> None:
         process = trouble.process(self.who)
-        kernel = trouble.world.kernel
-        step = 10 * MILLISECOND
-
-        def drift(_: object, __: object) -> None:
-            if process is not None and process.pace and process.is_alive:
-                process.skew += step * self.per_mille // 1000
-                kernel.after(step, drift)
-
         if process is not None:
-            process.pace = self.per_mille
-            trouble.when_healed(lambda: setattr(process, "pace", 0))
-            drift(None, None)
+            process.drift(self.per_mille)
+            trouble.when_healed(lambda: process.drift(0))
 
 
 def vocabulary() -> list[type[Fault]]:

@@ -52,8 +52,8 @@ class Process:
         self.calendar = Calendar()
         #: Nanoseconds by which the clock of its timers is ahead of the world's.
         self.skew = 0
-        #: How many parts of a thousand that clock is too fast; whoever sets it lets `skew` grow, too.
-        self.pace = 0
+        self._pace = 0
+        self._paced = 0
         self.status: int | None = None
         self.said: list[str] = []
         self.on_end: Callable[[Process], None] | None = None
@@ -82,13 +82,32 @@ class Process:
 
     def clock(self) -> int:
         """The time by which its timers run."""
-        return self._kernel.now + self.skew
+        now = self._kernel.now
+        if self._pace:
+            return now + self.skew + (now - self._paced) * self._pace // 1000
+        return now + self.skew
+
+    def drift(self, per_mille: int) -> None:
+        """Let the clock of its timers go too fast from now on, by so many parts of a thousand; 0: as it should."""
+        self.skew = self.clock() - self._kernel.now
+        self._paced = self._kernel.now
+        self._pace = per_mille
 
     def at(self, due: int, act: Callable[..., None], first: Any, second: Any) -> None:
         """Call `act(first, second)` at a time of this process's clock, or as soon afterwards as it is not held up."""
-        if self.pace:
-            due = self.clock() + (due - self.clock()) * 1000 // (1000 + self.pace)
+        if self._pace:
+            left = max(due - self.clock(), 0) * 1000 // (1000 + self._pace) + 1
+            self._kernel.after(left, self._act_later, due, (act, first, second))
+            return
         self._kernel.at(max(due - self.skew, self._kernel.now), self._act, act, (first, second))
+
+    def _act_later(self, due: int, what: tuple[Callable[..., None], Any, Any]) -> None:
+        """The clock may have been put right meanwhile: nothing happens before it is due."""
+        act, first, second = what
+        if self.clock() < due:
+            self.at(due, act, first, second)
+        else:
+            self._act(act, (first, second))
 
     def _act(self, act: Callable[..., None], arguments: tuple[Any, Any]) -> None:
         if self.status is not None:

@@ -142,6 +142,7 @@ class Recorder:
         self.lost: dict[str, Fault] = {}
         #: Open request -> where it was seen, in order.
         self.hops: dict[str, list[Hop]] = {}
+        self._altered: set[str] = set()
         self._seq = 0
         self._handled: dict[str, int] = {}
         self._queues: dict[str, str] = {}
@@ -232,7 +233,7 @@ class Recorder:
             seq=seq, now=self.kernel.now, observer=observer, socket=f"{observer}/{channel}", channel=channel,
             direction=direction, peer=PEERS.get(channel, ""), frames=frames, message=message,
         )  # fmt: skip
-        self._give(seen, is_judged=is_outside)
+        self._give(seen, is_judged=is_outside and (direction == "sent" or message.msg_id not in self._altered))
 
     def _see_raw(self, observer: str, channel: str, direction: Direction, frames: tuple[Frame, ...]) -> None:
         seen = Observation(
@@ -360,10 +361,15 @@ class Recorder:
         """A fault is over."""
         self.ends[number] = self.kernel.now
 
-    def touched(self, number: int, load: Sequence[Any]) -> None:
-        """A fault dropped, delayed, doubled or damaged this load, as a tap has it."""
+    def touched(self, number: int, load: Sequence[Any], *, is_altered: bool = False) -> None:
+        """A fault dropped, delayed, doubled or damaged this load, as a tap has it.
+
+        What was altered and is still accepted is nobody's: identities and buffers are not signed.
+        """
         last = load[-1] if load else b""
         if type(last) is Message:
+            if is_altered:
+                self._altered.add(last.msg_id)
             # Copies of a broadcast have ids of their own.
             original = (metadata_of(last) or {}).get("original_msg_id")
             for about in (parent_id(last) or last.msg_id, original):

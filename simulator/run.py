@@ -16,12 +16,12 @@ import msgspec
 
 from protocol.roles.assembly import ControllerConfig
 from protocol.world import SECOND
-from simulator.cluster import CONFIG, VirtualCluster
+from simulator.cluster import CONFIG, STEP, VirtualCluster
 from simulator.faults import Fault
 from simulator.judge import Judgement, judge
 from simulator.plans import Draw, Hardness, Plan
 from simulator.scenarios import SCENARIOS, Unmet
-from simulator.settling import Matter
+from simulator.settling import Matter, is_expected
 from simulator.trace import Trace
 from simulator.workloads import Workload
 
@@ -82,7 +82,7 @@ def run(setup: Setup) -> Outcome:
     """Carry out one run. Raises KeyError for a scenario that does not exist."""
     outcome = Outcome(setup=setup, violations=[], excused=[])
     cluster = _swarm(setup, outcome) if setup.name == SWARM else _scenario(setup, outcome)
-    cluster.settle(HEALED)
+    _heal(cluster)
     if setup.is_judged:
         judgement = outcome.judgement = judge(cluster)
         outcome.violations += map(str, judgement.violations)
@@ -100,6 +100,20 @@ def run(setup: Setup) -> Outcome:
     if outcome.trace is not None:
         outcome.digest = outcome.trace.digest()
     return outcome
+
+
+def _heal(cluster: VirtualCluster) -> None:
+    """The healed phase: it is over when everything is at rest but that whose message a fault took."""
+    cluster.mend()
+    if not any(is_expected(engine) for engine in cluster.engines):
+        # Tasks may wait for ever for an engine; that there is none is no fault of anybody.
+        cluster.engine(is_awaited=False)
+    taken = {one for trouble in cluster.stage.troubles for *_, own, parent in trouble.taken for one in (own, parent)}
+    # Heartbeats have no id, and what is no request waits for none.
+    taken.discard("")
+    deadline = cluster.now + HEALED
+    while cluster.now < deadline and any(matter.msg_id not in taken for matter in cluster.open_matters()):
+        cluster.run_for(STEP)
 
 
 def _demanded(matter: Matter) -> str:

@@ -89,7 +89,7 @@ class Trouble:
         named = (last.msg_type, last.msg_id, parent_id(last)) if type(last) is Message else ("", "", "")
         self.taken.append((self.world.now, ends, *named))
         if self.world.recorder is not None:
-            self.world.recorder.touched(self._number, load)
+            self.world.recorder.touched(self._number, load, is_altered=self.fault.ALTERS)
 
     def take_dropped(self) -> None:
         """Until the fault is over, it is to blame for what a ROUTER drops since nobody is connected."""

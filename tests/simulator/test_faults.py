@@ -291,11 +291,33 @@ def test_clocks_jump_back_and_drift() -> None:
     jump = cluster.begin(ClockJumped(who="engine-1", nanoseconds=5))
     drift = cluster.begin(ClockDrifting(who="engine-1", per_mille=100))
     cluster.run_for(SECOND)
-    assert (process.calendar.offset, process.skew // MILLISECOND) == (5, 101)
+    assert (process.calendar.offset, process.clock() - cluster.now) == (5, SECOND // 10)
     jump.end()
     drift.end()
     cluster.run_for(SECOND)
-    assert (process.calendar.offset, process.skew // MILLISECOND) == (0, 101)
+    assert (process.calendar.offset, process.clock() - cluster.now) == (0, SECOND // 10)
+
+
+def test_no_timer_of_a_clock_that_drifts_is_early_by_that_clock() -> None:
+    cluster = VirtualCluster(engines=1)
+    process = cluster.engines[0].process
+    fired: list[tuple[int, int]] = []
+
+    def fire(due: int, _: object) -> None:
+        fired.append((process.clock() - due, cluster.now))
+
+    trouble = cluster.begin(ClockDrifting(who="engine-1", per_mille=500))
+    begin, now = process.clock(), cluster.now
+    for delay in (0, 1, 7, 3 * MILLISECOND, 30 * MILLISECOND):
+        process.at(begin + delay, fire, begin + delay, None)
+    cluster.run_for(10 * MILLISECOND)
+    assert len(fired) == 4
+    assert fired[3][1] - now == 2 * MILLISECOND + 1
+    trouble.end()
+    cluster.run_for(SECOND)
+    assert len(fired) == 5
+    assert fired[4][1] - now == 25 * MILLISECOND
+    assert all(0 <= late <= 5 for late, _ in fired)
 
 
 # -- plans -------------------------------------------------------------------------------------------------------------
