@@ -130,6 +130,8 @@ def test_a_campaign_counts_and_says_what_it_never_reached() -> None:
         (["--seeds", "many"], "'many' is no range of seeds"),
         (["--seed", "-1"], "-1 is not in the range"),
         (["all", "--trace", "x"], "are for one run"),
+        (["all", "--diagram", "x.svg"], "are for one run"),
+        (["--diagram", "x.png"], "ends with none of .svg, .html, .txt"),
         (["--seeds", "0..3", "--check-determinism"], "are for one run"),
     ],
 )

@@ -4,15 +4,20 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from conformance.cli import main
 from conformance.files import data
+from conformance.report.page import as_html, frames_of
 from conformance.report.reading import UnreadableStory, of_file, replayed, setup_of
 from conformance.report.sequence import as_svg, as_text
 from conformance.report.story import Line, Story, select
+from protocol.errors import ProtocolError
+from protocol.wire import Codec
+from protocol.world import Observation
 from simulator.run import Setup, run
 from simulator.trace import Trace
 
@@ -151,6 +156,75 @@ def test_the_drawing_of_a_run_shows_faults_and_losses(swarm: Story) -> None:
     assert drawing.count("✕") == sum(line.is_lost for line in select(swarm).lines)
 
 
+def held(page: str) -> dict[str, Any]:
+    """What the script of a page is given."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    value: dict[str, Any] = json.loads(found[1])
+    return value
+
+
+def test_the_page_holds_every_line_with_a_row_and_its_decoded_frames(story: Story) -> None:
+    page = as_html(story)
+    data_of_page = held(page)
+    assert len(data_of_page["lines"]) == len(story.lines)
+    assert page.count('<g class="row ') == len(story.lines)
+    request = next(line for line in data_of_page["lines"] if line["id"] == "client-1_6")
+    parts = {name: data_of_page["texts"][text] for name, text in request["parts"]}
+    assert json.loads(parts["header"])["msg_type"] == "apply_request"
+    assert {"parent_header", "metadata", "content"} <= set(parts)
+    assert data_of_page["quiet"] == ["heartbeat-ping", "heartbeat-pong", "monitor"]
+
+
+def test_the_page_needs_nothing_else(swarm: Story) -> None:
+    page = as_html(swarm)
+    assert "default-src 'none'" in page
+    assert not re.search(r"""(?:src|href)\s*=|@import|url\(|\bfetch\b|XMLHttp|import\(""", page)
+
+
+def test_what_a_message_says_cannot_become_part_of_the_page() -> None:
+    evil = "</script><script>alert(1)</script>"
+    line = Line(kind="message", at=0, sender="hub", what=evil, receivers=("client-1",), channel="query", msg_id=evil)
+    page = as_html(Story(title=evil, lines=(line,), violations=(evil,)))
+    assert "<script>alert" not in page
+    assert held(page)["lines"][0]["what"] == evil
+
+
+def test_every_violation_leads_to_the_messages_that_show_it() -> None:
+    lines = held(as_html(of_file(BROKEN)))["lines"]
+    assert [line["accused"] for line in lines] == [[0], [0]]
+
+
+def test_of_frames_that_are_no_message_the_bytes_and_the_problems_are_shown() -> None:
+    codec = Codec(b"", packer="json")
+    with pytest.raises(ProtocolError) as caught:
+        codec.open((b"<IDS|MSG>", b"\xff" * 900))
+    seen = Observation(
+        seq=1, now=0, observer="client-1", socket="client-1/query", channel="query", direction="received", peer="hub",
+        frames=(b"<IDS|MSG>", b"\xff" * 900), error=caught.value,
+    )  # fmt: skip
+    (first, problems), (_, delimiter), (_, rest) = frames_of(seen)
+    assert first == "problems"
+    assert caught.value.problems[0].rule in problems
+    assert delimiter == "<IDS|MSG>"
+    assert rest.startswith("\\xff\\xff")
+    assert rest.endswith("… 900 bytes")
+
+
+def test_a_page_of_nothing_but_quiet_channels_hides_none(story: Story) -> None:
+    assert held(as_html(select(story, channels=["monitor"])))["quiet"] == []
+
+
+@pytest.mark.parametrize(("ending", "is_whole"), [(".html", True), (".svg", False)])
+def test_a_simulated_run_is_drawn_at_once(tmp_path: Path, ending: str, is_whole: bool) -> None:
+    out = tmp_path / f"out{ending}"
+    arguments = ["simulate", "engine-dies-with-queued-tasks", "--seed", "17", "--diagram", str(out)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert f"Diagram: {out}" in result.output
+    assert ("on monitor" in out.read_text()) == is_whole
+
+
 def test_without_a_file_the_diagram_is_printed(trace: Path) -> None:
     result = view(str(trace), "--task", "client-1_6")
     assert result.exit_code == 0, result.output
@@ -159,7 +233,7 @@ def test_without_a_file_the_diagram_is_printed(trace: Path) -> None:
     assert "client-1_7" not in result.output
 
 
-@pytest.mark.parametrize(("ending", "first"), [(".svg", "<svg"), (".txt", "engine-dies")])
+@pytest.mark.parametrize(("ending", "first"), [(".svg", "<svg"), (".html", "<!DOCTYPE html>"), (".txt", "engine-dies")])
 def test_the_name_of_the_file_decides_about_the_form(trace: Path, tmp_path: Path, ending: str, first: str) -> None:
     out = tmp_path / f"out{ending}"
     result = view(str(trace), "--out", str(out))

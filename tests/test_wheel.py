@@ -83,3 +83,10 @@ def test_installed_commands_find_their_data(python: Path, tmp_path: Path, argume
     done = run(python.parent / "ippkit", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_an_installed_kit_can_draw_pages(python: Path, tmp_path: Path) -> None:
+    arguments = ("simulate", "engine-dies-twice", "--diagram", "out.html")
+    done = run(python.parent / "ippkit", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

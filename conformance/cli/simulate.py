@@ -17,7 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from conformance.cli.group import ExitStatus
 from conformance.cli.tables import print_table
+from conformance.cli.view import DiagramPath, is_whole, write
 from conformance.console import plain_or_rich
+from conformance.report.reading import of_outcome
+from conformance.report.story import select
 from conformance.simulating import Report, Summary, campaign, command, prepare, setups
 from protocol.roles.marks import MARKS
 from protocol.world import SECOND
@@ -67,6 +70,7 @@ def _scenario(_: click.Context, __: click.Parameter, value: str) -> str:
     help="Of a swarm: none, those within ZeroMQ's contract, or all.",
 )  # fmt: skip
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write what happens, as JSON lines.")
+@click.option("--diagram", type=DiagramPath(), help="Draw what happens: a file that ends with .svg, .html or .txt.")
 @click.option("--check-determinism", is_flag=True, help="Run twice and compare, the second time in another Python.")
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="one per core",
@@ -74,7 +78,7 @@ def _scenario(_: click.Context, __: click.Parameter, value: str) -> str:
 )  # fmt: skip
 def simulate(
     scenario: str, is_list: bool, seed: int, seeds: range | None, engines: int | None, clients: int, tasks: int,
-    faults: Hardness, trace: Path | None, check_determinism: bool, jobs: int,
+    faults: Hardness, trace: Path | None, diagram: Path | None, check_determinism: bool, jobs: int,
 ) -> int:  # fmt: skip
     """Run a cluster in virtual time in which something goes wrong, and judge what comes of it.
 
@@ -88,12 +92,13 @@ def simulate(
         return ExitStatus.CONFORMS
     like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults)
     chosen = setups(scenario, [seed] if seeds is None else seeds, like)
-    if len(chosen) > 1 and (trace is not None or check_determinism):
-        raise click.UsageError("--trace and --check-determinism are for one run: give one scenario and one --seed")
+    if len(chosen) > 1 and (trace is not None or diagram is not None or check_determinism):
+        options = "--trace, --diagram and --check-determinism"
+        raise click.UsageError(f"{options} are for one run: give one scenario and one --seed")
     console = plain_or_rich()
     if check_determinism:
         return _compare(console, chosen[0])
-    return _one(console, chosen[0], trace) if len(chosen) == 1 else _many(console, scenario, chosen, jobs)
+    return _one(console, chosen[0], trace, diagram) if len(chosen) == 1 else _many(console, scenario, chosen, jobs)
 
 
 def _rows() -> Iterable[tuple[str, str]]:
@@ -104,9 +109,9 @@ def _rows() -> Iterable[tuple[str, str]]:
 # -- one run -----------------------------------------------------------------------------------------------------------
 
 
-def _one(console: Console, setup: Setup, trace: Path | None) -> int:
+def _one(console: Console, setup: Setup, trace: Path | None, diagram: Path | None) -> int:
     started = time.perf_counter()
-    outcome = run(msgspec.structs.replace(setup, has_trace=trace is not None))
+    outcome = run(msgspec.structs.replace(setup, has_trace=trace is not None, keeps_items=diagram is not None))
     seconds = time.perf_counter() - started
     if setup.name != SWARM:
         console.print(f"{setup.name}: {SCENARIOS[setup.name].text}", markup=False)
@@ -118,6 +123,9 @@ def _one(console: Console, setup: Setup, trace: Path | None) -> int:
     if trace is not None:
         _write(trace, outcome)
         console.print(f"Trace: {trace}, {outcome.digest}", markup=False)
+    if diagram is not None:
+        write(select(of_outcome(outcome), is_all=is_whole(diagram)), diagram)
+        console.print(f"Diagram: {diagram}", markup=False)
     if outcome.excused:
         console.print(f"Excused, {len(outcome.excused)} in number:")
         for excuse in outcome.excused[:SHOWN]:

@@ -6,12 +6,13 @@ from typing import Any, Final
 import click
 
 from conformance.console import plain_or_rich
+from conformance.report.page import as_html
 from conformance.report.reading import UnreadableStory, of_file
 from conformance.report.sequence import as_svg, as_text
 from conformance.report.story import Story, select
 
 #: How a story is told, by what the file's name ends with.
-FORMS: Final = {".svg": as_svg, ".txt": as_text}
+FORMS: Final = {".svg": as_svg, ".html": as_html, ".txt": as_text}
 
 
 class DiagramPath(click.Path):
@@ -33,6 +34,11 @@ def write(story: Story, path: Path) -> None:
     path.write_text(FORMS[path.suffix](story) + "\n", encoding="utf-8")
 
 
+def is_whole(path: Path | None) -> bool:
+    """Whether everything is written there, what is quiet too: in a page the reader chooses."""
+    return path is not None and path.suffix == ".html"
+
+
 @click.command("view")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=DiagramPath(), help=f"Where to: a file that ends with {', '.join(FORMS)}.")
@@ -45,7 +51,8 @@ def view(
 ) -> None:
     """Draw what happened, as a sequence diagram.
 
-    FILE is a trace (`ippkit simulate --trace`) or a recording. Without --out the diagram is printed as text.
+    FILE is a trace (`ippkit simulate --trace`) or a recording. Without --out the diagram is printed as text; .html is a
+    page in which one steps through all of it and looks into the messages.
     """
     try:
         whole = of_file(file)
@@ -55,7 +62,7 @@ def view(
         for name in given:
             if name not in known:
                 raise click.UsageError(f"there is no {kind} {name!r}; there are: {', '.join(known)}")
-    story = select(whole, roles=roles, channels=channels, about=about, is_all=is_all)
+    story = select(whole, roles=roles, channels=channels, about=about, is_all=is_all or is_whole(out))
     if about and not any(line.kind == "message" for line in story.lines):
         raise click.UsageError(f"no message is about {about!r}")
     console = plain_or_rich()

@@ -98,11 +98,11 @@ def of_outcome(outcome: Outcome) -> Story:
     notes = [*(f"Excused: {each}" for each in outcome.excused)]
     if setup.plan is None:
         notes.insert(0, f"Replay: {command(setup)}")
+    evidence = {str(violation): violation.evidence for violation in judgement.violations}
     story = of_items(
         recorder.items,
         title=f"{name} (seed {setup.seed})",
-        evidence={seq for violation in judgement.violations for seq in violation.evidence},
-        violations=outcome.violations,
+        violations=[(text, evidence.get(text, ())) for text in outcome.violations],
         marks=_faults(recorder),
         lost={msg_id: fault.name for msg_id, fault in recorder.lost.items()},
         is_whole=True,
@@ -138,8 +138,7 @@ def of_recording(recorded: Recording, name: str) -> Story:
     return of_items(
         recorded.items,
         title=recorded.about or name,
-        evidence={seq for violation in judge.violations for seq in violation.evidence},
-        violations=[str(violation) for violation in judge.violations],
+        violations=[(str(violation), violation.evidence) for violation in judge.violations],
     )
 
 

@@ -83,6 +83,7 @@ def _x(story: Story, lane: str) -> float:
 
 
 def _heads(drawing: Drawing, story: Story, y: float) -> None:
+    drawing.text(TIMES - 8, y + 16, "seconds", "time", "end")
     for lane in story.lanes:
         x = _x(story, lane)
         drawing.box(x - PITCH / 2 + 8, y, PITCH - 16, HEAD - 6)

@@ -38,7 +38,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     Of a message: who sent it, who took it (nobody: it was lost), its type, its id, and the request that it is about.
     Otherwise `sender` is the lane where it happened (empty: everywhere), and `what` says it. `seqs` are the items of
-    the stream that the line is made of, and `seen` the message itself, where it is known.
+    the stream that the line is made of, `accused` the numbers of the violations that it shows, and `seen` the message
+    itself, where it is known.
     """
 
     kind: Kind
@@ -52,13 +53,18 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     remark: str = ""
     seqs: tuple[int, ...] = ()
     is_lost: bool = False
-    is_accused: bool = False
+    accused: tuple[int, ...] = ()
     seen: Observation | None = None
 
     @property
     def lanes(self) -> tuple[str, ...]:
         """The lanes that the line touches."""
         return (self.sender, *self.receivers) if self.sender else self.receivers
+
+    @property
+    def is_accused(self) -> bool:
+        """Whether somebody is accused of it."""
+        return bool(self.accused)
 
     @property
     def is_quiet(self) -> bool:
@@ -131,8 +137,7 @@ def of_items(
     items: Sequence[Observation | Fact],
     *,
     title: str,
-    evidence: Collection[int] = (),
-    violations: Sequence[str] = (),
+    violations: Sequence[tuple[str, Collection[int]]] = (),
     marks: Iterable[Line] = (),
     lost: Mapping[str, str] | None = None,
     is_whole: bool = False,
@@ -140,7 +145,7 @@ def of_items(
     """The story of a stream.
 
     `marks` are lines to be put among the others, such as faults; `lost` says what took a message, by the id of its
-    request; `evidence` are the items of which somebody is accused.
+    request; each violation is a text with the numbers of the items that show it.
     """
     everybody = frozenset(item.observer for item in items)
     sendings: list[_Sending] = []
@@ -152,10 +157,10 @@ def of_items(
             lines += _event(item, item.now - start, is_whole=is_whole)
         else:
             _add(item, sendings, by_id, everybody)
-    accused = frozenset(evidence)
-    for each in sendings:
-        lines.append(_message(each, start, accused, lost or {}, everybody if is_whole else None))
-    return Story(title=title, lines=tuple(sorted(lines, key=lambda line: line.at)), violations=tuple(violations))
+    shown = [evidence for _, evidence in violations]
+    lines += [_message(each, start, shown, lost or {}, everybody if is_whole else None) for each in sendings]
+    texts = tuple(text for text, _ in violations)
+    return Story(title=title, lines=tuple(sorted(lines, key=lambda line: line.at)), violations=texts)
 
 
 def _add(
@@ -182,9 +187,10 @@ def _add(
 
 
 def _message(
-    sending: _Sending, start: int, accused: frozenset[int], lost: Mapping[str, str], everybody: Collection[str] | None
-) -> Line:
-    """`everybody` are the observers of a stream that saw them all."""
+    sending: _Sending, start: int, shown: Sequence[Collection[int]], lost: Mapping[str, str],
+    everybody: Collection[str] | None,
+) -> Line:  # fmt: skip
+    """`shown` is the evidence of each violation, `everybody` are the observers of a stream that saw them all."""
     seen, message = sending.seen, sending.seen.message
     about = _about(seen)
     is_lost = everybody is not None and not sending.taken and message is not None
@@ -207,7 +213,8 @@ def _message(
         kind="message", at=seen.now - start, sender=sending.sender, receivers=receivers,
         what=message.msg_type if message is not None else _raw(seen), channel=seen.channel,
         msg_id=message.msg_id if message is not None else "", about=about, remark=", ".join(filter(None, remarks)),
-        seqs=tuple(sending.seqs), is_lost=is_lost, is_accused=not accused.isdisjoint(sending.seqs), seen=seen,
+        seqs=tuple(sending.seqs), is_lost=is_lost, seen=seen,
+        accused=tuple(number for number, seqs in enumerate(shown) if not set(seqs).isdisjoint(sending.seqs)),
     )  # fmt: skip
 
 
