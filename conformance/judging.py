@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.harness.explain import diagram, explain
-from conformance.harness.verdict import Blocked, Finding, NotApplicable, OnlyReal, Result, Undecided, Verdict, Violated
+from conformance.harness.verdict import (
+    Blocked,
+    CaseEnd,
+    NotApplicable,
+    OnlyReal,
+    Result,
+    Undecided,
+    Verdict,
+    Violated,
+    finding_of,
+)  # fmt: skip
 from conformance.results import accuse
 from conformance.targets import TargetUnusable
 from protocol.requirements import get
@@ -49,6 +59,8 @@ def results_of(
             main,
             *(Result(slug, case, target, "blocked", f"blocked by {accused}", blocked_by=accused) for slug in rest),
         ]
+    stumbled = _stumbled_over(error, subject)
+    error = stumbled or error
     verdict, summary = _without_accusation(error)
     details = ""
     if isinstance(error, TargetUnusable):
@@ -64,6 +76,17 @@ def results_of(
         Result(slug, case, target, verdict, summary, details, blocked_by=blocked_by, only_real=only_real)
         for slug in slugs
     ]
+
+
+def _stumbled_over(error: BaseException, subject: Subject | None) -> Blocked | None:
+    """What kept a case from going on, if it stumbled over something that a rule accuses: the kit is not at fault then.
+
+    The accusation itself is reported with those of all rules.
+    """
+    if subject is None or isinstance(error, CaseEnd | TargetUnusable) or not isinstance(error, Exception):
+        return None
+    known = subject.look_ahead()
+    return Blocked(known[0].requirement, known[0].found) if known else None
 
 
 def last_words(subject: Subject) -> str:
@@ -106,7 +129,7 @@ def by_rules(case: str, subject: Subject, violations: Sequence[Violation], *, co
 def _by_rule(case: str, subject: Subject, violation: Violation, command: str) -> Result:
     """The result of a rule that fired while a case about something else ran."""
     slug = violation.requirement
-    finding = Finding(violation.found, violation.allowed, violation.guilty, violation.evidence)
+    finding = finding_of(violation)
     shown = subject.observations
     if not {each.seq for each in shown}.issuperset(violation.evidence):
         shown = around(subject, violation.evidence) or shown

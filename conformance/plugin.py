@@ -106,9 +106,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from conformance.catalogue import role_of
 
         role = role_of(metafunc.definition.path.name)
-        targets = {word: each.name for word, each in _targets(metafunc.config).items() if role in each.roles}
+        targets = {
+            word: each.name
+            for word, each in _targets(metafunc.config).items()
+            if role in each.roles and (not each.mutant or _covers(each.mutant, metafunc.definition))
+        }
         words: list[str | None] = list(targets) or [None]
         metafunc.parametrize("target", words, ids=list(targets.values()) or [role], indirect=True, scope="session")
+
+
+def _covers(mutant: str, definition: pytest.Item) -> bool:
+    """Whether a case is one of those that have to find a mutant: of no other can anything be learnt about it."""
+    from conformance.judging import case_name
+    from conformance.mutants import find
+
+    return find(mutant).covers(case_name(definition.nodeid), _slugs(definition))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

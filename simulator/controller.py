@@ -74,11 +74,14 @@ class VirtualController:
         host: str = "controller",
         is_supervised: bool = True,
         has_disk: bool = False,
+        on_shell: Callable[[VirtualShell], object] | None = None,
     ) -> None:
         self.world = world
         self.config = config
         self.host = host
         self.is_supervised = is_supervised
+        #: Is given the shell of each role before its first event.
+        self.on_shell = on_shell
         #: Where the records are kept, or None if they are in memory.
         self.records = Disk() if has_disk else None
         self.disk: dict[str, bytes] = {}
@@ -206,6 +209,8 @@ class VirtualController:
                 **node.extra(),
             )
             member.shells.append(shell)
+            if self.on_shell is not None:
+                self.on_shell(shell)
             for name, socket in sockets.items():
                 shell.attach(name, socket)
             told = {name: member.told[socket][0] for name, socket in sockets.items() if socket in member.told}

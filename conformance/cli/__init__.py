@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "certify-sockets": Entry("conformance.cli.certify:certify_sockets", "Compare the virtual sockets with libzmq."),
     "simulate": Entry("conformance.cli.simulate:simulate", "Let things go wrong in virtual time, and judge."),
     "view": Entry("conformance.cli.view:view", "Draw what happened in a run, as a sequence diagram."),
+    "mutants": Entry("conformance.cli.mutants:mutants", "Show which requirement finds which broken controller."),
     "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for frames that the decoder does not handle."),
 }
 

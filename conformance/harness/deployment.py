@@ -16,9 +16,10 @@ from conformance.harness.engine import EngineUnderTest
 from conformance.harness.observing import Observer
 from conformance.harness.realworld import RealWorld
 from conformance.harness.subject import Subject
-from conformance.harness.verdict import NotApplicable, OnlyReal
+from conformance.harness.verdict import CaseEnd, NotApplicable, OnlyReal, Violated, finding_of
 from conformance.harness.virtualworld import VirtualWorld
 from conformance.targets.descriptor import AS_IT_IS, Settings, Target
+from conformance.targets.errors import TargetUnusable
 from conformance.targets.process import start, start_engine
 from conformance.targets.virtual import VirtualRunning, VirtualRunningEngine
 from protocol.roles.assembly import ControllerConfig
@@ -93,8 +94,12 @@ class Deployment(ABC, Generic[S]):
     def _settled(self, up: _Up[S]) -> _Up[S]:
         try:
             self._settle(up.subject)
-        except BaseException:
+        except BaseException as error:
+            known = up.subject.look_ahead() if _is_about_answers(error) else ()
             up.stop()
+            # Where nothing but the missing answer was noticed, a rule may know what was wrong with the one that came.
+            for violation in known:
+                raise Violated(finding_of(violation), violation.requirement) from None
             raise
         return up
 
@@ -242,6 +247,11 @@ class VirtualEngineDeployment(EngineDeployment):
 def engines(target: Target) -> EngineDeployment:
     """What starts engines of a target."""
     return VirtualEngineDeployment(target) if target.is_simulated else EngineDeployment(target)
+
+
+def _is_about_answers(error: BaseException) -> bool:
+    """Whether the target did answer, with something that was not expected."""
+    return isinstance(error, Violated) or not isinstance(error, CaseEnd | TargetUnusable)
 
 
 def controllers(target: Target) -> ControllerDeployment:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import ROLES, Role, Timing
+from protocol.requirements import get
 from protocol.rules import Judge, Setting, Violation, rules_for
 from protocol.wire import Codec, Message
 from protocol.world import SECOND, Fact, Observation
@@ -151,6 +152,11 @@ class Subject:
                 found += self.judge.observe(item)
             self._judged = len(seen)
         return found
+
+    def look_ahead(self) -> list[Violation]:
+        """What is demanded and was broken so far; `judge_new` gives it once more."""
+        self._kept = self.judge_new()
+        return [violation for violation in self._kept if get(violation.requirement).level == "MUST"]
 
     def stop_watching(self) -> None:
         """What comes from now on is no concern of the rules."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 from protocol.errors import Problem
+from protocol.rules import Violation
 
 Verdict = Literal[
     "passed", "failed", "warned", "observed", "known", "not applicable", "blocked", "undecided", "kit error"
@@ -32,6 +33,11 @@ class Finding:
     evidence: tuple[int, ...] = ()
     problems: tuple[Problem, ...] = ()
     nearest: tuple[str, ...] = ()
+
+
+def finding_of(violation: Violation) -> Finding:
+    """What a rule found, in the words of the report."""
+    return Finding(violation.found, violation.allowed, violation.guilty, violation.evidence)
 
 
 class CaseEnd(Exception):

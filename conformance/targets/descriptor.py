@@ -70,6 +70,8 @@ from protocol.patterns import CONTROLLER, ENGINE
 from protocol.world import MILLISECOND, SECOND
 
 FOLDER: Final = "fixtures/targets"
+#: The target that can be given mutants.
+SIMULATED: Final = "simulated"
 #: The name of the connection file that the kit writes for an engine.
 ENGINE_FILE: Final = "ipcontroller-engine.json"
 
@@ -338,6 +340,8 @@ class Target(_Table, frozen=True, kw_only=True):
     timing: Timing = Timing()
     deviations: tuple[Deviation, ...] = msgspec.field(name="deviation", default=())
     file: str
+    #: What is wrong with it on purpose: a name of `conformance.mutants`. No descriptor says so: see `load`.
+    mutant: str = ""
 
     @property
     def is_simulated(self) -> bool:
@@ -374,9 +378,12 @@ def known() -> list[str]:
 def load(name_or_path: str | Path) -> Target:
     """The target of this name, or of the descriptor file at this path (which ends in `.toml` or has a folder).
 
-    Raises DescriptorError, in one sentence.
+    `simulated+NAME` is the simulation with this mutant in it. Raises DescriptorError, in one sentence.
     """
     text = str(name_or_path)
+    base, _, mutant = text.partition("+")
+    if mutant and base == SIMULATED:
+        return _infected(load(base), mutant)
     if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
         path = Path(name_or_path)
     else:
@@ -394,6 +401,17 @@ def load(name_or_path: str | Path) -> Target:
     return parse(content, path)
 
 
+def _infected(target: Target, mutant: str) -> Target:
+    # The mutants are made of what is described here.
+    from conformance.mutants import find
+
+    try:
+        find(mutant)
+    except KeyError as error:
+        raise DescriptorError(error.args[0]) from None
+    return msgspec.structs.replace(target, name=f"{target.name}+{mutant}", mutant=mutant)
+
+
 def parse(content: bytes, path: Path) -> Target:
     """The target that these bytes describe; `path` is where they stood. Raises DescriptorError, in one sentence."""
     try:
@@ -404,7 +422,7 @@ def parse(content: bytes, path: Path) -> Target:
         raise DescriptorError(f"{path}: is not TOML: {error}") from None
     _check_names(raw, Target, path, "")
     try:
-        target = msgspec.convert(raw | {"file": str(path.resolve())}, Target)
+        target = msgspec.convert(raw | {"file": str(path.resolve()), "mutant": ""}, Target)
     except msgspec.ValidationError as error:
         sentence, _, where = str(error).partition(" - at ")
         where = where.strip("`").removeprefix("$.")

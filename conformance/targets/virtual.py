@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from conformance.files import FileOnDisk
+from conformance.mutants import Mutant, find
 from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
 from protocol.connection import ClientFile, EngineFile
@@ -20,6 +21,7 @@ from simulator.controller import CLIENT_FILE, ENGINE_FILE, VirtualController
 from simulator.engines import VirtualEngine
 from simulator.env import Calendar
 from simulator.hosts import Process
+from simulator.shell import VirtualShell
 from simulator.wardens import VirtualWarden
 from simulator.world import World
 
@@ -46,7 +48,8 @@ class VirtualRunning:
         self.target = target
         self.version = None
         self.world = World(seed)
-        self.controller = VirtualController(self.world, config, host=HOST)
+        self._mutant = find(target.mutant) if target.mutant else Mutant
+        self.controller = VirtualController(self.world, config, host=HOST, on_shell=self._infect)
         self.controller.start()
         if not self.world.kernel.run_until(lambda: self.controller.has_begun, START):
             raise TargetUnusable(f"target {target.name}: the virtual controller did not begin")
@@ -54,6 +57,11 @@ class VirtualRunning:
         self.engine: EngineFile
         self.client, self.engine = self.controller.files()
         self._calendar = Calendar()
+
+    def _infect(self, shell: VirtualShell) -> None:
+        """Put the mutant, if this is one, between a role and its shell."""
+        if self._mutant is not Mutant and self._mutant.part in ("", shell.role.NAME):
+            self._mutant(shell)
 
     def date(self) -> str:
         """The present moment of virtual time, as in headers."""
@@ -82,7 +90,11 @@ class VirtualRunning:
         """Its connection files ("client", "engine") as they are now; missing ones are left out."""
         files = {"client": CLIENT_FILE, "engine": ENGINE_FILE}
         disk = self.controller.disk
-        return {which: FileOnDisk(0o600, json.loads(disk[name])) for which, name in files.items() if name in disk}
+        return {
+            which: FileOnDisk(0o600, self._mutant.file(which, json.loads(disk[name])))
+            for which, name in files.items()
+            if name in disk
+        }
 
     def stop(self) -> None:
         """End it; nothing of it needs to be removed."""

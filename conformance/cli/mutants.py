@@ -1,0 +1,87 @@
+"""`ippkit mutants`: the kill matrix of the kit's own mutants."""
+
+import click
+
+from conformance.cli.group import ExitStatus
+from conformance.cli.tables import print_json, print_table
+
+
+@click.command()
+@click.argument("globs", nargs=-1, metavar="[GLOB]...")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="How many processes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
+    """Judge broken controllers, each with one mistake, and show which requirement finds which.
+
+    GLOB selects by the name of a mutant or by a requirement that it breaks, such as 'task.*'. Variants are legal and
+    must be accused of nothing. What is judged and kills no mutant is listed as not proved.
+
+    Exit status: 0 if all is as it should be, 1 if a mutant survived or a variant was accused, 5 if none is selected.
+    """
+    from conformance.mutants.matrix import chosen, judge, judged, killers
+
+    selected = chosen(globs)
+    if not selected:
+        click.echo(f"ippkit: no mutant matches {' or '.join(map(repr, globs))}", err=True)
+        return ExitStatus.NOTHING_SELECTED
+    fates = judge(selected, jobs=jobs)
+    proved = killers(fates)
+    wrong = [fate for fate in fates if not fate.is_as_it_should_be]
+    # Of a selection nothing can be said about the rest.
+    open_slugs = [] if globs else [each.slug for each in judged() if each.slug not in proved]
+    if as_json:
+        print_json(
+            {
+                "mutants": [
+                    {
+                        "name": fate.mutant.name(),
+                        "sentence": fate.mutant.sentence(),
+                        "part": fate.mutant.part or "every role",
+                        "is_variant": fate.is_variant,
+                        "breaks": list(fate.mutant.breaks),
+                        "survived": list(fate.survived),
+                        "accused": fate.accused,
+                        "errors": fate.errors,
+                        "judged": fate.judged,
+                        "is_as_it_should_be": fate.is_as_it_should_be,
+                    }
+                    for fate in fates
+                ],
+                "not_proved": open_slugs,
+            }
+        )
+        return ExitStatus.VIOLATIONS if wrong else ExitStatus.CONFORMS
+    rows = [(slug, ", ".join(names)) for slug, names in sorted(proved.items())]
+    print_table("requirements, and the mutants that each of them found", ("requirement", "killed"), rows)
+    for fate in fates:
+        if fate.is_variant and fate.is_as_it_should_be:
+            click.echo(f"{fate.mutant.name()}: legal, accused of nothing in {fate.judged} verdicts")
+    for fate in wrong:
+        _tell(fate.mutant.name(), fate.mutant.sentence(), fate)
+    if open_slugs:
+        click.echo(f"\nnot proved ({len(open_slugs)}): no mutant breaks them")
+        click.echo(click.wrap_text(", ".join(open_slugs), 118, "  ", "  "))
+    click.echo(
+        f"\n{len(fates)} mutants and variants, {len(fates) - len(wrong)} as they should be; "
+        f"{len(proved)} requirements proved" + (f", {len(open_slugs)} not" if not globs else "")
+    )
+    return ExitStatus.VIOLATIONS if wrong else ExitStatus.CONFORMS
+
+
+def _tell(name: str, sentence: str, fate: object) -> None:
+    from conformance.mutants.matrix import Fate
+
+    assert isinstance(fate, Fate)
+    click.echo(f"\n{name}: {sentence}")
+    if fate.survived:
+        click.echo(f"  not found by {', '.join(fate.survived)}")
+    if fate.is_variant:
+        for line in fate.said:
+            click.echo(f"  wrongly accused of {line}")
+        if not fate.judged:
+            click.echo("  was not judged")
+    else:
+        click.echo(f"  was accused of {', '.join(fate.accused) or 'nothing'}")
+    for line in fate.errors:
+        click.echo(f"  the kit stumbled: {line}")
+    click.echo(f"  again: ippkit test -t simulated+{name}")

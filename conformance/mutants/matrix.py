@@ -1,0 +1,134 @@
+"""Who kills whom: every mutant is judged by the cases that name what it breaks, and by the rules that watch them.
+
+All of it happens in one run of the suite, in virtual time. A mutant is killed when something that it breaks is accused;
+a variant is innocent when nothing is. What is judged and kills no mutant is not proved: nobody has seen it fail.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import conformance
+from conformance.catalogue import cases, concerned
+from conformance.harness.verdict import Result
+from conformance.judges import ruled
+from conformance.mutants import Mutant, Variant, load
+from conformance.results import from_dict
+from protocol.requirements import Requirement
+
+ACCUSING: Final = frozenset({"failed", "warned", "observed"})
+_SIMULATED: Final = "simulated"
+
+
+@dataclass
+class Fate:
+    """What became of one mutant: which requirements accused it, in which cases, and what else went wrong."""
+
+    mutant: type[Mutant]
+    accused: dict[str, list[str]] = field(default_factory=dict)
+    #: What a variant was accused of, in words.
+    said: list[str] = field(default_factory=list)
+    #: Mistakes of the kit itself.
+    errors: list[str] = field(default_factory=list)
+    judged: int = 0
+    #: Seconds that all of it took.
+    seconds: float = 0.0
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it must be accused of nothing."""
+        return issubclass(self.mutant, Variant)
+
+    @property
+    def survived(self) -> tuple[str, ...]:
+        """What it breaks and was not accused of."""
+        return tuple(slug for slug in self.mutant.breaks if slug not in self.accused)
+
+    @property
+    def is_as_it_should_be(self) -> bool:
+        """Whether it was killed under every name, or, if it is a variant, accused of nothing; and nothing crashed."""
+        if self.is_variant:
+            return bool(self.judged) and not self.accused and not self.errors
+        return not self.survived and not self.errors
+
+
+def chosen(globs: Sequence[str] = ()) -> list[type[Mutant]]:
+    """The mutants whose name, or one of whose requirements, matches one of these patterns; without patterns all."""
+    return [
+        mutant
+        for mutant in load().values()
+        if not globs or any(fnmatchcase(name, glob) for name in (mutant.name(), *mutant.breaks) for glob in globs)
+    ]
+
+
+def judge(mutants: Iterable[type[Mutant]], *, jobs: int = 1) -> list[Fate]:
+    """Let the suite judge mutants; `jobs` is the number of processes."""
+    fates = {f"{_SIMULATED}+{mutant.name()}": Fate(mutant) for mutant in mutants}
+    book = _Book(fates)
+    words = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:faulthandler",
+        "--tb=no",
+        "--no-summary",
+        "--no-header",
+        "--assert=plain",
+    ]
+    if jobs > 1:
+        words += ["-n", str(jobs)]
+    targets = [word for name in fates for word in ("--target", name)]
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        pytest.main([str(Path(conformance.__file__).parent), *words, *targets], plugins=[book])
+    return list(fates.values())
+
+
+class _Book:
+    """Takes down the results of a run."""
+
+    def __init__(self, fates: Mapping[str, Fate]) -> None:
+        self.fates = fates
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Take down the verdicts of one phase of one case."""
+        name = report.nodeid.rpartition("[")[2].removesuffix("]")
+        for fate in self.fates:
+            if name.startswith(fate):
+                self.fates[fate].seconds += report.duration
+        for entry in getattr(report, "ippkit", ()):
+            self.note(from_dict(entry))
+
+    def note(self, result: Result) -> None:
+        fate = self.fates[result.target]
+        fate.judged += 1
+        if result.verdict in ACCUSING:
+            fate.accused.setdefault(result.requirement, []).append(result.case)
+            fate.said.append(f"{result.requirement} in {result.case}: {result.summary}")
+        elif result.verdict == "kit error":
+            fate.errors.append(f"{result.case}: {result.summary}")
+
+
+def judged() -> list[Requirement]:
+    """What cases and rules judge of a controller in virtual time."""
+    named, ruling = cases("controller"), ruled()
+    return [each for each in concerned(["controller"]) if each.slug in named or each.slug in ruling]
+
+
+def killers(fates: Iterable[Fate]) -> dict[str, list[str]]:
+    """Requirement -> the mutants that were made to break it and that it killed."""
+    found: dict[str, list[str]] = {}
+    for fate in fates:
+        for slug in fate.mutant.breaks:
+            if slug in fate.accused:
+                found.setdefault(slug, []).append(fate.mutant.name())
+    return found
+
+
+__all__ = ["Fate", "chosen", "judge", "judged", "killers"]

@@ -1,0 +1,130 @@
+"""What a mutant is: one mistake in one role of the controller, and the requirements that it breaks.
+
+A mutant stands between a role and its shell in virtual time: it may alter what the role hears, what it says, and the
+role itself. Its docstring is the sentence by which somebody who made this mistake would defend it. A variant is the
+same with nothing to break: legal behaviour unlike the kit's own, which must be accused of nothing.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Final
+
+from protocol.errors import RemoteProtocolError
+from protocol.roles.base import Effect, Event, Forward, Send
+from protocol.wire import Message
+from simulator.shell import VirtualShell
+
+#: What is said instead of a message on a socket: it, another one, several, or nothing (None).
+Change = Callable[["Mutant", str, Message], Message | Sequence[Message] | None]
+#: What is heard instead of an event: it, another one, or nothing (None).
+Hearing = Callable[["Mutant", Event], Event | None]
+
+
+class Mutant:
+    """One mistake. A class is listed in `MUTANTS` as soon as it says what it `breaks`.
+
+    `part` is the name of the role that makes it; empty: every role does. `shows_in` are patterns of cases that show it
+    besides, or instead if it is not empty, of those that name what is broken: `test_module.py::test_function`.
+    """
+
+    breaks: ClassVar[tuple[str, ...]] = ()
+    part: ClassVar[str] = "hub"
+    shows_in: ClassVar[tuple[str, ...]] = ()
+    says: ClassVar[tuple[Change, ...]] = ()
+    hears: ClassVar[tuple[Hearing, ...]] = ()
+
+    def __init__(self, shell: VirtualShell) -> None:
+        self.shell: Final = shell
+        self.role: Final[Any] = shell.role
+        #: For what a change has to remember.
+        self.memory: Final[dict[str, Any]] = {}
+        self.prepare()
+        self._handle: Final = self.role.handle
+        self.role.handle = self.handle  # type: ignore[method-assign]
+
+    def __init_subclass__(cls) -> None:
+        if "breaks" in vars(cls):
+            assert cls.name() not in MUTANTS, f"two mutants are called {cls.name()}"
+            MUTANTS[cls.name()] = cls
+
+    # -- what it is --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def name(cls) -> str:
+        """The class's name in kebab-case."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+    @classmethod
+    def sentence(cls) -> str:
+        """What somebody who made this mistake would have thought."""
+        return " ".join((cls.__doc__ or "").split())
+
+    @classmethod
+    def covers(cls, case: str, slugs: Sequence[str]) -> bool:
+        """Whether it is judged by this case, which names these requirements."""
+        if cls.shows_in:
+            return any(fnmatchcase(case, pattern) for pattern in cls.shows_in)
+        return any(slug in cls.breaks for slug in slugs)
+
+    # -- what it does ------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Change the role, or its shell, before its first event."""
+
+    def hear(self, event: Event) -> Sequence[Event]:
+        """What the role is handed instead of an event."""
+        seen: Event | None = event
+        for hearing in self.hears:
+            seen = None if seen is None else hearing(self, seen)
+        return () if seen is None else (seen,)
+
+    def do(self, now: int, effect: Effect) -> Sequence[Effect]:
+        """What is carried out instead of an effect."""
+        if not self.says or not isinstance(effect, Send | Forward):
+            return (effect,)
+        try:
+            message = (
+                effect.message if isinstance(effect, Send) else effect.message.replace(identities=effect.identities)
+            )
+        except RemoteProtocolError:
+            return (effect,)
+        said: list[Message] = [message]
+        for change in self.says:
+            said = [each for before in said for each in _several(change(self, effect.socket, before))]
+        if len(said) == 1 and said[0] is message:
+            return (effect,)
+        return [Send(effect.socket, each) for each in said]
+
+    def handle(self, now: int, event: Event) -> Sequence[Effect]:
+        """The effects of an event in the place of the role's."""
+        return [
+            effect
+            for heard in self.hear(event)
+            for decided in self._handle(now, heard)
+            for effect in self.do(now, decided)
+        ]
+
+    # -- the files ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def file(cls, which: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What stands in the connection file of `client` or `engine`."""
+        return content
+
+
+class Variant(Mutant):
+    """Legal behaviour unlike the kit's own: whoever accuses it is wrong."""
+
+
+#: All mutants and variants that were imported, by name.
+MUTANTS: Final[dict[str, type[Mutant]]] = {}
+
+
+def _several(said: Message | Sequence[Message] | None) -> Sequence[Message]:
+    if said is None:
+        return ()
+    return (said,) if isinstance(said, Message) else said
+
+
+__all__ = ["MUTANTS", "Change", "Hearing", "Mutant", "Variant"]
