@@ -58,6 +58,8 @@ TIMED: Final = frozenset(
         "notification.shutdown-published",
         "registration.heard-is-registered",
         "registration.pending-expires",
+        # A Hub without its disk may be told of a heart whose engine's next life registers just then.
+        "registration.pending-until-heard",
         "registration.unregistration-honoured",
     }
 )

@@ -17,6 +17,7 @@ import msgspec
 from protocol.roles.assembly import ControllerConfig
 from protocol.world import SECOND
 from simulator.cluster import CONFIG, STEP, VirtualCluster
+from simulator.excuses import excuse
 from simulator.faults import Fault
 from simulator.judge import Judgement, judge
 from simulator.plans import Draw, Hardness, Plan
@@ -29,8 +30,6 @@ from simulator.workloads import Workload
 SWARM: Final = "swarm"
 #: Nanoseconds in which everything must have come to rest once it is healed.
 HEALED: Final = 90 * SECOND
-#: What the heart monitor tells the Hub of hearts that have stopped.
-DEATHS: Final = "stopped_heart"
 _SCHEMES: Final = ("leastload", "lru", "plainrandom", "twobin", "weighted")
 
 
@@ -85,15 +84,16 @@ def run(setup: Setup) -> Outcome:
     _heal(cluster)
     if setup.is_judged:
         judgement = outcome.judgement = judge(cluster)
-        outcome.violations += map(str, judgement.violations)
-        outcome.excused = list(map(str, judgement.excused))
-        for matter in judgement.remarks:
-            slug = _demanded(matter)
-            fault = _taker(cluster, slug)
-            if fault is None:
-                outcome.violations.append(f"{slug}: {matter}")
-            else:
+        outcome.excused += map(str, judgement.excused)
+        accused = list(judgement.violations)
+        for matter in (*judgement.open, *judgement.remarks):
+            fault = excuse(cluster, matter)
+            if fault is not None:
+                accused = [one for one in accused if not (matter.msg_id and one.found.startswith(f"{matter.what} "))]
                 outcome.excused.append(f"{matter}: excused, as {fault!r}")
+            elif not matter.msg_id:
+                outcome.violations.append(f"{_demanded(matter)}: {matter}")
+        outcome.violations += map(str, accused)
     outcome.marks = cluster.world.marks
     outcome.lasted = cluster.now
     outcome.trace = cluster.world.trace
@@ -121,14 +121,6 @@ def _demanded(matter: Matter) -> str:
     if matter.whose == "hub":
         return "heartbeat.silent-engine-removed" if matter.what.endswith("dead") else "registration.can-return"
     return "task.converges" if matter.whose == "tasks" else "notification.views-converge"
-
-
-def _taker(cluster: VirtualCluster, slug: str) -> Fault | None:
-    """The fault that took what the demand hangs on: a death is reported once, and by nobody else."""
-    if slug != "heartbeat.silent-engine-removed":
-        return None
-    taken = (trouble.fault for trouble in cluster.stage.troubles if any(one[2] == DEATHS for one in trouble.taken))
-    return next(taken, None)
 
 
 def _cluster(setup: Setup, engines: int, config: ControllerConfig) -> VirtualCluster:
