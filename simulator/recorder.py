@@ -61,6 +61,8 @@ TIMED: Final = frozenset(
         # A Hub without its disk may be told of a heart whose engine's next life registers just then.
         "registration.pending-until-heard",
         "registration.unregistration-honoured",
+        "task.one-live-assignment",
+        "wire.reply-true.death",
     }
 )
 #: What the healed phase decides, with what was excused.
@@ -279,7 +281,7 @@ class Recorder:
                     self._take(found)
 
     def _take(self, found: Iterable[Violation]) -> None:
-        self.violations += [one for one in found if not (self._is_unwell and one.requirement in TIMED)]
+        self.violations += [one for one in found if not (self._is_unwell and one.rule in TIMED)]
 
     def _hop(
         self, process: "Process", what: str, channel: str, message: Message, identities: tuple[bytes, ...] = ()

@@ -27,6 +27,7 @@ DATE = "2026-01-05T12:00:00.000000Z"
 HOST = {
     "iopub": "engine",
     "mux": "mux-relay",
+    "task": "task-scheduler",
     "heartbeat-ping": "heart-monitor",
     "heartbeat-pong": "heart-monitor",
     "monitor": "heart-monitor",
@@ -211,9 +212,11 @@ def load() -> dict[str, Scenario]:
     """All scenarios by the name of their rule."""
     import log_query_scenarios
     import log_scenarios
+    import log_work_scenarios
 
     assert log_scenarios
     assert log_query_scenarios
+    assert log_work_scenarios
     return SCENARIOS
 
 

@@ -102,10 +102,11 @@ class Controller(Subject):
         name: str = "target",
         features: frozenset[str] = frozenset(),
         settings: Mapping[str, object] = AS_IT_IS,
+        is_pure: bool = False,
     ) -> None:
         super().__init__(
             world, timing, role="controller", dialect=dialect, token=token, date=date, instance=instance, name=name,
-            features=features,
+            features=features, is_pure=is_pure,
         )  # fmt: skip
         self._settings = settings
         self._parties: list[Party] = []

@@ -148,6 +148,7 @@ class ControllerDeployment(Deployment[Controller]):
         date: Callable[[], str],
         settings: Mapping[str, object],
     ) -> Controller:
+        assert self.target.controller is not None
         return Controller(
             world,
             self.target.timing,
@@ -158,6 +159,7 @@ class ControllerDeployment(Deployment[Controller]):
             instance=instance,
             name=self.target.name,
             settings=settings,
+            is_pure=settings.get("scheme", self.target.controller.settings.scheme) == "pure",
         )
 
     def _settle(self, subject: Controller) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from msgspec import UNSET
+
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import ROLES, Role, Timing
 from protocol.requirements import get
@@ -71,6 +73,7 @@ class Subject:
         instance: Instance,
         name: str = "target",
         features: frozenset[str] = frozenset(),
+        is_pure: bool = False,
     ) -> None:
         self.world = world
         self.timing = timing
@@ -87,6 +90,7 @@ class Subject:
             rules_for(dialect, ROLES[role]),
             Setting(
                 role=role,
+                is_pure=is_pure or UNSET,
                 dialect=dialect,
                 period_ns=timing.heartbeat_period,
                 allowed_misses=timing.allowed_misses,

@@ -141,6 +141,16 @@ class Engines:
         uuids = self._uuids.get(observer) or self._uuids.get(observer.removesuffix("-heart")) or set()
         return next(iter(uuids)) if len(uuids) == 1 else None
 
+    def registered_by(self, observer: str) -> str | None:
+        """The one uuid that a party asked to register, if there is just one."""
+        uuids = self._uuids.get(observer)
+        return next(iter(uuids)) if uuids is not None and len(uuids) == 1 else None
+
+    @property
+    def are_all_granted(self) -> bool:
+        """Whether every engine that is known registered where this recording saw it."""
+        return all(engine.exchange is not None for engine in self.all())
+
     def engine(self, uuid: object, id: object) -> Engine | None:  # noqa: A002 - its name in the protocol
         """The latest engine known by this uuid and this id."""
         for engine in reversed(self.of_uuid.get(uuid, ()) if isinstance(uuid, str) else ()):

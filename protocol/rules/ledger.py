@@ -12,6 +12,7 @@ from protocol.messages.base import MessageType
 from protocol.messages.registry import lookup
 from protocol.rules.echoes import Echoes
 from protocol.rules.engines import Engines
+from protocol.rules.jobs import QUEUES, Jobs
 from protocol.rules.parts import claimed_id, is_reply, parent_of, part_problems, signature_of, type_problems, whole
 from protocol.rules.setting import Setting
 from protocol.wire import Message
@@ -101,6 +102,7 @@ class Ledger:
         self.setting = setting
         self.engines = Engines(setting)
         self.echoes = Echoes()
+        self.jobs = Jobs(self.engines)
         self.exchanges: list[Exchange] = []
         self.orphan: Orphan | None = None
         self.dropped: defaultdict[str, list[Dropped]] = defaultdict(list)
@@ -116,7 +118,7 @@ class Ledger:
 
     def update(self, item: Observation | Fact) -> None:
         """Take in the next item of the stream."""
-        self._current = self.orphan = None
+        self._current = self.orphan = self.jobs.given = self.jobs.answered = None
         if isinstance(item, Fact):
             if item.name == "socket-closed":
                 self._close(str(item.data.get("socket", "")))
@@ -133,6 +135,8 @@ class Ledger:
             elif item.message is not None and is_reply(item.message):
                 self._answer(item)
         self.engines.update(item, self.answered(item))
+        if item.channel in QUEUES and self.setting.role != "engine":
+            self.jobs.update(item)
 
     def waited(self, since: int, until: int) -> int:
         """How long the recorder really waited between two times, in nanoseconds: without its own stalls.

@@ -20,12 +20,14 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of the judged implementation, all times in nanoseconds.
 
     `role` is what it plays, a controller if nothing is said; the recorder plays the other side.
+    `is_pure` says that its task scheduler is the one which reads nothing of a task.
     `period_ns` and `allowed_misses` are the heart monitor's; `registration_timeout_ns` is how long a registration may
     stay pending. `reply_deadline_ns` is how long an accepted request may stay unanswered before that is a violation,
     and `margin_ns` what the clocks, the network and a busy machine may add to any other time.
     """
 
     role: Role | UnsetType = UNSET
+    is_pure: bool | UnsetType = UNSET
     dialect: str = "ipyparallel-9"
     period_ns: int = 3 * SECOND
     allowed_misses: int = 10

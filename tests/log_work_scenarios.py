@@ -1,0 +1,170 @@
+"""What happens in the recorded logs: work on the queues, and what roles note of their state. See make_logs."""
+
+from typing import Any
+
+from make_logs import OK, Story, log
+
+from protocol.world import MILLISECOND, Observation
+
+Seen = Observation | None
+UNMET = {"status": "error", "ename": "UnmetDependency", "evalue": "", "traceback": []}
+BUFFERS = (b"call", b"arguments")
+
+
+class Work:
+    """A client, engines that are registered and beat, and the tasks between them."""
+
+    def __init__(self, story: Story, *engines: str) -> None:
+        self.story = story
+        self.engines = engines or ("a", "b")
+        for uuid in self.engines:
+            story.live(uuid)
+
+    def leave(self, engine: str) -> None:
+        """An engine says goodbye, and that is announced."""
+        number = self.engines.index(engine)
+        self.story.ask(engine, "unregistration_request", {"id": number})
+        self.story.went(number, engine)
+
+    def submit(self, **metadata: Any) -> Observation:
+        message = self.story.message("client-1", "apply_request", {}, metadata=metadata, buffers=BUFFERS)
+        return self.story.see("client-1", "task", "sent", self.story.frames(message))
+
+    def give(self, request: Observation, engine: str = "a", **changes: Any) -> Observation:
+        """The request arrives at an engine, with some of its parts changed."""
+        assert request.message is not None
+        message = request.message.replace(identities=(b"client-1",), **changes)
+        return self.story.see(engine, "task", "received", self.story.frames(message))
+
+    def finish(self, given: Observation, content: Any = None, *, met: bool = True) -> Observation:
+        """The engine that has it answers."""
+        assert given.message is not None
+        content = content or OK
+        about = {"engine": given.observer, "dependencies_met": met, "status": content["status"]}
+        message = self.story.message(
+            given.observer, "apply_reply", content, parent=given.message.header, metadata=about,
+            buffers=(b"value",) if content is OK else (), identities=given.message.identities,
+        )  # fmt: skip
+        return self.story.see(given.observer, "task", "sent", self.story.frames(message))
+
+    def pass_on(self, answer: Observation, engine: str = "", **changes: Any) -> Observation:
+        """The answer arrives at the client."""
+        assert answer.message is not None
+        name = (engine or answer.observer).encode()
+        message = answer.message.replace(identities=(name,), **changes)
+        return self.story.see("client-1", "task", "received", self.story.frames(message))
+
+    def run(self, request: Observation, engine: str = "a") -> Observation:
+        return self.pass_on(self.finish(self.give(request, engine)))
+
+    def say(self, request: Observation, ename: str, engine: str = "") -> Observation:
+        """The scheduler answers with an error of its own."""
+        assert request.message is not None
+        content = {"status": "error", "ename": ename, "evalue": "", "traceback": []}
+        message = self.story.message(
+            "scheduler", "apply_reply", content, parent=request.message.header,
+            metadata={"engine": engine} if engine else {}, identities=(engine.encode(),) if engine else (),
+        )  # fmt: skip
+        return self.story.see("client-1", "task", "received", self.story.frames(message))
+
+
+@log("wire.at-most-one-reply.queues", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    request = work.submit()
+    work.run(request)
+    return work.say(request, "EngineError") if broken else None
+
+
+@log("wire.reply-true", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    return work.pass_on(work.finish(work.give(work.submit())), "b" if broken else "a")
+
+
+@log("wire.reply-true.timeout", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    request = work.submit(timeout=0.35)
+    story.wait((100 if broken else 350) * MILLISECOND)
+    return work.say(request, "TaskTimeout")
+
+
+@log("wire.reply-true.death", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    request = work.submit()
+    work.give(request)
+    if not broken:
+        work.leave("a")
+    return work.say(request, "EngineError", "a")
+
+
+@log("wire.relayed-parts-unchanged.requests", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    request = work.submit(retries=1)
+    failed = {"status": "error", "ename": "ValueError", "evalue": "", "traceback": []}
+    work.finish(work.give(request), failed)
+    return work.give(request, "b", metadata={"retries": 0}, **({"buffers": BUFFERS[::-1]} if broken else {}))
+
+
+@log("wire.relayed-parts-unchanged.replies", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    answer = work.finish(work.give(work.submit()))
+    return work.pass_on(answer, **({"buffers": (b"other",)} if broken else {}))
+
+
+@log("task.dispatches-bounded", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    request = work.submit()
+    work.finish(work.give(request), UNMET, met=broken)
+    return work.give(request, "b")
+
+
+@log("task.one-live-assignment", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    request = work.submit(retries=1)
+    work.give(request)
+    if not broken:
+        work.leave("a")
+    return work.give(request, "b", metadata={"retries": 0})
+
+
+@log("task.targets-respected", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    return work.give(work.submit(targets=["b"]), "a" if broken else "b")
+
+
+@log("task.refusing-engine-avoided", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    request = work.submit(retries=1)
+    work.finish(work.give(request), UNMET, met=False)
+    return work.give(request, "a" if broken else "b")
+
+
+@log("dependency.after-waits", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    first = work.submit()
+    assert first.message is not None
+    second = work.submit(after=[first.message.msg_id])
+    if not broken:
+        work.run(first)
+    story.wait(MILLISECOND)
+    return work.give(second, "b")
+
+
+@log("dependency.follow-same-engine", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    first = work.submit()
+    assert first.message is not None
+    second = work.submit(follow={"dependencies": [first.message.msg_id], "all": False})
+    work.run(first)
+    return work.give(second, "b" if broken else "a")
