@@ -229,6 +229,8 @@ class VirtualCluster:
         self.stage.end_all()
         self.heal()
         self.world.network.tap = None
+        if self.world.recorder is not None:
+            self.world.recorder.note("kit", "healed", {})
         for process in self.world.processes:
             process.resume()
         down = [name for name, member in self.controller.members.items() if not member.process.is_alive]

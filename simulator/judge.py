@@ -14,6 +14,9 @@ otherwise whoever had the message last has broken `wire.every-request-answered`.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from protocol.roles.hub import Hub
+from protocol.roles.hub.traffic import EARLY_MESSAGES
+from protocol.roles.task import TaskScheduler
 from protocol.rules import Violation
 from protocol.world import SECOND, Fact, Observation
 from simulator.recorder import Fault, Hop, Recorder
@@ -112,8 +115,24 @@ def judge(cluster: "VirtualCluster") -> Judgement:
     """Judge a run that has ended; call it once."""
     recorder = cluster.world.recorder
     assert recorder is not None, "the cluster was made without is_judged"
+    _count(cluster, recorder)
     recorder.finish()
     return Judgement(recorder, open_matters(cluster), cluster.now)
+
+
+def _count(cluster: "VirtualCluster", recorder: Recorder) -> None:
+    """Note how much the Hub and the scheduler keep, and how much they may."""
+    scheduler, hub = cluster.controller.role("tasks"), cluster.controller.role("hub")
+    if isinstance(scheduler, TaskScheduler):
+        active = len(scheduler.tasks)
+        counts = {
+            "tasks that others wait for": [len(scheduler.dependents), active],
+            "outcomes": [len(scheduler.outcomes), scheduler.config.remember],
+        }
+        recorder.note(cluster.controller.members["tasks"].process.name, "kept", {"counts": counts})
+    if isinstance(hub, Hub):
+        counts = {"requests with early output": [len(hub.traffic.early), EARLY_MESSAGES]}
+        recorder.note(cluster.controller.members["hub"].process.name, "kept", {"counts": counts})
 
 
 def chain(recorder: Recorder, evidence: Sequence[int]) -> list[Observation | Fact]:

@@ -8,7 +8,7 @@ plays them itself. What the roles of the controller note of themselves becomes a
 ends of processes. All of it goes to the rules at once, so that they look at every transition that could break them.
 
 Two judges share the stream. One speaks for the conversation with the Hub and the heart monitor; it begins anew when one
-of these starts again. The other one speaks for the work that passes the queues, and begins anew with the scheduler.
+of these starts again. The other one speaks for the work that passes the queues and for the inner state of the roles.
 
 Nothing is kept but what rules remember, unless `keeps_items` is set: then `items` holds the whole stream, with what
 happened within the controller, and `causes` which event each of them belongs to.
@@ -38,9 +38,8 @@ PEERS: Final = {
     "query": "hub", "notification": "hub", "mux": "mux", "task": "tasks", "control": "control", "iopub": "iopub",
     "broadcast": "broadcast", "heartbeat-ping": "hearts", "heartbeat-pong": "hearts", "monitor": "controller",
 }  # fmt: skip
-#: Parts of the controller that begin a new conversation when they start again, and those that drop all work.
+#: Parts of the controller that begin a new conversation when they start again.
 HUB: Final = ("hub", "hearts")
-SCHEDULER: Final = ("tasks",)
 #: Channels on which requests and their replies travel.
 QUEUES: Final = frozenset({"mux", "task", "control", "broadcast", "query"})
 #: Rules whose demand only holds while the controller and the network are well.
@@ -61,6 +60,7 @@ TIMED: Final = frozenset(
         # A Hub without its disk may be told of a heart whose engine's next life registers just then.
         "registration.pending-until-heard",
         "registration.unregistration-honoured",
+        "storage.done-agrees",
         "task.one-live-assignment",
         "wire.reply-true.death",
     }
@@ -306,7 +306,7 @@ class Recorder:
         is_part = process.host == CONTROLLER
         self.note(name, f"process-{what}", {"process": name})
         if what == "began":
-            if is_part and name != part:
+            if part in HUB and name != part:
                 self._begin_again(part)
         elif what == "ended":
             self._shut(process)
@@ -323,12 +323,9 @@ class Recorder:
         fact = Fact(seq=self._next(part), now=self.kernel.now, observer="kit", name="controller-started")
         if self.keeps_items:
             self.items.append(fact)
-        if part in HUB:
-            self._talk.observe(fact)
-            for question in self._asked.values():
-                self._talk.observe(question)
-        if part in SCHEDULER:
-            self._work.observe(fact)
+        self._talk.observe(fact)
+        for question in self._asked.values():
+            self._talk.observe(question)
 
     def _shut(self, process: "Process") -> None:
         for shell in process.shells:

@@ -4,7 +4,7 @@ from typing import Any
 
 from make_logs import OK, Story, log
 
-from protocol.world import MILLISECOND, Observation
+from protocol.world import MILLISECOND, Fact, Observation
 
 Seen = Observation | None
 UNMET = {"status": "error", "ename": "UnmetDependency", "evalue": "", "traceback": []}
@@ -168,3 +168,92 @@ def _(story: Story, broken: bool) -> Seen:
     second = work.submit(follow={"dependencies": [first.message.msg_id], "all": False})
     work.run(first)
     return work.give(second, "b" if broken else "a")
+
+
+# -- what roles note -------------------------------------------------------------------------------------------------
+
+
+def step(story: Story, task: str, was: str, state: str, **more: Any) -> Fact:
+    return story.note("scheduler", "task", task=task, was=was, **{"is": state}, why="", **more)
+
+
+def registered(story: Story, *uuids: str) -> None:
+    for number, uuid in enumerate(uuids):
+        story.note("hub", "hub-engine", id=number, uuid=uuid, state="beating")
+    story.note("scheduler", "scheduler-engines", engines=[[number, uuid] for number, uuid in enumerate(uuids)])
+
+
+def settle(story: Story) -> None:
+    story.note("kit", "healed")
+    story.wait(story.setting.reply_deadline_ns)
+
+
+@log("task.exactly-one-place", guilty="scheduler")
+def _(story: Story, broken: bool) -> Fact:
+    step(story, "m1", "new", "queued")
+    step(story, "m1", "queued", "running", engine="a", load=1)
+    if not broken:
+        step(story, "m1", "running", "done")
+    return step(story, "m1", "queued", "done") if broken else step(story, "m1", "new", "queued")
+
+
+@log("task.done-is-stable", "task.exactly-one-place", guilty="scheduler")
+def _(story: Story, broken: bool) -> Fact:
+    step(story, "m1", "new", "running", engine="a", load=1)
+    step(story, "m1", "running", "orphaned", engine="a", load=1)
+    done = step(story, "m1", "orphaned", "done")
+    return step(story, "m1", "orphaned", "done") if broken else done
+
+
+@log("dependency.graph-exact", guilty="scheduler")
+def _(story: Story, broken: bool) -> Fact:
+    step(story, "m2", "new", "waiting", left=["m1"], graph=["m1"])
+    return step(story, "m2", "waiting", "running", engine="a", load=1, left=[], graph=["m1"] if broken else [])
+
+
+@log("task.load-is-pending", guilty="scheduler")
+def _(story: Story, broken: bool) -> Fact:
+    story.note("scheduler", "scheduler", hwm=2)
+    step(story, "m1", "new", "running", engine="a", load=1)
+    step(story, "m1", "running", "done")
+    return step(story, "m2", "new", "running", engine="a", load=2 if broken else 1)
+
+
+@log("task.engines-distinct", guilty="scheduler")
+def _(story: Story, broken: bool) -> Fact:
+    return story.note("scheduler", "scheduler-engines", engines=[[0, "a"], [1, "a" if broken else "b"]])
+
+
+@log("task.converges", guilty="scheduler")
+def _(story: Story, broken: bool) -> Fact:
+    registered(story, "a")
+    waiting = step(story, "m1", "new", "queued")
+    if not broken:
+        step(story, "m1", "queued", "done")
+    settle(story)
+    return waiting
+
+
+@log("notification.views-converge", guilty="client-1")
+def _(story: Story, broken: bool) -> Fact:
+    registered(story, "a", "b")
+    story.note("hub", "hub-engine", id=0, uuid="a", state="gone")
+    story.note("scheduler", "scheduler-engines", engines=[[1, "b"]])
+    view = story.note("client-1", "client-engines", engines=[[0, "a"], [1, "b"]] if broken else [[1, "b"]])
+    settle(story)
+    return view
+
+
+@log("storage.done-agrees", guilty="hub")
+def _(story: Story, broken: bool) -> Fact:
+    opened = story.note("hub", "hub-open", msg_id="m1")
+    step(story, "m1", "new", "done")
+    if not broken:
+        story.note("hub", "hub-completed", msg_id="m1")
+    settle(story)
+    return opened
+
+
+@log("storage.memory-bounded", guilty="scheduler")
+def _(story: Story, broken: bool) -> Fact:
+    return story.note("scheduler", "kept", counts={"outcomes": [11 if broken else 10, 10]})

@@ -65,9 +65,15 @@ class Story:
         self.items.append(seen)
         return seen
 
-    def fact(self, name: str, **data: object) -> None:
+    def fact(self, name: str, /, **data: object) -> None:
+        self.note("kit", name, **data)
+
+    def note(self, party: str, about: str, /, **data: object) -> Fact:
+        """A fact of somebody's inner state."""
         self.now += MILLISECOND
-        self.items.append(Fact(seq=len(self.items) + 1, now=self.now, observer="kit", name=name, data=data))
+        fact = Fact(seq=len(self.items) + 1, now=self.now, observer=party, name=about, data=data)
+        self.items.append(fact)
+        return fact
 
     def message(self, session: str, msg_type: str, content: object = None, *, header: Mapping[str, Any] | None = None,
                 parent: Any = None, **fields: Any) -> Message:  # fmt: skip
@@ -155,7 +161,7 @@ class Story:
 
 
 class Scenario(NamedTuple):
-    build: Callable[[Story, bool], Observation | None]
+    build: Callable[[Story, bool], Observation | Fact | None]
     guilty: str
     also: tuple[str, ...]
 
@@ -168,7 +174,7 @@ def log(
 ) -> Callable[[Callable[[Story, bool], Any]], Callable[[Story, bool], Any]]:
     """Register the scenario of a rule; its refused log breaks the rules `also` as well, inevitably.
 
-    The scenario returns the observation that must be among the evidence, or None for the last one.
+    The scenario returns the item that must be among the evidence, or None for the last one.
     """
 
     def add(build: Callable[[Story, bool], Any]) -> Callable[[Story, bool], Any]:

@@ -142,7 +142,8 @@ class Desk:
             self._order += 1
             heapq.heappush(self.timers, (effect.at, self._order, effect.timer, effect.epoch))
         elif isinstance(effect, Note):
-            self.notes.append(effect)
+            if effect.name == "task":
+                self.notes.append(effect)
         elif isinstance(effect, Exit):
             self.is_over = True
         elif isinstance(effect, Send) and effect.socket == "query":

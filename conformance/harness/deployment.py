@@ -148,7 +148,7 @@ class ControllerDeployment(Deployment[Controller]):
         date: Callable[[], str],
         settings: Mapping[str, object],
     ) -> Controller:
-        assert self.target.controller is not None
+        usual = self.target.controller.settings.scheme if self.target.controller is not None else ""
         return Controller(
             world,
             self.target.timing,
@@ -159,7 +159,7 @@ class ControllerDeployment(Deployment[Controller]):
             instance=instance,
             name=self.target.name,
             settings=settings,
-            is_pure=settings.get("scheme", self.target.controller.settings.scheme) == "pure",
+            is_pure=settings.get("scheme", usual) == "pure",
         )
 
     def _settle(self, subject: Controller) -> None:

@@ -139,6 +139,7 @@ class Hub(Role):
         for step in self.engines.restore(state):
             self.env.mark("hub.engine-restored")
             effects.append(self._deadline(now, step.engine))
+            effects += self._tell(step)
         token = self._look(None)
         effects.append(Query(token, "find", ({"completed": None}, ("msg_id", "queue", "engine_uuid"))))
         return effects
@@ -217,9 +218,13 @@ class Hub(Role):
         effects.append(Persist(self.engines.kept()))
         if step.notification:
             effects.append(self._publish(now, step.notification, {"id": engine.id, "uuid": engine.uuid}))
-        if self.config.notes:
-            effects.append(Note("hub-engine", {"id": engine.id, "uuid": engine.uuid, "state": step.state}))
-        return effects
+        return [*effects, *self._tell(step)]
+
+    def _tell(self, step: Step) -> Effects:
+        """Note the new state of an engine, for rules that look inside."""
+        engine = step.engine
+        data = {"id": engine.id, "uuid": engine.uuid, "state": step.state}
+        return (Note("hub-engine", data),) if self.config.notes else NOTHING
 
     def _deadline(self, now: int, engine: Engine) -> Effect:
         return SetTimer(f"registration:{engine.id}", now + self.config.registration_timeout, engine.epoch)

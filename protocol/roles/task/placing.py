@@ -143,13 +143,13 @@ class Placing(Role):
         msg_id = task.id
         if task.demands is not None:
             self._unlink(task, task.demands)
+        pending = engine.pending
+        pending[msg_id] = task
         if self._notes:
             self._tell(task, RUNNING, engine)
         task.state = RUNNING
         task.engine = engine
         task.epoch = 0
-        pending = engine.pending
-        pending[msg_id] = task
         self.tail = engine.stamp = self.tail + 1
         if len(pending) < self.limit:
             self.pool.offer(engine)
@@ -267,5 +267,17 @@ class Placing(Role):
         return epoch
 
     def _tell(self, task: Task, state: str, engine: Engine | None) -> None:
-        data = {"task": task.id, "was": task.state, "is": state, "why": self._cause}
-        self._out.append(Note("task", data | ({} if engine is None else {"engine": engine.name})))
+        """Note that a task goes on to a state, when all but the state itself has changed."""
+        data: dict[str, Any] = {"task": task.id, "was": task.state, "is": state, "why": self._cause}
+        if engine is not None:
+            data |= {"engine": engine.name, "load": len(engine.pending)}
+        if task.demands is not None:
+            needs = task.demands.needs
+            data["left"] = sorted({each for need in needs for each in need.left})
+            data["graph"] = sorted(each for each, others in self.dependents.items() if task.id in others)
+        self._out.append(Note("task", data))
+
+    def _tell_engines(self) -> None:
+        """Note which engines there are."""
+        engines = sorted([engine.number, engine.name] for engine in self.engines.values())
+        self._out.append(Note("scheduler-engines", {"engines": engines}))

@@ -32,6 +32,7 @@ from protocol.roles.base import (
     Exit,
     Fired,
     Forward,
+    Note,
     Send,
     SocketSpec,
     Started,
@@ -89,6 +90,8 @@ class TaskScheduler(Depending):
         elif isinstance(event, Unreachable):
             self._unreached(now, event)
         elif isinstance(event, Started):
+            if self._notes:
+                out.append(Note("scheduler", {"hwm": self.config.hwm}))
             self._ask(now)
         elif isinstance(event, Stopping):
             self._stop(now)
@@ -268,6 +271,8 @@ class TaskScheduler(Depending):
             self.named.came(uuid)
             self.barred.came(uuid)
             fresh.append(engine)
+        if fresh and self._notes:
+            self._tell_engines()
         for engine in fresh:
             self.pool.offer(engine)
         self._reconsider(now, self.barred.exhausted(len(self.engines)), "engine came")
@@ -289,6 +294,8 @@ class TaskScheduler(Depending):
         self.pool.withdraw(engine)
         if self.numbers.get(engine.number) == uuid:
             del self.numbers[engine.number]
+        if self._notes:
+            self._tell_engines()
         if engine.pending:
             self.graves[self._timer("grace", now + self.config.grace)] = engine
             for task in engine.pending.values():
