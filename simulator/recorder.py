@@ -376,6 +376,7 @@ class Recorder:
             for about in (parent_id(last) or last.msg_id, original):
                 if isinstance(about, str):
                     self.lost[about] = self.faults[number]
+                    self.note("network", "touched", {"msg_id": about})
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

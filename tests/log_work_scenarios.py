@@ -215,7 +215,7 @@ def _(story: Story, broken: bool) -> Fact:
 def _(story: Story, broken: bool) -> Fact:
     story.note("scheduler", "scheduler", hwm=2)
     step(story, "m1", "new", "running", engine="a", load=1)
-    step(story, "m1", "running", "done")
+    step(story, "m1", "running", "orphaned", engine="a", load=1)
     return step(story, "m2", "new", "running", engine="a", load=2 if broken else 1)
 
 

@@ -91,7 +91,7 @@ class Jobs:
         """Take in an observation of a queue."""
         message = seen.message
         if message is None:
-            self._muddled(claimed_id(seen.frames) if seen.direction == "sent" else None)
+            self.muddle(claimed_id(seen.frames) if seen.direction == "sent" else None)
         elif is_reply(message):
             about = parent_of(message).get("msg_id")
             job = self.by_id.get(about) if isinstance(about, str) else None
@@ -104,7 +104,7 @@ class Jobs:
                 self.answered = job
         elif seen.direction == "sent":
             if message.msg_id in self.by_id:
-                self._muddled(message.msg_id)
+                self.muddle(message.msg_id)
             else:
                 self.by_id[message.msg_id] = Job(seen)
         else:
@@ -127,7 +127,8 @@ class Jobs:
         else:
             mine[-1].answer = seen
 
-    def _muddled(self, msg_id: str | None) -> None:
+    def muddle(self, msg_id: str | None) -> None:
+        """A message about this request is not what its sender sent: nothing more is concluded from it."""
         if msg_id is not None and msg_id in self.by_id:
             self.by_id[msg_id].is_clear = False
 

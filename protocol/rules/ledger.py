@@ -124,6 +124,8 @@ class Ledger:
                 self._close(str(item.data.get("socket", "")))
             elif item.name == "stalled":
                 self._stalls.append((item.now, whole(item.data.get("ns")) or 0))
+            elif item.name == "touched":
+                self.jobs.muddle(str(item.data.get("msg_id", "")))
             self.engines.note(item)
             return
         self.echoes.update(item)

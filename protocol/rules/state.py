@@ -11,7 +11,7 @@ The facts, each from the process that it speaks of (`observer`):
 * `process-ended`: what this process noted is no longer true. `healed`: from now on nothing is wrong any more.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -149,7 +149,8 @@ class LoadIsPending(TaskRule):
 
     def step(self, fact: Fact, task: str, before: Fact | None) -> Iterable[Violation]:
         pending = self._pending[fact.observer]
-        if before is not None and before.data["is"] in HELD and fact.data["is"] != "orphaned":
+        if before is not None and before.data["is"] == "running":
+            # What an engine had that is gone does not burden the next one of that name.
             pending[str(before.data.get("engine"))].discard(task)
         if fact.data["is"] != "running":
             return ()
@@ -173,25 +174,34 @@ class EnginesDistinct(StateRule):
 
     def look(self, fact: Fact) -> Iterable[Violation]:
         engines = pairs(fact.data.get("engines"))
-        holds = len({uuid for _, uuid in engines}) == len({number for number, _ in engines}) == len(engines)
+        # A Hub that lost its disk gives numbers again; until that is known here, two engines may have the same.
+        holds = len({uuid for _, uuid in engines}) == len(engines)
         return self.judge_fact(holds, fact, f"the engines {engines}", "each of them once")
 
 
 class TasksConverge(TaskRule):
-    """After faults have healed no task waits for something that cannot happen."""
+    """After faults have healed no task waits for something that cannot happen.
+
+    Judged where every engine has room: who waits for a busy engine waits for its answer, which is another obligation.
+    """
 
     slug = "task.converges"
-    facts = frozenset({"task", "scheduler-engines"})
+    facts = frozenset({"task", "scheduler", "scheduler-engines"})
 
     def begin(self) -> None:
         super().begin()
-        self._engines: dict[str, int] = {}
+        self._limits: dict[str, int] = {}
+        self._engines: dict[str, list[str]] = {}
 
     def look(self, fact: Fact) -> Iterable[Violation]:
-        if fact.name == "scheduler-engines":
-            self._engines[fact.observer] = len(pairs(fact.data.get("engines")))
-            return ()
-        return super().look(fact)
+        if fact.name == "scheduler":
+            hwm = fact.data.get("hwm")
+            self._limits[fact.observer] = hwm if isinstance(hwm, int) else 0
+        elif fact.name == "scheduler-engines":
+            self._engines[fact.observer] = [str(uuid) for _, uuid in pairs(fact.data.get("engines"))]
+        else:
+            return super().look(fact)
+        return ()
 
     def step(self, fact: Fact, task: str, before: Fact | None) -> Iterable[Violation]:  # noqa: ARG002 - as the base
         return ()
@@ -200,8 +210,10 @@ class TasksConverge(TaskRule):
         if not self.has_settled(now):
             return
         for observer, tasks in self.states.items():
+            loads = Counter(fact.data.get("engine") for fact in tasks.values() if fact.data["is"] == "running")
+            limit, engines = self._limits.get(observer, 0), self._engines.get(observer, [])
             # Without engines a task may wait for one as long as it likes.
-            if not self._engines.get(observer):
+            if not engines or (limit and any(loads[uuid] >= limit for uuid in engines)):
                 continue
             for task, fact in tasks.items():
                 holds = fact.data["is"] not in OPEN
