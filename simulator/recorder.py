@@ -61,10 +61,10 @@ TIMED: Final = frozenset(
         "registration.pending-until-heard",
         "registration.unregistration-honoured",
         "storage.done-agrees",
-        "task.one-live-assignment",
-        "wire.reply-true.death",
     }
 )
+#: Rules that take a heart which answers for an engine that nobody can have given up: only deaths leave that true.
+ALIVE: Final = frozenset({"task.one-live-assignment", "wire.reply-true.death"})
 #: What the healed phase decides, with what was excused.
 LEFT_TO_THE_END: Final = frozenset({"wire.every-request-answered"})
 
@@ -154,6 +154,7 @@ class Recorder:
         #: Questions to the Hub that wait for an answer: whoever starts again may find them in its socket.
         self._asked: dict[str, Observation] = {}
         self._is_unwell = False
+        self._is_blurred = False
 
     # -- what roles do -----------------------------------------------------------------------------------------------
 
@@ -281,7 +282,9 @@ class Recorder:
                     self._take(found)
 
     def _take(self, found: Iterable[Violation]) -> None:
-        self.violations += [one for one in found if not (self._is_unwell and one.rule in TIMED)]
+        for one in found:
+            if not (self._is_unwell and one.rule in TIMED) and not (self._is_blurred and one.rule in ALIVE):
+                self.violations.append(one)
 
     def _hop(
         self, process: "Process", what: str, channel: str, message: Message, identities: tuple[bytes, ...] = ()
@@ -312,12 +315,15 @@ class Recorder:
             self._shut(process)
             self._strike(f"{name} ended with status {about[0]}", (name, process.host), is_over=not is_part)
         elif what == "paused":
-            self._held[name] = self.kernel.now
-            self._strike(f"{name} was paused", (name, process.host), is_over=False)
+            self._held[name] = self._strike(f"{name} was paused", (name, process.host), is_over=False)
+            self._is_blurred = True
         elif what == "resumed":
-            self._looked_away(self.kernel.now - self._held.pop(name, self.kernel.now))
+            number = self._held.pop(name)
+            self.ended(number)
+            self._looked_away(self.kernel.now - self.faults[number].began)
         elif what == "stalled":
-            self._strike(f"{name} was stalled", (name, process.host), is_over=False)
+            number = self._strike(f"{name} was stalled", (name, process.host), is_over=False)
+            self.ends[number] = self.kernel.now + about[0]
 
     def _begin_again(self, part: str) -> None:
         fact = Fact(seq=self._next(part), now=self.kernel.now, observer="kit", name="controller-started")
@@ -355,7 +361,9 @@ class Recorder:
         number = len(self.faults)
         self.faults.append(Fault(number, name, self.kernel.now, tuple(who), is_inside))
         if blurs_time or not who or any(each == CONTROLLER or _part(each) in PEERS.values() for each in who):
-            self._is_unwell = True
+            self._is_unwell = self._is_blurred = True
+        if not is_inside:
+            self._is_blurred = True
         return number
 
     def ended(self, number: int) -> None:
