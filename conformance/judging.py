@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from conformance.harness.explain import diagram, explain
 from conformance.harness.verdict import (
     Blocked,
     CaseEnd,
+    Finding,
     NotApplicable,
     OnlyReal,
     Result,
@@ -20,6 +22,7 @@ from conformance.harness.verdict import (
     Violated,
     finding_of,
 )  # fmt: skip
+from conformance.report.cases import write_page
 from conformance.results import accuse
 from conformance.targets import TargetUnusable
 from protocol.requirements import get
@@ -38,10 +41,11 @@ def results_of(
     *,
     target: str,
     command: str,
+    pages: Path | None = None,
 ) -> list[Result]:
     """One result per requirement that the case names; a requirement accused besides gets one of its own.
 
-    `target` is the name of the target, `command` what judges it again.
+    `target` is the name of the target, `command` what judges it again, `pages` the folder for pages of violations.
     """
     error = call.excinfo.value if call.excinfo else None
     case = case_name(item.nodeid)
@@ -50,6 +54,8 @@ def results_of(
     if isinstance(error, Violated):
         accused = error.requirement or slugs[0]
         text = explain(get(accused), error.finding, subject.observations if subject else (), replay(command, case))
+        if subject is not None:
+            text += _page(pages, subject, case, accused, error.finding, subject.observations)
         if subject is not None and not subject.is_running:
             text += "\n\n" + last_words(subject)
         main = Result(accused, case, target, accuse(accused), error.finding.found, text)
@@ -110,31 +116,46 @@ def _without_accusation(error: BaseException) -> tuple[Verdict, str]:
     return "kit error", f"{type(error).__name__}: {error}"
 
 
-def by_rules(case: str, subject: Subject, violations: Sequence[Violation], *, command: str) -> list[Result]:
+def by_rules(
+    case: str, subject: Subject, violations: Sequence[Violation], *, command: str, pages: Path | None = None
+) -> list[Result]:
     """One result for each requirement that rules saw broken: the first time is explained, the others are counted.
 
-    `case` is where they saw it, `command` what judges the target again.
+    `case` is where they saw it, `command` what judges the target again, `pages` the folder for pages of violations.
     """
     counts = Counter(violation.requirement for violation in violations)
     firsts = {violation.requirement: violation for violation in reversed(violations)}
     results = []
     for requirement, violation in reversed(firsts.items()):
-        result = _by_rule(case, subject, violation, command)
+        result = _by_rule(case, subject, violation, command, pages)
         if counts[requirement] > 1:
             result.details += f"\n({counts[requirement]} times in this case)"
         results.append(result)
     return results
 
 
-def _by_rule(case: str, subject: Subject, violation: Violation, command: str) -> Result:
+def _by_rule(case: str, subject: Subject, violation: Violation, command: str, pages: Path | None) -> Result:
     """The result of a rule that fired while a case about something else ran."""
     slug = violation.requirement
     finding = finding_of(violation)
     shown = subject.observations
     if not {each.seq for each in shown}.issuperset(violation.evidence):
         shown = around(subject, violation.evidence) or shown
-    text = explain(get(slug), finding, shown, replay(command, case))
+    text = explain(get(slug), finding, shown, replay(command, case)) + _page(pages, subject, case, slug, finding, shown)
     return Result(slug, case, subject.name, accuse(slug), violation.found, text, by_rule=True)
+
+
+def _page(
+    pages: Path | None, subject: Subject, case: str, slug: str, finding: Finding, shown: Sequence[Observation]
+) -> str:
+    """The line that says where the page of a violation is; nothing if none is wanted."""
+    if pages is None:
+        return ""
+    path = write_page(
+        pages, target=subject.name, case=case, requirement=slug, found=finding.found, observations=shown,
+        evidence=finding.evidence,
+    )  # fmt: skip
+    return f"\npage: {path}"
 
 
 def around(subject: Subject, evidence: tuple[int, ...], before: int = 6) -> Sequence[Observation]:

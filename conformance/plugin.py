@@ -54,6 +54,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="run only the cases of requirements whose slug matches (repeatable)",
     )
+    group.addoption(
+        "--pages",
+        metavar="DIR",
+        type=Path,
+        help="write a page for each violation, known ones too, in which one can step through what happened",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,6 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LOADED] = {}
     if config.getoption("target"):
         _targets(config)
+    if pages := config.getoption("pages"):
+        try:
+            pages.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.UsageError(f"no pages can be written to {pages}: {error.strerror}") from None
 
 
 def _targets(config: pytest.Config) -> dict[str, Target]:
@@ -205,7 +216,9 @@ def _running(deployment: Deployment[Any], request: pytest.FixtureRequest) -> Ite
     if deployment.current is not None:
         found = deployment.current.judge_rest()
         command = _command(request.config, deployment.target)
-        results = by_rules("the end of the run", deployment.current, found, command=command)
+        results = by_rules(
+            "the end of the run", deployment.current, found, command=command, pages=request.config.getoption("pages")
+        )
         request.session.stash.setdefault(_AT_THE_END, []).extend(results)
     deployment.close()
 
@@ -243,9 +256,10 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     yield subject
     subject.end_case()
     found = subject.judge_rest() if is_last else subject.judge_new()
+    pages = request.config.getoption("pages")
     # What the case itself accuses is not reported a second time.
     others = [each for each in found if each.requirement not in _slugs(node)]
-    node.stash[_BY_RULE] = by_rules(case_name(node.nodeid), subject, others, command=command)
+    node.stash[_BY_RULE] = by_rules(case_name(node.nodeid), subject, others, command=command, pages=pages)
     node.stash[_BY_RULE] += passed_by_rule(subject)
 
 
@@ -318,7 +332,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         own, command = item.stash.get(_SUBJECT, None), _command(item.config, target)
         if own is not None and call.excinfo is not None and not isinstance(call.excinfo.value, NotApplicable):
             own.distrust()
-        found = results_of(item, call, _slugs(item), own, target=target.name, command=command)
+        pages = item.config.getoption("pages")
+        found = results_of(item, call, _slugs(item), own, target=target.name, command=command, pages=pages)
     if call.when == "teardown":
         found += item.stash.get(_BY_RULE, []) + item.session.stash.get(_AT_THE_END, [])
         item.session.stash[_AT_THE_END] = []

@@ -35,6 +35,7 @@ def write(directory: Path, text: str) -> str:
         (["--target", "ipyparalell"], "did you mean 'ipyparallel'"),
         (["--target", "nowhere/demo.toml"], "cannot be read"),
         (["--requirement", "registration.duplicate-uuid-refusd"], "did you mean registration.duplicate-uuid-refused"),
+        (["--pages", "/dev/null/pages"], "no pages can be written to /dev/null/pages: Not a directory"),
     ],
 )
 def test_wrong_words_are_wrong_usage(tmp_path: Path, arguments: list[str], sentence: str) -> None:
@@ -98,3 +99,13 @@ def test_a_target_that_dies_is_a_kit_error_with_its_output(tmp_path: Path) -> No
     report, _, _ = done.stdout.partition("short test summary info")
     assert report.count("a last word") == 2
     assert "violated" not in done.stdout.replace("0 violated", "")
+
+
+def test_a_page_is_written_for_a_violation_and_told_beside_it(tmp_path: Path) -> None:
+    case = "test_a_purge_of_an_unknown_message_is_refused"
+    done = run(tmp_path, "--target", "ipyparallel", "--strict", "--pages", "pages", "-k", case)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (page,) = (tmp_path / "pages").iterdir()
+    assert page.name == f"ipyparallel.query.purge-nonexistent-refused.{case}.html"
+    assert f"page: {page.relative_to(tmp_path)}" in done.stdout
+    assert "purge_reply" in page.read_text(encoding="utf-8")

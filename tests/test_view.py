@@ -11,10 +11,12 @@ from click.testing import CliRunner, Result
 
 from conformance.cli import main
 from conformance.files import data
+from conformance.report.cases import write_page
 from conformance.report.page import as_html, frames_of
 from conformance.report.reading import UnreadableStory, of_file, replayed, setup_of
 from conformance.report.sequence import as_svg, as_text
 from conformance.report.story import Line, Story, select
+from protocol import recording
 from protocol.errors import ProtocolError
 from protocol.wire import Codec
 from protocol.world import Observation
@@ -286,3 +288,13 @@ def test_keeping_everything_changes_nothing() -> None:
     outcome = run(Setup(name="mass-death", seed=3, has_trace=True))
     assert isinstance(outcome.trace, Trace)
     assert replayed(Setup(name="mass-death", seed=3))[1] == outcome.digest
+
+
+def test_the_page_of_a_case_is_named_after_what_it_shows(tmp_path: Path) -> None:
+    seen = [item for item in recording.read(BROKEN.read_text().splitlines()).items if isinstance(item, Observation)]
+    where = {"target": "my controller", "case": "test_x.py::test_a", "requirement": "connection.engines-listed"}
+    path = write_page(tmp_path, **where, found="nothing", observations=seen, evidence=(2,))
+    assert path.name == "my-controller.connection.engines-listed.test_a.html"
+    page = held(path.read_text())
+    assert page["violations"] == ["connection.engines-listed: nothing"]
+    assert [line["accused"] for line in page["lines"]] == [[], [0]]

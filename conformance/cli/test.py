@@ -14,6 +14,7 @@ QUIET: Final = ("-W", "ignore:Module already imported so cannot be rewritten:pyt
 @click.option("-t", "--target", "targets", multiple=True, metavar="NAME|FILE", help="What to judge (repeatable).")
 @click.option("--strict", is_flag=True, help="Known deviations count as violations.")
 @click.option("--requirement", "requirements", multiple=True, metavar="GLOB", help="Only cases of these requirements.")
+@click.option("--pages", metavar="DIR", help="Write a page for each violation, to step through what happened.")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def test(
@@ -21,6 +22,7 @@ def test(
     targets: tuple[str, ...],
     strict: bool,
     requirements: tuple[str, ...],
+    pages: str | None,
     pytest_args: tuple[str, ...],
 ) -> None:
     """Judge an implementation; further arguments go to pytest (`-k NAME`, `-x`, with the extra xdist `-n auto`).
@@ -33,6 +35,8 @@ def test(
         arguments += ["--target", name]
     for glob in requirements:
         arguments += ["--requirement", glob]
+    if pages is not None:
+        arguments += ["--pages", pages]
     if strict:
         arguments.append("--strict")
     context.exit(pytest.main([*arguments, *pytest_args]))
