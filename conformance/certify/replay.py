@@ -41,6 +41,8 @@ _QUIET_AFTER: Final = {
 }  # fmt: skip
 #: Seeds that are tried before something counts as impossible.
 _SEEDS: Final = 60
+#: Messages that a connection holds, by seed.
+_CAPACITIES: Final = (256, 1, 2, 3)
 #: What is counted of a monitor.
 _COUNTED: Final = ("HANDSHAKE_SUCCEEDED", "DISCONNECTED")
 _WATCHED: Final = (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_DISCONNECTED)
@@ -58,6 +60,8 @@ class VirtualNet(VirtualWorld):
         super().__init__(kinds, seed=seed)
         #: How often the application comes by at first.
         self._glance = 20_000 << seed % 8
+        # How much of a burst was sent when a connection is lost; the rest is sent over the next one.
+        self.context.network.wire_capacity = _CAPACITIES[seed // 8 % len(_CAPACITIES)]
         # Attempts to connect are spread by chance already.
         self.context.network.link("localhost", "localhost", jitter=0 if not seed else 100_000)
 

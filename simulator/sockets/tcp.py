@@ -554,7 +554,12 @@ class Listener:
 
     def end(self, linger: int) -> None:
         """Listen no longer, and end the connections that were made here."""
-        for session in [one for one in self.socket.sessions if one.listener is self]:
+        sessions = [one for one in self.socket.sessions if one.listener is self]
+        if len(sessions) > 1:
+            # In libzmq the order is that of pointers.
+            chance = self.context.kernel.schedule
+            sessions.sort(key=lambda _: chance.random())
+        for session in sessions:
             session.end(linger)
         if self.context.network.listeners.get(self.place) is self:
             del self.context.network.listeners[self.place]
