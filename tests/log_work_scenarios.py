@@ -170,6 +170,20 @@ def _(story: Story, broken: bool) -> Seen:
     return work.give(second, "b" if broken else "a")
 
 
+@log("iopub.stream-order", guilty="engine")
+def _(story: Story, broken: bool) -> Seen:
+    frames = [
+        story.frames(
+            story.message("a", "stream", {"name": "stdout", "text": text}, parent={}, identities=(b"engine.0.stdout",))
+        )
+        for text in ("one", "two")
+    ]
+    for each in frames:
+        story.see("a", "iopub", "sent", each)
+    story.see("client-1", "iopub", "received", frames[0])
+    return story.see("client-1", "iopub", "received", frames[0 if broken else 1])
+
+
 # -- what roles note -------------------------------------------------------------------------------------------------
 
 
