@@ -13,11 +13,12 @@ from conformance.cli import main
 from conformance.files import data
 from conformance.report.cases import write_page
 from conformance.report.page import as_html, frames_of
-from conformance.report.reading import UnreadableStory, of_file, replayed, setup_of
+from conformance.report.reading import UnreadableStory, of_file, of_outcome, replayed, setup_of
 from conformance.report.sequence import as_svg, as_text
 from conformance.report.story import Line, Story, select
 from protocol import recording
 from protocol.errors import ProtocolError
+from protocol.rules import Violation
 from protocol.wire import Codec
 from protocol.world import Observation
 from simulator.run import Setup, run
@@ -298,3 +299,22 @@ def test_the_page_of_a_case_is_named_after_what_it_shows(tmp_path: Path) -> None
     page = held(path.read_text())
     assert page["violations"] == ["connection.engines-listed: nothing"]
     assert [line["accused"] for line in page["lines"]] == [[], [0]]
+
+
+def test_the_evidence_against_somebody_in_a_run_is_marked_even_where_it_is_quiet() -> None:
+    outcome = run(Setup(name="mass-death", seed=3, has_trace=True, keeps_items=True))
+    assert outcome.judgement is not None
+    items = outcome.judgement.recorder.items
+    copy = next(each for each in items if isinstance(each, Observation) and each.channel == "monitor")
+    violation = Violation(
+        requirement="storage.passive", rule="storage.passive", guilty="hub", evidence=(copy.seq,), found="this",
+        allowed=("that",), now=copy.now,
+    )  # fmt: skip
+    outcome.judgement.violations.append(violation)
+    outcome.violations += [str(violation), "wire.reply-true: nobody saw how"]
+    story = of_outcome(outcome)
+    assert story.violations == (str(violation), "wire.reply-true: nobody saw how")
+    (line,) = [line for line in select(story).lines if line.is_accused]
+    assert (line.channel, line.accused) == ("monitor", (0,))
+    assert as_svg(select(story)).count('class="row message accused"') == 1
+    assert f"! {violation}" in as_text(story)

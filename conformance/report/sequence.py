@@ -5,6 +5,7 @@ out. What a reader must not miss has a colour and a sign of its own: faults, mes
 somebody is accused of.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
@@ -27,7 +28,7 @@ _LONGEST: Final = 60
 
 def as_svg(story: Story) -> str:
     """The whole story as a drawing that stands by itself, for light and dark grounds."""
-    drawing = _empty(story)
+    drawing, places = _empty(story), _places(story)
     drawing.style = style()
     y = 0.0
     for text in (story.title, *story.notes):
@@ -38,11 +39,11 @@ def as_svg(story: Story) -> str:
         y += 20
     for start in range(0, max(len(story.lines), 1), _AGAIN):
         part = story.lines[start : start + _AGAIN]
-        _heads(drawing, story, y + 6)
+        _heads(drawing, places, y + 6)
         y += HEAD + 6
-        _lifelines(drawing, story, y, y + len(part) * ROW + 8)
+        _lifelines(drawing, places, y, y + len(part) * ROW + 8)
         for number, line in enumerate(part, start):
-            _row(drawing, story, line, y, f"row-{number}")
+            _row(drawing, places, line, y, f"row-{number}")
             y += ROW
         y += 8
     longest = max((len(text) for text in (story.title, *story.notes, *story.violations)), default=0)
@@ -52,17 +53,17 @@ def as_svg(story: Story) -> str:
 
 def heads(story: Story) -> str:
     """The names of the lanes alone, for a page that keeps them in sight."""
-    drawing = _empty(story)
-    _heads(drawing, story, 0)
+    drawing, places = _empty(story), _places(story)
+    _heads(drawing, places, 0)
     return str(drawing)
 
 
 def body(story: Story) -> str:
     """The lanes and all rows, each a group `row-N`, without the names."""
-    drawing = _empty(story)
-    _lifelines(drawing, story, 0, max(len(story.lines), 1) * ROW + 8)
+    drawing, places = _empty(story), _places(story)
+    _lifelines(drawing, places, 0, max(len(story.lines), 1) * ROW + 8)
     for number, line in enumerate(story.lines):
-        _row(drawing, story, line, number * ROW, f"row-{number}")
+        _row(drawing, places, line, number * ROW, f"row-{number}")
     return str(drawing)
 
 
@@ -78,39 +79,38 @@ def _empty(story: Story) -> Drawing:
     return drawing
 
 
-def _x(story: Story, lane: str) -> float:
-    return TIMES + PITCH * (story.lanes.index(lane) + 0.5)
+def _places(story: Story) -> dict[str, float]:
+    """Where each lane runs."""
+    return {lane: TIMES + PITCH * (number + 0.5) for number, lane in enumerate(story.lanes)}
 
 
-def _heads(drawing: Drawing, story: Story, y: float) -> None:
+def _heads(drawing: Drawing, places: Mapping[str, float], y: float) -> None:
     drawing.text(TIMES - 8, y + 16, "seconds", "time", "end")
-    for lane in story.lanes:
-        x = _x(story, lane)
+    for lane, x in places.items():
         drawing.box(x - PITCH / 2 + 8, y, PITCH - 16, HEAD - 6)
         drawing.text(x, y + 16, lane, "role", "middle")
 
 
-def _lifelines(drawing: Drawing, story: Story, top: float, bottom: float) -> None:
-    for lane in story.lanes:
-        x = _x(story, lane)
+def _lifelines(drawing: Drawing, places: Mapping[str, float], top: float, bottom: float) -> None:
+    for x in places.values():
         drawing.line([(x, top), (x, bottom)], "lifeline")
 
 
-def _row(drawing: Drawing, story: Story, line: Line, y: float, name: str) -> None:
+def _row(drawing: Drawing, places: Mapping[str, float], line: Line, y: float, name: str) -> None:
     kinds = ["row", line.kind, *(["accused"] if line.is_accused else []), *(["lost"] if line.is_lost else [])]
     with drawing.group(" ".join(kinds), y, name):
         drawing.tip(_tip(line))
         drawing.box(0, 0, drawing.width, ROW, "strip")
         drawing.text(TIMES - 8, ROW - 7, f"{line.at / 1e9:.4f}", "time", "end")
         if line.kind == "message":
-            _message(drawing, story, line)
+            _message(drawing, places, line)
         else:
-            _mark(drawing, story, line)
+            _mark(drawing, places, line)
 
 
-def _message(drawing: Drawing, story: Story, line: Line) -> None:
-    start, y = _x(story, line.sender), ROW - 5
-    stops = [_x(story, lane) for lane in line.receivers if lane != line.sender]
+def _message(drawing: Drawing, places: Mapping[str, float], line: Line) -> None:
+    start, y = places[line.sender], ROW - 5
+    stops = [places[lane] for lane in line.receivers if lane != line.sender]
     label = " ".join(filter(None, (line.what, line.msg_id, f"({line.remark})" if line.remark else "")))
     if not stops:
         # It goes back to where it came from, or nobody knows where it went.
@@ -132,11 +132,11 @@ def _message(drawing: Drawing, story: Story, line: Line) -> None:
     drawing.text((left + right) / 2 if middle else left + 6, y - 4, words, "event", "middle" if middle else "start")
 
 
-def _mark(drawing: Drawing, story: Story, line: Line) -> None:
-    lanes = line.lanes or story.lanes
+def _mark(drawing: Drawing, places: Mapping[str, float], line: Line) -> None:
+    lanes = line.lanes or tuple(places)
     for lane in lanes:
-        drawing.box(_x(story, lane) - 5, 3, 10, ROW - 6, "mark")
-    x = max((_x(story, lane) for lane in line.lanes), default=TIMES) + 10
+        drawing.box(places[lane] - 5, 3, 10, ROW - 6, "mark")
+    x = max((places[lane] for lane in line.lanes), default=TIMES) + 10
     words = f"{line.what}, {line.remark}" if line.remark else line.what
     drawing.text(x, ROW - 7, words, "said")
 
