@@ -10,7 +10,7 @@ from importlib import import_module
 
 from conformance.mutants.mutant import MUTANTS, Mutant, Variant
 
-_MODULES = ("wire", "engines_known", "hearts", "queries", "records")
+_MODULES = ("wire", "engines_known", "hearts", "queries", "records", "relays", "tasks", "variants")
 
 
 @cache

@@ -191,7 +191,7 @@ class DiesOfGarbage(Mutant):
         return (Exit(1),) if isinstance(event, Malformed) else super().handle(now, event)
 
 
-class StopsAtGarbage(Mutant):
+class NeverRecovers(Mutant):
     """After an error the state of a stream is unknown."""
 
     breaks = ("wire.parts-readable", "wire.parts-are-objects", "wire.header-msg-id", "wire.header-msg-type")
