@@ -60,7 +60,8 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
         _tell(fate.mutant.name(), fate.mutant.sentence(), fate)
     if open_slugs:
         click.echo(f"\nnot proved ({len(open_slugs)}): no mutant breaks them")
-        click.echo(click.wrap_text(", ".join(open_slugs), 118, "  ", "  "))
+        for slug in open_slugs:
+            click.echo(f"  {slug}")
     click.echo(
         f"\n{len(fates)} mutants and variants, {len(fates) - len(wrong)} as they should be; "
         f"{len(proved)} requirements proved" + (f", {len(open_slugs)} not" if not globs else "")

@@ -9,7 +9,7 @@ from protocol.messages.build import reply_name
 from protocol.roles.base import Arrived, Effect, Event, Fired, Forward, Send, SetTimer
 from protocol.wire import Message
 
-TASKS, PURE = "task-scheduler", "task-relay"
+TASKS = "task-scheduler"
 
 
 def demanding(**others: Any) -> Any:

@@ -396,3 +396,30 @@ class WritesItAgain(Mutant):
                 return (effect,)
             return (Send(effect.socket, message.replace(header=dict(sorted(message.header.items())))),)  # type: ignore[union-attr]
         return (effect,)
+
+
+class SignsLaterMessagesInCapitals(Frames):
+    """After a while nobody looks at signatures any more."""
+
+    breaks = ("wire.signature-lowercase-hex",)
+    shows_in = ("test_history.py::*",)
+
+    def frames(self, frames: list[Frame]) -> list[Frame]:
+        """The signature of a history in uppercase."""
+        at = frames.index(DELIMITER)
+        if b"history_reply" not in bytes(frames[at + 2]):
+            return frames
+        return [*frames[: at + 1], bytes(frames[at + 1]).upper(), *frames[at + 2 :]]
+
+
+class WritesHistoriesWithInfinity(Resigned):
+    """Every JSON library reads that."""
+
+    breaks = ("wire.numbers-finite", "wire.parts-readable")
+    shows_in = ("test_history.py::*",)
+
+    def written(self, parts: list[bytes]) -> list[bytes]:
+        """A history with a number that JSON does not have."""
+        if b"history_reply" not in parts[0]:
+            return parts
+        return [*parts[:3], b'{"status": "ok", "history": [], "load": Infinity}']
