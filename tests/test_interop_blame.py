@@ -108,7 +108,10 @@ def test_a_row_on_which_nothing_ever_comes_is_given_up(tmp_path: Path) -> None:
 @contextlib.contextmanager
 def started(directory: Path) -> Iterator[tuple["subprocess.Popen[str]", set[int]]]:
     """The command, with everything running, and the ids of its children."""
-    command = (sys.executable, "-c", "from conformance.cli import main; main()", "interop", "--only", OURS.name)
+    # Tests that run in the background of a shell inherit that an interrupt is ignored.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeding}; from conformance.cli import main; main()"
+    command = (sys.executable, "-c", code, "interop", "--only", OURS.name)
     process = run("env", f"TMPDIR={directory}", *command)
     try:
         # The supervisors of the controller and of two engines, and the client.

@@ -256,10 +256,12 @@ def test_timers_run_while_the_world_is_pumped_and_until_they_are_stopped(world: 
     world.after(MILLISECOND, lambda: once.append(world.now))
     cancelled = world.after(MILLISECOND, lambda: once.append(-1))
     cancelled()
-    assert world.run_until(lambda: len(beats) == 4, world.now + 5 * SECOND)
+    # A busy machine may let two of them become due at once.
+    assert world.run_until(lambda: len(beats) >= 4, world.now + 5 * SECOND)
     assert beats[-1] - beats[0] >= 10 * MILLISECOND
     stop()
-    assert not world.run_until(lambda: len(beats) > 4, world.now + 20 * MILLISECOND)
+    count = len(beats)
+    assert not world.run_until(lambda: len(beats) > count, world.now + 20 * MILLISECOND)
     assert len(once) == 1
 
 
