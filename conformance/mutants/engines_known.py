@@ -362,7 +362,6 @@ class WaitsForEver(Mutant):
     """A heart may be slow."""
 
     breaks = ("registration.pending-expires",)
-    hears = ()
 
     def hear(self, event: Event) -> Sequence[Event]:
         """No registration times out."""
@@ -423,10 +422,6 @@ class KeepsTheNameOfTheRefused(Mutant):
     """A name that was used once is used."""
 
     breaks = ("registration.error-leaves-uuid-free",)
-
-    def do(self, now: int, effect: Effect) -> Sequence[Effect]:
-        """Remember whom we refused."""
-        return super().do(now, effect)
 
     def hear(self, event: Event) -> Sequence[Event]:
         """Take note of every name, and refuse it the second time."""

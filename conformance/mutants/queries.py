@@ -448,7 +448,6 @@ class AnswersWhatItKnows(Mutant):
     """Half an answer is better than none."""
 
     breaks = ("query.result-partly-unknown",)
-    hears = ()
 
     def prepare(self) -> None:
         """Leave out what is unknown, if anything is known."""
