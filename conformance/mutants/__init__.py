@@ -10,7 +10,10 @@ from importlib import import_module
 
 from conformance.mutants.mutant import MUTANTS, Mutant, Variant
 
-_MODULES = ("wire", "engines_known", "hearts", "queries", "records", "relays", "tasks", "variants")
+_MODULES = (
+    "wire", "connections", "registrations", "notifications", "hearts", "queries", "queues", "results", "history",
+    "purges", "resubmissions", "records", "relays", "tasks", "variants",
+)  # fmt: skip
 
 
 @cache
