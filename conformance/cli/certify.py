@@ -8,10 +8,10 @@ from typing import Final
 import click
 import zmq
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from conformance.certify.campaign import Campaign, Found, Summary, examine, sequence
 from conformance.cli.group import ExitStatus
+from conformance.cli.progress import progress_bar
 from conformance.console import plain_or_rich
 
 #: Sequences of the full certificate, by transport.
@@ -55,7 +55,7 @@ def certify_sockets(
         count = sequences or _FULL[each]
         started = time.perf_counter()
         campaign = Campaign(count=count, seed=seed, transport=each, jobs=jobs)
-        with _progress() as progress:
+        with progress_bar() as progress:
             task = progress.add_task(each, total=count)
             for summary in campaign.run():
                 progress.update(task, completed=summary.done)
@@ -63,19 +63,6 @@ def certify_sockets(
         _show_scripts(console, each, campaign.summary.divergences, scripts)
         is_certified = is_certified and campaign.summary.is_certified
     return ExitStatus.CONFORMS if is_certified else ExitStatus.VIOLATIONS
-
-
-def _progress() -> Progress:
-    # On stderr, so that the report can be kept by itself; nothing is drawn where stderr is no terminal.
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _show(console: Console, transport: str, summary: Summary, seconds: float) -> None:

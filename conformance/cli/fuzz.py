@@ -4,10 +4,10 @@ import time
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from conformance.cli.group import ExitStatus
+from conformance.cli.progress import progress_bar
 from conformance.console import plain_or_rich
 from conformance.fuzz import Failure, Fuzzer, Report
 
@@ -39,25 +39,12 @@ def wire(examples: int, seed: int, only: int | None) -> int:
         return _show_one(console, fuzzer, only)
     started = time.perf_counter()
     report = Report()
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("messages", total=examples)
         for report in fuzzer.run(examples):
             progress.update(task, completed=report.examples.total())
     _show(console, report, seed, time.perf_counter() - started)
     return ExitStatus.VIOLATIONS if report.failures else ExitStatus.CONFORMS
-
-
-def _progress() -> Progress:
-    # On stderr, so that the report can be kept by itself; nothing is drawn where stderr is no terminal.
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _show(console: Console, report: Report, seed: int, seconds: float) -> None:

@@ -13,9 +13,9 @@ from typing import Any, Final, get_args
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from conformance.cli.group import ExitStatus
+from conformance.cli.progress import progress_bar
 from conformance.cli.tables import print_table
 from conformance.cli.view import DiagramPath, is_whole, write
 from conformance.console import plain_or_rich
@@ -194,7 +194,7 @@ def _many(console: Console, name: str, chosen: list[Setup], jobs: int) -> int:
     context = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(min(jobs, len(chosen)), mp_context=context, initializer=prepare) as executor,
-        _progress() as progress,
+        progress_bar() as progress,
     ):
         task = progress.add_task(name, total=len(chosen))
         for report in campaign(executor, chosen):
@@ -203,19 +203,6 @@ def _many(console: Console, name: str, chosen: list[Setup], jobs: int) -> int:
     seconds = time.perf_counter() - started
     _show(console, name, summary, seconds)
     return ExitStatus.VIOLATIONS if summary.failed else ExitStatus.CONFORMS
-
-
-def _progress() -> Progress:
-    # On stderr, so that the summary can be kept by itself; nothing is drawn where stderr is no terminal.
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _show(console: Console, name: str, summary: Summary, seconds: float) -> None:
