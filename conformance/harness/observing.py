@@ -46,6 +46,10 @@ class RawSocket(ABC):
         """Whether it was closed; a closed socket neither sends nor receives."""
 
     @abstractmethod
+    def connect(self, address: str) -> None:
+        """Connect it to one more address."""
+
+    @abstractmethod
     def shut(self) -> None:
         """Close what is below, with nothing left under way."""
 
@@ -119,6 +123,20 @@ class Observer(ABC, Generic[S]):
         """Call back every `period` nanoseconds while the world is pumped; the result stops it."""
 
     @abstractmethod
+    def make(
+        self, kind: str, name: str, channel: str, identity: bytes, options: Sequence[tuple[str, int | bytes]]
+    ) -> S:
+        """A socket of this ZeroMQ type with nobody at its other end yet, which drops nothing for want of room."""
+
+    @abstractmethod
+    def place(self, socket: S, interface: str, port: int) -> int:
+        """Bind a socket to a port of a tcp interface, 0 for any that is free, and give the port."""
+
+    @abstractmethod
+    def adopt(self, socket: S) -> None:
+        """Note that a socket is open, and hear what arrives on it from now on."""
+
+    @abstractmethod
     def transmit(self, socket: S, frames: Sequence[Frame]) -> None:
         """Send frames."""
 
@@ -133,6 +151,48 @@ class Observer(ABC, Generic[S]):
         name = f"{party}/{channel}"
         count = self._names[name] = self._names.get(name, 0) + 1
         return name if count == 1 else f"{name}#{count}"
+
+    def connect(
+        self,
+        kind: str,
+        addresses: Sequence[str],
+        *,
+        channel: str,
+        party: str,
+        identity: bytes = b"",
+        options: Sequence[tuple[str, int | bytes]] = (),
+    ) -> S:
+        """A socket of this ZeroMQ type, connected to these addresses, and listed as one of this channel.
+
+        For what `open` cannot express: one socket with several connections, or a type that the channel does not have.
+        """
+        socket = self.make(kind, self.name(party, channel), channel, identity, options)
+        for address in addresses:
+            socket.connect(address)
+        self.adopt(socket)
+        return socket
+
+    def bind(
+        self,
+        kind: str,
+        interface: str,
+        *,
+        channel: str,
+        party: str,
+        identity: bytes = b"",
+        options: Sequence[tuple[str, int | bytes]] = (),
+        port: int = 0,
+    ) -> tuple[S, int]:
+        """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port.
+
+        A port that was just given back is waited for. Sending to an identity that nobody connected with raises
+        `Unreachable`.
+        """
+        mandatory = (("ROUTER_MANDATORY", 1),) if kind == "ROUTER" else ()
+        socket = self.make(kind, self.name(party, channel), channel, identity, (*options, *mandatory))
+        bound = self.place(socket, interface, port)
+        self.adopt(socket)
+        return socket, bound
 
     def listen(self, socket: Socket, callback: Listener) -> None:
         """Hand what arrives on a socket to a callback of the pump, at once, instead of keeping it for `recv`.
@@ -224,28 +284,11 @@ class Observer(ABC, Generic[S]):
         self.close()
 
 
-class Visitor(ABC, Generic[S]):
+class Visitor(Observer[S]):
     """What an observer also is if its parties meet a running controller; `client` and `engine` are its files."""
 
     client: ClientFile
     engine: EngineFile
-    dialect: Dialect
-
-    @abstractmethod
-    def connect(
-        self,
-        kind: str,
-        addresses: Sequence[str],
-        *,
-        channel: str,
-        party: str,
-        identity: bytes = b"",
-        options: Sequence[tuple[str, int | bytes]] = (),
-    ) -> S:
-        """A socket of this ZeroMQ type, connected to these addresses, and listed as one of this channel.
-
-        For what `open` cannot express: one socket with several connections, or a type that the channel does not have.
-        """
 
     def open(self, channel: str, *, party: str, identity: bytes = b"", end: str = "", index: int = 0) -> S:
         """A socket of the right type, connected where the channel says; `party` names who holds it.

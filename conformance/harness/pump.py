@@ -46,6 +46,10 @@ class RealSocket(RawSocket):
         """Whether it was closed."""
         return self.zsocket.closed
 
+    def connect(self, address: str) -> None:
+        """Connect it to one more address."""
+        self.zsocket.connect(address)
+
     def shut(self) -> None:
         """Close it without lingering."""
         self.zsocket.close(linger=0)
@@ -77,51 +81,27 @@ class Pump(Observer[RealSocket]):
 
     # -- sockets -----------------------------------------------------------------------------------------------------
 
-    def connect(
-        self,
-        kind: str,
-        addresses: Sequence[str],
-        *,
-        channel: str,
-        party: str,
-        identity: bytes = b"",
-        options: Sequence[tuple[str, int | bytes]] = (),
+    def make(
+        self, kind: str, name: str, channel: str, identity: bytes, options: Sequence[tuple[str, int | bytes]]
     ) -> RealSocket:
-        """A socket of this ZeroMQ type, connected to these addresses, and listed as one of this channel.
+        """A socket of this ZeroMQ type without high-water marks, which does not linger."""
+        zsocket = self._context.socket(getattr(zmq, kind))
+        zsocket.linger = 0
+        zsocket.set_hwm(0)
+        if identity:
+            zsocket.routing_id = identity
+        for option, value in options:
+            zsocket.setsockopt(getattr(zmq, option), value)
+        return RealSocket(self, zsocket, name, channel, identity)
 
-        For what `open` cannot express: one socket with several connections, or a type that the channel does not have.
-        """
-        zsocket = self._make(kind, identity, options)
-        for address in addresses:
-            zsocket.connect(address)
-        return self._adopt(zsocket, channel, party, identity)
-
-    def bind(
-        self,
-        kind: str,
-        interface: str,
-        *,
-        channel: str,
-        party: str,
-        identity: bytes = b"",
-        options: Sequence[tuple[str, int | bytes]] = (),
-        port: int = 0,
-    ) -> tuple[RealSocket, int]:
-        """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port.
-
-        A port that was just given back is waited for. Sending to an identity that nobody connected with raises
-        `Unreachable`.
-        """
-        zsocket = self._make(kind, identity, options)
-        if kind == "ROUTER":
-            zsocket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        if port:
-            deadline = self.now + PATIENCE
-            while not self._has_bound(zsocket, f"{interface}:{port}", is_last=self.now > deadline):
-                self.run_until(lambda: False, self.now + MILLISECOND)
-        else:
-            port = zsocket.bind_to_random_port(interface)
-        return self._adopt(zsocket, channel, party, identity), port
+    def place(self, socket: RealSocket, interface: str, port: int) -> int:
+        """Bind a socket to a port of a tcp interface; for one that was just given back it waits."""
+        if not port:
+            return socket.zsocket.bind_to_random_port(interface)
+        deadline = self.now + PATIENCE
+        while not self._has_bound(socket.zsocket, f"{interface}:{port}", is_last=self.now > deadline):
+            self.run_until(lambda: False, self.now + MILLISECOND)
+        return port
 
     @staticmethod
     def _has_bound(zsocket: "zmq.Socket[bytes]", address: str, *, is_last: bool) -> bool:
@@ -134,22 +114,11 @@ class Pump(Observer[RealSocket]):
             return False
         return True
 
-    def _make(self, kind: str, identity: bytes, options: Sequence[tuple[str, int | bytes]]) -> "zmq.Socket[bytes]":
-        zsocket = self._context.socket(getattr(zmq, kind))
-        zsocket.linger = 0
-        zsocket.set_hwm(0)
-        if identity:
-            zsocket.routing_id = identity
-        for option, value in options:
-            zsocket.setsockopt(getattr(zmq, option), value)
-        return zsocket
-
-    def _adopt(self, zsocket: "zmq.Socket[bytes]", channel: str, party: str, identity: bytes) -> RealSocket:
-        socket = RealSocket(self, zsocket, self.name(party, channel), channel, identity)
-        self._sockets[zsocket] = socket
-        self._poller.register(zsocket, zmq.POLLIN)
-        self.note(party, "socket-opened", socket=socket.name)
-        return socket
+    def adopt(self, socket: RealSocket) -> None:
+        """Note that a socket is open, and poll it from now on."""
+        self._sockets[socket.zsocket] = socket
+        self._poller.register(socket.zsocket, zmq.POLLIN)
+        self.note(socket.party, "socket-opened", socket=socket.name)
 
     def transmit(self, socket: RealSocket, frames: Sequence[Frame]) -> None:
         """Send frames. Raises Unreachable, see `bind`."""

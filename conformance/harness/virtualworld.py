@@ -36,6 +36,10 @@ class VirtualSocket(RawSocket):
         """Whether it was closed."""
         return self.vsocket.is_closed
 
+    def connect(self, address: str) -> None:
+        """Connect it to one more address."""
+        self.vsocket.connect(address)
+
     def shut(self) -> None:
         """Close it without lingering."""
         self.vsocket.close(linger=0)
@@ -59,53 +63,10 @@ class VirtualPump(Observer[VirtualSocket]):
 
     # -- sockets -----------------------------------------------------------------------------------------------------
 
-    def connect(
-        self,
-        kind: str,
-        addresses: Sequence[str],
-        *,
-        channel: str,
-        party: str,
-        identity: bytes = b"",
-        options: Sequence[tuple[str, int | bytes]] = (),
+    def make(
+        self, kind: str, name: str, channel: str, identity: bytes, options: Sequence[tuple[str, int | bytes]]
     ) -> VirtualSocket:
-        """A socket of this ZeroMQ type, connected to these addresses, and listed as one of this channel."""
-        socket = self._adopt(kind, channel, party, identity, options)
-        for address in addresses:
-            socket.vsocket.connect(address)
-        self._hear(socket)
-        return socket
-
-    def bind(
-        self,
-        kind: str,
-        interface: str,
-        *,
-        channel: str,
-        party: str,
-        identity: bytes = b"",
-        options: Sequence[tuple[str, int | bytes]] = (),
-        port: int = 0,
-    ) -> tuple[VirtualSocket, int]:
-        """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port.
-
-        A port that was just given back is waited for. Sending to an identity that nobody connected with raises
-        `Unreachable`.
-        """
-        if port:
-            # Sockets that were closed let go of their ports a moment later.
-            self.run_until(lambda: False, self.now + MILLISECOND)
-        socket = self._adopt(kind, channel, party, identity, options)
-        if kind == "ROUTER":
-            socket.vsocket.set("ROUTER_MANDATORY", 1)
-        socket.vsocket.bind(f"{interface}:{port or '*'}")
-        self._hear(socket)
-        return socket, int(socket.vsocket.last_endpoint.rpartition(":")[2])
-
-    def _adopt(
-        self, kind: str, channel: str, party: str, identity: bytes, options: Sequence[tuple[str, int | bytes]]
-    ) -> VirtualSocket:
-        name = self.name(party, channel)
+        """A socket of this ZeroMQ type without high-water marks, which does not linger."""
         vsocket = self._process.context.socket(kind, name=f"{self._process.name}:{name}")
         for option, value in (("LINGER", 0), ("SNDHWM", 0), ("RCVHWM", 0), *options):
             vsocket.set(option, value)
@@ -113,7 +74,16 @@ class VirtualPump(Observer[VirtualSocket]):
             vsocket.set("ROUTING_ID", identity)
         return VirtualSocket(self, vsocket, name, channel, identity)
 
-    def _hear(self, socket: VirtualSocket) -> None:
+    def place(self, socket: VirtualSocket, interface: str, port: int) -> int:
+        """Bind a socket to a port of a tcp interface; for one that was just given back it waits."""
+        if port:
+            # Sockets that were closed let go of their ports a moment later.
+            self.run_until(lambda: False, self.now + MILLISECOND)
+        socket.vsocket.bind(f"{interface}:{port or '*'}")
+        return int(socket.vsocket.last_endpoint.rpartition(":")[2])
+
+    def adopt(self, socket: VirtualSocket) -> None:
+        """Note that a socket is open, and take what arrives on it from now on."""
         socket.vsocket.watch(lambda: self._receive(socket))
         self.note(socket.party, "socket-opened", socket=socket.name)
         # Who never found a socket empty is not told when something comes.
