@@ -345,6 +345,7 @@ def signals(deliver: Callable[[Callable[[Any], str | None], Any], str | None]) -
 
 
 def _slowly(real: Callable[[Any], str | None], wanted: Any) -> str | None:
+    # The mistake is the time it takes: more than the case allows.
     time.sleep(1.5)
     return real(wanted)
 

@@ -377,7 +377,7 @@ signal.pause()
 
 def test_a_target_sees_nothing_personal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("IPP_SESSION_KEY", "mine")
-    monkeypatch.setenv("JUPYTER_CONFIG_DIR", "/home/me/.jupyter")
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", "/somewhere/.jupyter")
     seen = environment(tmp_path)
     assert "IPP_SESSION_KEY" not in seen
     assert seen["HOME"] == seen["TMPDIR"] == str(tmp_path)

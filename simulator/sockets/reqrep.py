@@ -7,6 +7,7 @@ frame is skipped by both. Measured on libzmq 4.3.5 (req.cpp, rep.cpp).
 import struct
 from typing import TYPE_CHECKING, ClassVar
 
+from simulator.sockets.base import Socket
 from simulator.sockets.errors import EAGAIN, EFSM, Errno, LibraryAborts
 from simulator.sockets.pipe import Message, Pipe
 from simulator.sockets.pipeline import Dealer
@@ -35,12 +36,8 @@ class Req(Dealer):
         super()._detached(pipe)
 
     def _send(self, frames: Message) -> Errno | None:
-        last = len(frames) - 1
-        for number, frame in enumerate(frames):
-            error = self._send_frame(frame, number < last)
-            if error is not None:
-                return error
-        return None
+        # Not at once, as DEALER does: the state moves with each frame.
+        return Socket._send(self, frames)
 
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
         if self._is_waiting:
@@ -111,12 +108,8 @@ class Rep(Router):
         self._is_replying = False
 
     def _send(self, frames: Message) -> Errno | None:
-        last = len(frames) - 1
-        for number, frame in enumerate(frames):
-            error = self._send_frame(frame, number < last)
-            if error is not None:
-                return error
-        return None
+        # Not at once, as ROUTER does: the state moves with each frame.
+        return Socket._send(self, frames)
 
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
         if not self._is_replying:
