@@ -3,6 +3,7 @@
 Who records these streams plays the clients and the engines; the queues and the scheduler between them are judged.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable
 
 from protocol.rules.framework import Rule, Violation
@@ -21,9 +22,9 @@ class DeliveryRule(Rule):
         job = self.ledger.jobs.given
         return self.check(seen, job) if job is not None and job.is_clear else ()
 
+    @abstractmethod
     def check(self, seen: Observation, job: Job) -> Iterable[Violation]:
         """Judge one arrival: the last of the job's deliveries."""
-        raise NotImplementedError
 
 
 class SchedulingRule(DeliveryRule):
@@ -47,9 +48,9 @@ class ReplyRule(Rule):
         job = self.ledger.jobs.answered
         return self.check(seen, job) if job is not None and job.is_clear else ()
 
+    @abstractmethod
     def check(self, seen: Observation, job: Job) -> Iterable[Violation]:
         """Judge one answer."""
-        raise NotImplementedError
 
 
 def all_seen(job: Job) -> list[Observation]:
@@ -256,9 +257,9 @@ class DependencyRule(SchedulingRule):
             return ()
         return self.weigh(seen, job, dependency, others)
 
+    @abstractmethod
     def weigh(self, seen: Observation, job: Job, dependency: Dependency, others: list[Job]) -> Iterable[Violation]:
         """Judge one arrival: the last of the job's deliveries."""
-        raise NotImplementedError
 
 
 class AfterWaits(DependencyRule):

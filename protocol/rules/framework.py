@@ -21,6 +21,7 @@ silence on an open one counts), `stalled` with `ns` (nobody looked at the socket
 those of `protocol.rules.engines` about hearts and subscriptions.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Literal
 
@@ -55,7 +56,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.requirement}: {self.guilty} did {self.found}; allowed: {' or '.join(self.allowed)} [{where}]"
 
 
-class Rule:
+class Rule(ABC):
     """Base of all rules; one instance judges one stream.
 
     A subclass names its requirement (`slug`), a `variant` where several rules share one requirement, the vantage it
@@ -73,7 +74,7 @@ class Rule:
         self.is_exercised = False
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027 - a hook
         """Set up what the rule remembers of its stream."""
 
     @classmethod
@@ -140,9 +141,9 @@ class MessageRule(Rule):
             return self.check(seen)
         return ()
 
+    @abstractmethod
     def check(self, seen: Observation) -> Iterable[Violation]:
         """Judge one message, which can be read."""
-        raise NotImplementedError
 
 
 class AnswerRule(Rule):
@@ -161,9 +162,9 @@ class AnswerRule(Rule):
             return self.check(seen, exchange)
         return ()
 
+    @abstractmethod
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
         """Judge one reply."""
-        raise NotImplementedError
 
 
 class Judge:

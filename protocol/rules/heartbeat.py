@@ -1,6 +1,7 @@
 """The heartbeat: what a ping is, how regularly it comes, and when a silent heart is given up."""
 
 import re
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
@@ -27,9 +28,9 @@ class PingRule(Rule):
     def observe(self, seen: Observation) -> Iterable[Violation]:
         return self.check(seen) if seen.direction == "received" else ()
 
+    @abstractmethod
     def check(self, seen: Observation) -> Iterable[Violation]:
         """Judge one ping."""
-        raise NotImplementedError
 
 
 def lifetime(seen: Observation) -> float | None:
@@ -93,9 +94,9 @@ class PreviousRule(PingRule):
         self.last[seen.socket] = seen
         return () if before is None else self.compare(before, seen)
 
+    @abstractmethod
     def compare(self, before: Observation, seen: Observation) -> Iterable[Violation]:
         """Judge two pings that follow each other."""
-        raise NotImplementedError
 
 
 class LifetimeIncreases(PreviousRule):
@@ -165,9 +166,9 @@ class RhythmRule(PingRule):
             if len(pings) >= _ENOUGH:
                 yield from self.rhythm(pings, [lifetime(ping) or 0.0 for ping in pings])
 
+    @abstractmethod
     def rhythm(self, pings: list[Observation], said: list[float]) -> Iterable[Violation]:
         """Judge the pings of one socket and the lifetimes that they say."""
-        raise NotImplementedError
 
 
 class PingMatchesPeriod(RhythmRule):
@@ -227,9 +228,9 @@ class RemovalRule(MessageRule):
             return ()
         return self.removed(seen, engine)
 
+    @abstractmethod
     def removed(self, seen: Observation, engine: Engine) -> Iterable[Violation]:
         """Judge the end of one engine, announced by `seen`."""
-        raise NotImplementedError
 
 
 class RemovalNotEarly(RemovalRule):

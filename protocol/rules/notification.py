@@ -1,5 +1,6 @@
 """What the Hub publishes of engines: once, in order, to everybody, and only what is so."""
 
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -265,9 +266,9 @@ class SameForAll(Rule):
                 self._heard[seen.socket].setdefault(key, seen)
         return ()
 
+    @abstractmethod
     def key(self, seen: Observation) -> object:
         """What makes two messages the same for two subscribers; None for what is not compared."""
-        raise NotImplementedError
 
     def finish(self, now: int) -> Iterable[Violation]:  # noqa: ARG002 - a hook
         sockets = list(self._heard)

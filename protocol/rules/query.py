@@ -1,5 +1,6 @@
 """What the Hub tells of queues and load, and how it says no."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -208,9 +209,9 @@ class ShapeRule(QueueRule):
                 found = f"{key}.{name} {value!r:.80}"
                 yield from self.judge(self.fits(value), seen, found, self.allowed, evidence=[exchange.request])
 
+    @abstractmethod
     def applies(self, asked: dict[str, Any]) -> bool:
         """Whether a request with this content is the rule's business."""
-        raise NotImplementedError
 
     def fits(self, value: object) -> bool:
         """Whether a queue may be told so."""

@@ -13,10 +13,8 @@ _FIXED = ("status", "pending", "completed")
 _PARTS = ("header", "result_header", "result_content")
 
 
-class ResultRule(OkRule):
-    """Base of rules about a successful `result_reply`."""
-
-    types = frozenset({"result_reply"})
+class ResultReader(Rule):
+    """Base of rules that read requests for results and their replies."""
 
     def asked(self, exchange: Exchange) -> set[str]:
         """The message ids that the request names."""
@@ -40,6 +38,12 @@ class ResultRule(OkRule):
         """The lists `pending` and `completed`."""
         content = content_seen(seen)
         return text_list(content.get("pending")), text_list(content.get("completed"))
+
+
+class ResultRule(ResultReader, OkRule):
+    """Base of rules about a successful `result_reply`."""
+
+    types = frozenset({"result_reply"})
 
 
 class ResultByMsgId(ResultRule):
@@ -129,7 +133,7 @@ class ResultHeader(ResultRule):
                 yield from self.judge(holds, seen, found, "its own header", evidence=[exchange.request])
 
 
-class ResultRepeatable(ResultRule):
+class ResultRepeatable(ResultReader):
     """A result can be asked for again: what was completed stays so, unless somebody purged.
 
     That a message is completed does not promise that its result is there: it may never have been kept. Only who was
@@ -263,7 +267,7 @@ class DbEquality(DbRule):
                     yield from self.judge(holds, seen, found, repr(value), evidence=[exchange.request])
 
 
-class PurgeNothing(OkRule):
+class PurgeNothing(Rule):
     """A purge that names nothing is `ok`; a `hub_error` may come of a Hub that cannot purge at all."""
 
     slug = "query.purge-nothing"
@@ -278,7 +282,7 @@ class PurgeNothing(OkRule):
         return self.judge(is_ok(seen), seen, "a refusal", "status ok", evidence=[exchange.request])
 
 
-class PurgeForgets(OkRule):
+class PurgeForgets(Rule):
     """What was purged is unknown afterwards, to result requests and to the history."""
 
     slug = "query.purge-forgets"

@@ -11,6 +11,7 @@ The facts, each from the process that it speaks of (`observer`):
 * `process-ended`: what this process noted is no longer true. `healed`: from now on nothing is wrong any more.
 """
 
+from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
@@ -41,9 +42,9 @@ class StateRule(Rule):
             self.healed = fact.now
         return ()
 
+    @abstractmethod
     def look(self, fact: Fact) -> Iterable[Violation]:
         """Judge one fact."""
-        raise NotImplementedError
 
     def forget(self, observer: str) -> None:
         """A process is gone, and with it what it noted."""
@@ -82,9 +83,9 @@ class TaskRule(StateRule):
         tasks[task] = fact
         return found
 
+    @abstractmethod
     def step(self, fact: Fact, task: str, before: Fact | None) -> Iterable[Violation]:
         """Judge the step of a task; `before` is the one before, None for a new task."""
-        raise NotImplementedError
 
     def forget(self, observer: str) -> None:
         self.states.pop(observer, None)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -24,9 +25,9 @@ class FrameRule(Rule):
         """Call `check` for each multipart received on a channel of messages."""
         return self.check(seen) if seen.direction == "received" and seen.channel not in RAW else ()
 
+    @abstractmethod
     def check(self, seen: Observation) -> Iterable[Violation]:
         """Judge one multipart."""
-        raise NotImplementedError
 
 
 class DelimiterPresent(FrameRule):
