@@ -101,11 +101,7 @@ class ServesClientsOnly(Mutant):
         return (event,)
 
 
-class Listed(Mutant):
-    """A mutant that writes other connection files."""
-
-
-class LeavesOutTheTaskScheme(Listed):
+class LeavesOutTheTaskScheme(Mutant):
     """Clients need not know how tasks are placed."""
 
     breaks = ("connection.client-file-keys",)
@@ -116,7 +112,7 @@ class LeavesOutTheTaskScheme(Listed):
         return {key: value for key, value in content.items() if key != "task_scheme"}
 
 
-class WritesPortsAsText(Listed):
+class WritesPortsAsText(Mutant):
     """An address is a text."""
 
     breaks = ("connection.engine-file-keys",)
@@ -127,7 +123,7 @@ class WritesPortsAsText(Listed):
         return {key: str(value) if isinstance(value, int) else value for key, value in content.items()}
 
 
-class GivesEnginesOnePort(Listed):
+class GivesEnginesOnePort(Mutant):
     """One port is as good as a list of one."""
 
     breaks = ("connection.broadcast-ports-shape",)
@@ -139,7 +135,7 @@ class GivesEnginesOnePort(Listed):
         return {**content, "broadcast": ports[0] if isinstance(ports, list) else ports}
 
 
-class GivesClientsAKeyOfTheirOwn(Listed):
+class GivesClientsAKeyOfTheirOwn(Mutant):
     """Clients should not be able to speak for engines."""
 
     breaks = ("connection.files-agree",)
