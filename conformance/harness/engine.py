@@ -9,31 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from conformance.harness.actors import Reply
+from conformance.harness.coding import Asker, Coding
 from conformance.harness.controllerside import ControllerSide, VirtualControllerSide
 from conformance.harness.observing import RawSocket, Unreachable
 from conformance.harness.party import Author
-from conformance.harness.subject import Subject
-from conformance.harness.verdict import Blocked, Finding, NotApplicable, Undecided, Violated
-from conformance.targets.descriptor import Samples, Target
+from conformance.harness.verdict import Blocked, Finding, Violated
+from conformance.targets.descriptor import Target
 from conformance.targets.process import RunningEngine
 from conformance.targets.virtual import VirtualRunningEngine
-from protocol.messages import lookup
-from protocol.wire import DELIMITER, Frame, Json, Message
+from protocol.wire import Frame, Json, Message
 from protocol.world import MILLISECOND, SECOND, Observation
 
 #: The number that the engine is given: neither the first nor that of its leaf.
 NUMBER: Final = 3
 #: How often somebody who is not connected yet is tried again, in nanoseconds.
 STEP: Final = 10 * MILLISECOND
-_SAMPLES: Final = {field.encode_name: field.name for field in msgspec.structs.fields(Samples)}
 
 
-class EngineUnderTest(Subject):
+class EngineUnderTest(Coding):
     """A running engine, the controller that it belongs to, and the clients behind that."""
 
+    brackets = "iopub.status-brackets"
     world: ControllerSide | VirtualControllerSide
     instance: RunningEngine | VirtualRunningEngine
 
@@ -46,22 +42,13 @@ class EngineUnderTest(Subject):
         date: Callable[[], str],
         instance: RunningEngine | VirtualRunningEngine,
     ) -> None:
-        super().__init__(
-            world, target.timing, role="engine", dialect=target.dialect, token=token, date=date, instance=instance,
-            name=target.name, features=frozenset(target.features),
-        )  # fmt: skip
-        self.samples = target.samples
+        super().__init__(world, target, role="engine", token=token, date=date, instance=instance)
         #: As it registered; empty before.
         self.uuid = ""
-        #: Whether a case left something running, so that the next one needs another engine.
-        self.is_spent = False
-        #: What arrived since the case began: on the query socket, as answers, as output, as echoes of pings.
+        #: What arrived on the query socket, and the echoes of pings since the case began.
         self.told: list[Observation] = []
-        self.replies: list[Observation] = []
-        self.published: list[Observation] = []
         self.pongs: list[Observation] = []
         self.hub = Author(self, "hub")
-        self._asked: list[Message] = []
         self._started = world.now
         self._listen()
         self._stop_beating: Callable[[], None] | None = None
@@ -84,37 +71,12 @@ class EngineUnderTest(Subject):
     def begin_case(self) -> None:
         """Start a case: new names, and nothing heard yet but the registration."""
         super().begin_case()
-        for kept in (self.replies, self.published, self.pongs):
-            kept.clear()
-        self._asked.clear()
-
-    def distrust(self) -> None:
-        """One mistake is one message: the next case begins with an engine that has not made it."""
-        self.is_spent = True
+        self.pongs.clear()
 
     def kill(self) -> None:
         """Kill every process of the engine, and wait until that has happened."""
         self.instance.kill()
         self.expect_end()
-
-    def end_case(self) -> None:
-        """Wait for what still runs; an engine that goes on with it is no use to the next case."""
-        deadline = self.world.now + self.timing.reply_deadline
-        if (
-            self.is_running
-            and not self.is_spent
-            and not self.world.run_until(lambda: all(map(self.answers, self._asked)), deadline)
-        ):
-            self.is_spent = True
-
-    def sample(self, which: str, /, **values: object) -> str:
-        """Code from the descriptor, with these values in it; without that sample the case says nothing."""
-        code: str = getattr(self.samples, _SAMPLES[which])
-        if not code:
-            raise NotApplicable(f"the target's descriptor has no sample {which!r}")
-        for slot, value in values.items():
-            code = code.replace(f"{{{slot}}}", str(value))
-        return code
 
     # -- registration ------------------------------------------------------------------------------------------------
 
@@ -290,85 +252,17 @@ class EngineUnderTest(Subject):
             finding = Finding(f"nobody is connected to {channel} as {self.uuid!r}", ("a socket with that identity",))
             raise Violated(finding, requirement)
 
-    def owes(self, request: Message) -> None:
-        """Note that an answer is due before the case is over."""
-        self._asked.append(request)
 
-    def answers(self, request: Message) -> list[Observation]:
-        """The answers to a request that have come, on whatever queue."""
-        return [seen for seen in self.replies if _parent(seen) == request.msg_id]
-
-    # -- output ------------------------------------------------------------------------------------------------------
-
-    def outputs(self, request: Message, *types: str) -> list[Observation]:
-        """What was published for a request up to now; of these types, or all."""
-        return [
-            seen
-            for seen in self.published
-            if seen.message and _parent(seen) == request.msg_id and (not types or seen.message.msg_type in types)
-        ]
-
-    def states(self, request: Message) -> list[str]:
-        """The states of execution that were published for a request."""
-        return [str(seen.message.content.get("execution_state")) for seen in self.outputs(request, "status")
-                if seen.message]  # fmt: skip
-
-    def text(self, request: Message, stream: str = "stdout") -> str:
-        """What was published of a stream for a request, up to now."""
-        said = [seen.message.content for seen in self.outputs(request, "stream") if seen.message]
-        return "".join(str(each.get("text", "")) for each in said if each.get("name") == stream)
-
-    def until_running(self, request: Message) -> None:
-        """Wait until the code of a request surely runs: a little while after the engine has said that it is busy."""
-        if "output" in self.features:
-            self.world.run_until(
-                lambda: "busy" in self.states(request) or bool(self.answers(request)),
-                self.world.now + self.timing.reply_deadline,
-            )
-        self.let_pass(SECOND // 4)
-        if self.answers(request):
-            raise Undecided("the code that was to run for a while had ended before anything could be tried")
-
-    def until_idle(self, request: Message) -> list[Observation]:
-        """Wait until the engine says that it is done with a request; what it published for it."""
-        started, limit = self.world.now, self.timing.reply_deadline
-        if not self.world.run_until(lambda: "idle" in self.states(request), started + limit):
-            self.expect_steady(started, limit)
-            raise Blocked("iopub.status-brackets", f"no idle was published for {request.msg_type}")
-        return self.outputs(request)
-
-    def until_published(self, request: Message, *types: str, requirement: str | None = None) -> Observation:
-        """Wait until something of these types is published for a request."""
-        started, limit = self.world.now, self.timing.reply_deadline
-        if not self.world.run_until(lambda: bool(self.outputs(request, *types)), started + limit):
-            self.expect_steady(started, limit)
-            finding = Finding(f"no {' or '.join(types)} was published within {limit / SECOND:.1f} s", types)
-            raise Violated(finding, requirement)
-        return self.outputs(request, *types)[0]
-
-
-class Caller(Author):
+class Caller(Asker):
     """A client that the engine meets only through relays: its identity stands behind the engine's."""
+
+    usual = "mux"
 
     def __init__(self, engine: EngineUnderTest, name: str) -> None:
         super().__init__(engine, name)
         self.engine = engine
-        self.world = engine.world
-        self.identity = f"{engine.token}-{name}".encode()
 
-    def send(
-        self, msg_type: str, content: object = None, *, channel: str = "mux", why: str | None = None, **fields: Any
-    ) -> Message:
-        """Send a request through a queue; with `why`, which says the mistake, whether or not it fits its type."""
-        message = self.message(msg_type, content, channel=channel, **fields)
-        if why is None:
-            self.engine.deliver(channel, lambda socket: socket.send(message))
-            self.engine.owes(message)
-        else:
-            self.send_raw(self.engine.codec.encode(message), why, channel=channel)
-        return message
-
-    def message(self, msg_type: str, content: object = None, *, channel: str = "mux", **fields: Any) -> Message:
+    def message(self, msg_type: str, content: object = None, *, channel: str = "", **fields: Any) -> Message:
         """A request for this engine, addressed and not sent."""
         path: tuple[bytes, ...] = ()
         if channel == "broadcast":
@@ -379,60 +273,14 @@ class Caller(Author):
         content = {} if content is None else content
         return self.make(msg_type, content, identities=to, **fields)
 
-    def send_raw(self, frames: Sequence[Frame], why: str, *, channel: str = "mux") -> None:
+    def post(self, message: Message, channel: str = "") -> None:
+        """Send a valid message as soon as the engine is there."""
+        self.engine.deliver(channel or self.usual, lambda socket: socket.send(message))
+
+    def send_raw(self, frames: Sequence[Frame], why: str, *, channel: str = "") -> None:
         """Send frames as they are."""
-        self.engine.deliver(channel, lambda socket: socket.send_raw(frames, why))
+        self.engine.deliver(channel or self.usual, lambda socket: socket.send_raw(frames, why))
 
-    def send_signed(
-        self, why: str, *, head: bytes, parent: bytes = b"{}", metadata: bytes = b"{}", content: bytes = b"{}",
-        channel: str = "mux",
-    ) -> None:  # fmt: skip
-        """Send dictionaries given as bytes, whatever they hold, under a valid signature."""
-        parts = [head, parent, metadata, content]
-        to = [self.engine.uuid.encode(), self.identity]
-        self.send_raw([*to, DELIMITER, self.engine.codec.sign(b"".join(parts)), *parts], why, channel=channel)
-
-    def execute(self, code: str, *, channel: str = "mux", content: Json | None = None, **fields: Any) -> Message:
-        """Ask for code to be run; `content` adds keys to the usual ones, or replaces them.
-
-        By default an error aborts nothing: an engine may go on aborting for a moment after its reply has come.
-        """
-        said = {"code": code, "silent": False, "user_expressions": {}, "stop_on_error": False} | (content or {})
-        return self.send("execute_request", said, channel=channel, **fields)
-
-    def ask(self, msg_type: str, content: object = None, *, channel: str = "mux", **fields: Any) -> Reply:
-        """Send a request and wait for its reply; silence is a violation."""
-        return self.reply(self.send(msg_type, content, channel=channel, **fields))
-
-    def run(self, code: str, **fields: Any) -> Reply:
-        """Run code and wait for the reply."""
-        return self.reply(self.execute(code, **fields))
-
-    def reply(self, request: Message, *, within: int = 0, requirement: str | None = None) -> Reply:
-        """Wait for the reply to a request, which must come back the way it came."""
-        engine, started = self.engine, self.world.now
-        limit = within or engine.timing.reply_deadline
-        self.world.run_until(lambda: bool(engine.answers(request)) or not engine.is_running, started + limit)
-        # Its last words may still be on their way when it has ended.
-        if not self.world.run_until(
-            lambda: bool(engine.answers(request)), min(started + limit, self.world.now + SECOND)
-        ):
-            engine.expect_steady(started, limit)
-            row = lookup(request.msg_type, "mux", engine.dialect) or lookup(request.msg_type, "control", engine.dialect)
-            found = f"no answer to {request.msg_type} within {limit / SECOND:.1f} s"
-            if not engine.is_running:
-                found += "; the target's process has ended"
-            raise Violated(Finding(found, row.replies if row else ("an answer",)), requirement)
-        seen = engine.answers(request)[0]
-        assert seen.message is not None
-        if seen.message.identities != request.identities:
-            finding = Finding(
-                f"the identities {list(seen.message.identities)!r:.300} before the delimiter",
-                (f"{list(request.identities)!r:.300}",), evidence=(seen.seq,),
-            )  # fmt: skip
-            raise Violated(finding, "wire.reply-identities-echoed")
-        return Reply(seen, request)
-
-
-def _parent(seen: Observation) -> object:
-    return seen.message.parent_header.get("msg_id") if seen.message is not None else None
+    def answers(self, request: Message) -> list[Observation]:
+        """The answers to a request that have come, on whatever queue."""
+        return self.engine.answers(request)
