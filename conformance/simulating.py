@@ -17,8 +17,9 @@ from typing import Final
 
 import msgspec
 
+from conformance.mutants import find
 from protocol.roles.marks import MARKS
-from simulator.run import SWARM, Setup, run
+from simulator.run import SWARM, Hooks, Outcome, Setup, run
 from simulator.scenarios import SCENARIOS
 
 #: Runs that are handed to a worker at once: little enough for a smooth progress, enough to hide the handing over.
@@ -71,11 +72,21 @@ def prepare() -> None:
     gc.freeze()
 
 
+def carry_out(setup: Setup) -> Outcome:
+    """Carry out one run, with the mistake that its controller is to make. Raises KeyError for one that is not known."""
+    return run(setup, hooks=hooks_of(setup))
+
+
+def hooks_of(setup: Setup) -> Hooks:
+    """What puts the mutant of a setup, if it names one, into its controller."""
+    return Hooks(on_shell=find(setup.mutant).infect) if setup.mutant else Hooks()
+
+
 def report(setup: Setup) -> Report:
     """Carry out one run."""
     gc.disable()
     try:
-        outcome = run(setup)
+        outcome = carry_out(setup)
     except Exception:
         return Report(setup, error=traceback.format_exc())
     finally:
@@ -114,7 +125,19 @@ def command(setup: Setup) -> str:
         for option in ("clients", "tasks", "faults"):
             if getattr(setup, option) != getattr(default, option):
                 words.append(f"--{option} {getattr(setup, option)}")
+    words += [f"--mutant {setup.mutant}"] if setup.mutant else []
     return " ".join(words)
 
 
-__all__ = ["Report", "Summary", "campaign", "command", "prepare", "report", "reports", "setups"]
+__all__ = [
+    "Report",
+    "Summary",
+    "campaign",
+    "carry_out",
+    "command",
+    "hooks_of",
+    "prepare",
+    "report",
+    "reports",
+    "setups",
+]

@@ -24,6 +24,7 @@ from simulator.faults import Fault
 from simulator.hosts import Process
 from simulator.recorder import Recorder
 from simulator.settling import Matter, open_matters
+from simulator.shell import VirtualShell
 from simulator.stage import Stage, Trouble
 from simulator.wardens import VirtualWarden
 from simulator.world import World
@@ -66,7 +67,8 @@ class VirtualCluster:
 
     `engines` are started, and awaited. With `is_encoded` every message travels as bytes; a run must be the same.
     With `is_judged` all rules watch the run (see `simulator.judge`), and `keeps_items` lets them show what led to what.
-    `has_disk` says that the Hub keeps its records on a disk, `jitter` how late messages between hosts may be.
+    `has_disk` says that the Hub keeps its records on a disk, `jitter` how late messages between hosts may be, and
+    `on_shell` is given the shell of each role of the controller before its first event.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class VirtualCluster:
         keeps_items: bool = False,
         has_disk: bool = True,
         jitter: int = JITTER,
+        on_shell: Callable[[VirtualShell], object] | None = None,
     ) -> None:
         self.config = config
         self.world = World(seed, is_encoded=is_encoded, has_trace=has_trace)
@@ -89,7 +92,7 @@ class VirtualCluster:
                 self.world.kernel, self.world.codec(), setting_of(config), keeps_items=keeps_items
             )
         self.controller = VirtualController(
-            self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk
+            self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk, on_shell=on_shell
         )
         self.stage = Stage(self)
         self._jitter = jitter

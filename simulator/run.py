@@ -10,19 +10,21 @@ violation, unless a fault took the message on which it depends; what was excused
 A `Setup` is a value from which the whole run follows: it can be written into a file, changed, and run again.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import msgspec
 
 from protocol.roles.assembly import ControllerConfig
 from protocol.world import SECOND
-from simulator.cluster import CONFIG, STEP, VirtualCluster
+from simulator.cluster import CONFIG, JITTER, STEP, VirtualCluster
 from simulator.excuses import excuse
 from simulator.faults import Fault
 from simulator.judge import Judgement, judge
 from simulator.plans import Draw, Hardness, Plan
-from simulator.scenarios import SCENARIOS, Unmet
+from simulator.scenarios import SCENARIOS, Scenario, Unmet
 from simulator.settling import Matter, is_expected
+from simulator.shell import VirtualShell
 from simulator.trace import Trace
 from simulator.workloads import Workload
 
@@ -38,7 +40,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is that of a scenario, or `swarm`. A swarm has `engines`, `clients` and `tasks` requests in `lasts`
     nanoseconds; its faults are `plan`, or drawn with `faults` if that is None. A scenario has the engines that it
-    needs, or more. Without `is_judged` no rule looks; `keeps_items` lets a violation show what led to it.
+    needs, or more. Without `is_judged` no rule looks; `keeps_items` lets a violation show what led to it. `mutant`
+    names the mistake that the controller makes on purpose: whoever runs this brings it along, see `Hooks`.
     """
 
     name: str = SWARM
@@ -53,17 +56,28 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     has_trace: bool = False
     is_judged: bool = True
     keeps_items: bool = False
+    mutant: str = ""
+
+
+class Blame(NamedTuple):
+    """What was broken, and by whom: a process, or empty where a scenario's demand was not met and it names nobody."""
+
+    requirement: str
+    guilty: str
 
 
 class Outcome(msgspec.Struct, kw_only=True):
     """What came of a run. `violations` are texts that begin with the requirement; `digest` is empty without a trace.
 
+    `blames` say of each in the same order what it is about; `unmet` is the demand of the scenario that was not met.
     `excused` is what stays open since a fault took its message, `lasted` are the virtual nanoseconds.
     """
 
     setup: Setup
     plan: Plan = ()
     violations: list[str] = []
+    blames: list[Blame] = []
+    unmet: Unmet | None = None
     excused: list[str] = []
     marks: dict[str, int] = {}
     digest: str = ""
@@ -76,11 +90,34 @@ class Outcome(msgspec.Struct, kw_only=True):
         """Whether nothing was violated."""
         return not self.violations
 
+    def accuse(self, requirement: str, guilty: str, text: str) -> None:
+        """One more violation."""
+        self.violations.append(text)
+        self.blames.append(Blame(requirement, guilty))
 
-def run(setup: Setup) -> Outcome:
-    """Carry out one run. Raises KeyError for a scenario that does not exist."""
-    outcome = Outcome(setup=setup, violations=[], excused=[])
-    cluster = _swarm(setup, outcome) if setup.name == SWARM else _scenario(setup, outcome)
+
+class Hooks(NamedTuple):
+    """What looks into a run: `on_shell` is given the shell of each role of the controller before its first event,
+    `on_cluster` the cluster before anybody does anything in it.
+    """
+
+    on_shell: Callable[[VirtualShell], object] | None = None
+    on_cluster: Callable[[VirtualCluster], object] | None = None
+
+
+#: Nobody looks.
+_NONE: Final = Hooks()
+
+
+def run(setup: Setup, scenario: Scenario | None = None, hooks: Hooks = _NONE) -> Outcome:
+    """Carry out one run; `scenario` stands for the one that the setup names.
+
+    Raises KeyError for a scenario that does not exist.
+    """
+    outcome = Outcome(setup=setup)
+    if scenario is None and setup.name != SWARM:
+        scenario = SCENARIOS[setup.name]
+    cluster = _swarm(setup, outcome, hooks) if scenario is None else _scenario(setup, scenario, outcome, hooks)
     _heal(cluster)
     if setup.is_judged:
         judgement = outcome.judgement = judge(cluster)
@@ -92,8 +129,9 @@ def run(setup: Setup) -> Outcome:
                 accused = [one for one in accused if not (matter.msg_id and one.found.startswith(f"{matter.what} "))]
                 outcome.excused.append(f"{matter}: excused, as {fault!r}")
             elif not matter.msg_id:
-                outcome.violations.append(f"{_demanded(matter)}: {matter}")
-        outcome.violations += map(str, accused)
+                outcome.accuse(_demanded(matter), matter.waits_on, f"{_demanded(matter)}: {matter}")
+        for violation in accused:
+            outcome.accuse(violation.requirement, violation.guilty, str(violation))
     outcome.marks = cluster.world.marks
     outcome.lasted = cluster.now
     outcome.trace = cluster.world.trace
@@ -123,27 +161,33 @@ def _demanded(matter: Matter) -> str:
     return "task.converges" if matter.whose == "tasks" else "notification.views-converge"
 
 
-def _cluster(setup: Setup, engines: int, config: ControllerConfig) -> VirtualCluster:
-    return VirtualCluster(
+def _cluster(
+    setup: Setup, engines: int, config: ControllerConfig, hooks: Hooks, jitter: int = JITTER
+) -> VirtualCluster:
+    cluster = VirtualCluster(
         setup.seed, engines=engines, config=config, is_encoded=setup.is_encoded, has_trace=setup.has_trace,
-        is_judged=setup.is_judged, keeps_items=setup.keeps_items,
+        is_judged=setup.is_judged, keeps_items=setup.keeps_items, jitter=jitter, on_shell=hooks.on_shell,
     )  # fmt: skip
-
-
-def _scenario(setup: Setup, outcome: Outcome) -> VirtualCluster:
-    scenario = SCENARIOS[setup.name]
-    engines = max(scenario.engines, setup.engines or 0)
-    cluster = _cluster(setup, engines, CONFIG)
-    try:
-        scenario.run(cluster)
-    except Unmet as unmet:
-        outcome.violations.append(str(unmet))
+    if hooks.on_cluster is not None:
+        hooks.on_cluster(cluster)
     return cluster
 
 
-def _swarm(setup: Setup, outcome: Outcome) -> VirtualCluster:
+def _scenario(setup: Setup, scenario: Scenario, outcome: Outcome, hooks: Hooks) -> VirtualCluster:
+    engines = max(scenario.engines, setup.engines or 0)
+    config = msgspec.structs.replace(CONFIG, **scenario.config)
+    cluster = _cluster(setup, engines, config, hooks, JITTER if scenario.jitter is None else scenario.jitter)
+    try:
+        scenario.run(cluster)
+    except Unmet as unmet:
+        outcome.unmet = unmet
+        outcome.accuse(unmet.requirement, "", str(unmet))
+    return cluster
+
+
+def _swarm(setup: Setup, outcome: Outcome, hooks: Hooks) -> VirtualCluster:
     engines = 4 if setup.engines is None else setup.engines
-    cluster = _cluster(setup, engines, _drawn_config(setup.seed))
+    cluster = _cluster(setup, engines, _drawn_config(setup.seed), hooks)
     faults = cluster.world.kernel.faults
     drawn = Draw(faults, engines=engines, clients=setup.clients).plan(setup.lasts, setup.faults)
     outcome.plan = drawn if setup.plan is None else setup.plan
@@ -174,4 +218,4 @@ def _drawn_config(seed: int) -> ControllerConfig:
     )
 
 
-__all__ = ["HEALED", "SWARM", "Outcome", "Setup", "run"]
+__all__ = ["HEALED", "SWARM", "Blame", "Hooks", "Outcome", "Setup", "run"]

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from conformance import simulating
 from conformance.cli import main
-from conformance.simulating import Report, Summary, campaign, command, report, setups
+from conformance.report.reading import of_file
+from conformance.simulating import Report, Summary, campaign, carry_out, command, report, setups
 from protocol.roles.marks import MARKS
 from protocol.world import Cluster, Work
 from simulator.run import Setup
@@ -70,6 +71,28 @@ def test_what_is_violated_is_shown_with_the_requirement(broken: str) -> None:
     assert "1 violations" in result.output
 
 
+def test_a_mutant_is_broken_on_purpose_and_replayed_from_its_trace(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    arguments = ["engine-dies-with-queued-tasks", "--mutant", "ignores-targets"]
+    result = simulate(*arguments, "--trace", str(file))
+    assert result.exit_code == 1, result.output
+    assert "task.targets-respected: tasks did" in result.output
+    story = of_file(file)
+    assert any(violation.startswith("task.targets-respected: ") for violation in story.violations)
+    assert f"Replay: ippkit simulate {arguments[0]} --seed 0 --mutant ignores-targets" in story.notes
+
+
+def test_each_violation_says_whom_it_blames() -> None:
+    outcome = carry_out(Setup(name="engine-dies-with-queued-tasks", mutant="answers-nobody"))
+    assert len(outcome.blames) == len(outcome.violations)
+    assert {blame.requirement for blame in outcome.blames} == {"wire.every-request-answered"}
+    assert outcome.blames[0].guilty == ""
+    assert outcome.blames[1].guilty == "tasks"
+    assert outcome.unmet is not None
+    assert outcome.unmet.demand is not None
+    assert outcome.unmet.demand.name == "ends"
+
+
 def test_a_trace_begins_with_what_it_is_a_trace_of(tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
     assert simulate("--seed", "4", "--tasks", "5", "--trace", str(file)).exit_code == 0
@@ -126,6 +149,7 @@ def test_a_campaign_counts_and_says_what_it_never_reached() -> None:
     [
         (["mass-deth"], "there is no scenario 'mass-deth'; did you mean mass-death?"),
         (["zzz"], "--list shows them"),
+        (["--mutant", "ignores-target"], "there is no mutant 'ignores-target'; did you mean 'ignores-targets'?"),
         (["--seeds", "5..3"], "'5..3' is no range of seeds such as 0..99"),
         (["--seeds", "many"], "'many' is no range of seeds"),
         (["--seed", "-1"], "-1 is not in the range"),
@@ -173,7 +197,7 @@ def test_all_are_all_scenarios_with_each_seed() -> None:
 
 
 def test_a_mistake_of_the_kit_does_not_end_a_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulating, "run", lambda _: 1 / 0)
+    monkeypatch.setattr(simulating, "run", lambda *_, **__: 1 / 0)
     found = report(Setup())
     assert "ZeroDivisionError" in found.error
     assert not found.is_clean
@@ -181,6 +205,8 @@ def test_a_mistake_of_the_kit_does_not_end_a_campaign(monkeypatch: pytest.Monkey
 
 def test_the_command_replays_the_run() -> None:
     assert command(Setup(name="mass-death", seed=3)) == "ippkit simulate mass-death --seed 3"
+    broken = Setup(name="mass-death", mutant="ignores-targets")
+    assert command(broken) == "ippkit simulate mass-death --seed 0 --mutant ignores-targets"
     swarm = Setup(seed=1, engines=2, tasks=5, faults="lite")
     assert command(swarm) == "ippkit simulate swarm --seed 1 --engines 2 --tasks 5 --faults lite"
 

@@ -270,6 +270,7 @@ def test_wrong_usage_is_one_sentence(trace: Path, arguments: list[str], sentence
         (b'{"format": "other"}', "line 1, format: expected 'ippkit-recording', found 'other'"),
         (b'{"setup": {"name": "no-such", "plan": null}}', "there is no scenario 'no-such'"),
         (b'{"setup": {"seed": "x", "plan": null}}', "its setup cannot be read"),
+        (b'{"setup": {"name": "swarm", "plan": null, "mutant": "no-such"}}', "there is no mutant 'no-such'"),
         (b'{"setup": 3}', "its setup cannot be read"),
         (b'{"setup": {"plan": [{"at": 1, "lasts": null, "fault": {"type": "Magic"}}]}}', "its setup cannot be read"),
     ],

@@ -19,13 +19,14 @@ from conformance.cli.progress import progress_bar
 from conformance.cli.tables import print_table
 from conformance.cli.view import DiagramPath, is_whole, write
 from conformance.console import plain_or_rich
+from conformance.mutants import find
 from conformance.report.reading import of_outcome
 from conformance.report.story import select
-from conformance.simulating import Report, Summary, campaign, command, prepare, setups
+from conformance.simulating import Report, Summary, campaign, carry_out, command, prepare, setups
 from protocol.roles.marks import MARKS
 from protocol.world import SECOND
 from simulator.plans import Hardness
-from simulator.run import SWARM, Outcome, Setup, run
+from simulator.run import SWARM, Outcome, Setup
 from simulator.scenarios import SCENARIOS
 from simulator.trace import Entry, first_difference
 
@@ -57,6 +58,13 @@ def _scenario(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+def _mutant(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        return find(value).name() if value else ""
+    except KeyError as error:
+        raise click.BadParameter(str(error.args[0])) from None
+
+
 @click.command("simulate")
 @click.argument("scenario", default=SWARM, callback=_scenario)
 @click.option("--list", "is_list", is_flag=True, help="List the scenarios, and run nothing.")
@@ -69,6 +77,13 @@ def _scenario(_: click.Context, __: click.Parameter, value: str) -> str:
     "--faults", type=click.Choice(get_args(Hardness)), default="hard", show_default=True,
     help="Of a swarm: none, those within ZeroMQ's contract, or all.",
 )  # fmt: skip
+@click.option(
+    "--mutant",
+    default="",
+    metavar="NAME",
+    callback=_mutant,
+    help="Let the controller make a mistake: see ippkit mutants.",
+)
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write what happens, as JSON lines.")
 @click.option("--diagram", type=DiagramPath(), help="Draw what happens: a file that ends with .svg, .html or .txt.")
 @click.option("--check-determinism", is_flag=True, help="Run twice and compare, the second time in another Python.")
@@ -78,7 +93,7 @@ def _scenario(_: click.Context, __: click.Parameter, value: str) -> str:
 )  # fmt: skip
 def simulate(
     scenario: str, is_list: bool, seed: int, seeds: range | None, engines: int | None, clients: int, tasks: int,
-    faults: Hardness, trace: Path | None, diagram: Path | None, check_determinism: bool, jobs: int,
+    faults: Hardness, mutant: str, trace: Path | None, diagram: Path | None, check_determinism: bool, jobs: int,
 ) -> int:  # fmt: skip
     """Run a cluster in virtual time in which something goes wrong, and judge what comes of it.
 
@@ -90,7 +105,7 @@ def simulate(
     if is_list:
         print_table("Scenarios", ("name", "what happens, and what must hold"), _rows())
         return ExitStatus.CONFORMS
-    like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults)
+    like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant)
     chosen = setups(scenario, [seed] if seeds is None else seeds, like)
     if len(chosen) > 1 and (trace is not None or diagram is not None or check_determinism):
         options = "--trace, --diagram and --check-determinism"
@@ -111,7 +126,7 @@ def _rows() -> Iterable[tuple[str, str]]:
 
 def _one(console: Console, setup: Setup, trace: Path | None, diagram: Path | None) -> int:
     started = time.perf_counter()
-    outcome = run(msgspec.structs.replace(setup, has_trace=trace is not None, keeps_items=diagram is not None))
+    outcome = carry_out(msgspec.structs.replace(setup, has_trace=trace is not None, keeps_items=diagram is not None))
     seconds = time.perf_counter() - started
     if setup.name != SWARM:
         console.print(f"{setup.name}: {SCENARIOS[setup.name].text}", markup=False)
@@ -140,7 +155,7 @@ def _one(console: Console, setup: Setup, trace: Path | None, diagram: Path | Non
 
 def _explained(setup: Setup, outcome: Outcome) -> list[str]:
     """The violations, each with what led to it: the run is done once more, with everything written down."""
-    again = run(msgspec.structs.replace(setup, keeps_items=True))
+    again = carry_out(msgspec.structs.replace(setup, keeps_items=True))
     judged = again.judgement.text().splitlines() if again.judgement is not None else []
     shown = set(judged)
     return [*(violation for violation in outcome.violations if violation not in shown), *judged]
@@ -156,7 +171,7 @@ def _write(path: Path, outcome: Outcome) -> None:
 
 
 def _entries(setup: Setup) -> tuple[str, list[Entry]]:
-    outcome = run(msgspec.structs.replace(setup, has_trace=True))
+    outcome = carry_out(msgspec.structs.replace(setup, has_trace=True))
     assert outcome.trace is not None
     return outcome.digest, outcome.trace.entries
 

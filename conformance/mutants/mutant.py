@@ -67,6 +67,12 @@ class Mutant:
             return any(fnmatchcase(case, pattern) for pattern in cls.shows_in)
         return any(slug in cls.breaks for slug in slugs)
 
+    @classmethod
+    def infect(cls, shell: VirtualShell) -> None:
+        """Stand between a role and its shell, if it is the role that makes the mistake."""
+        if cls.part in ("", shell.role.NAME):
+            cls(shell)
+
     # -- what it does ------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:

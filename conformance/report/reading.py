@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from conformance.report.story import Line, Story, lane_of, of_items
-from conformance.simulating import command
+from conformance.simulating import carry_out, command, hooks_of
 from protocol import recording
 from protocol.recording import Recording, RecordingError
 from protocol.rules import RULES, Judge, Vantage
@@ -20,7 +20,7 @@ from protocol.world import Observation
 from simulator.faults import vocabulary
 from simulator.plans import Event
 from simulator.recorder import Recorder
-from simulator.run import SWARM, Outcome, Setup, run
+from simulator.run import SWARM, Outcome, Setup
 from simulator.scenarios import SCENARIOS
 
 
@@ -49,6 +49,15 @@ def of_file(path: Path) -> Story:
 
 
 def _of_trace(path: Path, head: dict[str, Any]) -> Story:
+    setup = _setup(path, head)
+    story, digest = replayed(setup)
+    if digest == head.get("digest"):
+        return story
+    note = "This is the run as it is now: the trace was written by a kit in which it went otherwise."
+    return msgspec.structs.replace(story, notes=(note, *story.notes))
+
+
+def _setup(path: Path, head: dict[str, Any]) -> Setup:
     try:
         setup = setup_of(head["setup"])
     except (msgspec.ValidationError, TypeError) as error:
@@ -57,11 +66,11 @@ def _of_trace(path: Path, head: dict[str, Any]) -> Story:
         raise UnreadableStory(f"{path}: its setup cannot be read: nothing is known of {error}") from None
     if setup.name not in (SWARM, *SCENARIOS):
         raise UnreadableStory(f"{path}: there is no scenario {setup.name!r} from which it could follow")
-    story, digest = replayed(setup)
-    if digest == head.get("digest"):
-        return story
-    note = "This is the run as it is now: the trace was written by a kit in which it went otherwise."
-    return msgspec.structs.replace(story, notes=(note, *story.notes))
+    try:
+        hooks_of(setup)
+    except KeyError as error:
+        raise UnreadableStory(f"{path}: its setup cannot be read: {error.args[0]}") from None
+    return setup
 
 
 def setup_of(written: dict[str, Any]) -> Setup:
@@ -84,7 +93,7 @@ def setup_of(written: dict[str, Any]) -> Setup:
 
 def replayed(setup: Setup) -> tuple[Story, str]:
     """The story of a run, and the digest of its trace: it is carried out with everything written down."""
-    outcome = run(msgspec.structs.replace(setup, has_trace=True, is_judged=True, keeps_items=True))
+    outcome = carry_out(msgspec.structs.replace(setup, has_trace=True, is_judged=True, keeps_items=True))
     return of_outcome(outcome), outcome.digest
 
 

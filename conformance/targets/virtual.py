@@ -21,7 +21,6 @@ from simulator.controller import CLIENT_FILE, ENGINE_FILE, VirtualController
 from simulator.engines import VirtualEngine
 from simulator.env import Calendar
 from simulator.hosts import Process
-from simulator.shell import VirtualShell
 from simulator.wardens import VirtualWarden
 from simulator.world import World
 
@@ -49,7 +48,9 @@ class VirtualRunning:
         self.version = None
         self.world = World(seed)
         self._mutant = find(target.mutant) if target.mutant else Mutant
-        self.controller = VirtualController(self.world, config, host=HOST, on_shell=self._infect)
+        self.controller = VirtualController(
+            self.world, config, host=HOST, on_shell=self._mutant.infect if target.mutant else None
+        )
         self.controller.start()
         if not self.world.kernel.run_until(lambda: self.controller.has_begun, START):
             raise TargetUnusable(f"target {target.name}: the virtual controller did not begin")
@@ -57,11 +58,6 @@ class VirtualRunning:
         self.engine: EngineFile
         self.client, self.engine = self.controller.files()
         self._calendar = Calendar()
-
-    def _infect(self, shell: VirtualShell) -> None:
-        """Put the mutant, if this is one, between a role and its shell."""
-        if self._mutant is not Mutant and self._mutant.part in ("", shell.role.NAME):
-            self._mutant(shell)
 
     def date(self) -> str:
         """The present moment of virtual time, as in headers."""

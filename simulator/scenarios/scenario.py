@@ -13,13 +13,15 @@ rest once it is healed, and that no rule was broken. Its name is the function's,
 run against any implementation.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Final, Literal, NamedTuple, ParamSpec
 
 from protocol.world import SECOND, Cluster, ClusterEngine, Task
 
 Need = Literal["parts", "hosts", "faults"]
+P = ParamSpec("P")
 #: Nanoseconds in which something must have happened that nothing keeps from happening.
 SOON: Final = 20 * SECOND
 #: Nanoseconds after which a heart that is silent must have been given up, and one that is late must not.
@@ -27,18 +29,33 @@ DEATH: Final = 2 * SECOND
 MISS: Final = SECOND // 5
 
 
+class Demand(NamedTuple):
+    """A call of one of `DEMANDS`, without the cluster, its first argument."""
+
+    name: str
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+
+
 class Unmet(Exception):
-    """Something that must hold did not: `requirement` is the slug of what demands it."""
+    """Something that must hold did not: `requirement` is the slug of what demands it.
+
+    `demand` is the call that demanded it, where it was one of `DEMANDS`: nobody knows what else a scenario's code asks.
+    """
 
     def __init__(self, requirement: str, what: str) -> None:
         super().__init__(f"{requirement}: {what}")
         self.requirement = requirement
         self.what = what
+        self.demand: Demand | None = None
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One scenario. `is_inside`: whether its faults are within ZeroMQ's contract; `text` says what happens."""
+    """One scenario. `is_inside`: whether its faults are within ZeroMQ's contract; `text` says what happens.
+
+    `config` is what its controller has besides the usual, `jitter` by how many nanoseconds messages may be late.
+    """
 
     name: str
     run: Callable[[Any], None]
@@ -46,23 +63,27 @@ class Scenario:
     needs: frozenset[Need]
     is_inside: bool
     text: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    jitter: int | None = None
 
 
 #: Every scenario by its name.
 SCENARIOS: Final[dict[str, Scenario]] = {}
+#: The demands that can be told from their arguments alone, by name.
+DEMANDS: Final[dict[str, Callable[..., None]]] = {}
 
 
 def scenario(
-    *needs: Need, engines: int = 3, is_inside: bool = True
+    *needs: Need, engines: int = 3, is_inside: bool = True, jitter: int | None = None, **config: Any
 ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
-    """Register a scenario that is run with at least so many engines."""
+    """Register a scenario that is run with at least so many engines, and a controller with this configuration."""
 
     def register(run: Callable[[Any], None]) -> Callable[[Any], None]:
         name = run.__name__.replace("_", "-")
         text = " ".join((run.__doc__ or "").split())
         assert name not in SCENARIOS, name
         assert text, name
-        SCENARIOS[name] = Scenario(name, run, engines, frozenset(needs), is_inside, text)
+        SCENARIOS[name] = Scenario(name, run, engines, frozenset(needs), is_inside, text, config, jitter)
         return run
 
     return register
@@ -83,9 +104,24 @@ def becomes(cluster: Cluster, predicate: Callable[[], bool], requirement: str, w
         raise Unmet(requirement, f"{what}, in {within / SECOND:g} s")
 
 
-def ends(cluster: Cluster, tasks: Iterable[Task], *, status: str = "", within: int = SOON) -> None:
+def _kept(demand: Callable[P, None]) -> Callable[P, None]:
+    """Make a demand say which it was, where it is not met."""
+
+    @wraps(demand)
+    def demanding(*args: P.args, **named: P.kwargs) -> None:
+        try:
+            demand(*args, **named)
+        except Unmet as unmet:
+            unmet.demand = Demand(demand.__name__, args[1:], named)
+            raise
+
+    DEMANDS[demand.__name__] = demanding
+    return demanding
+
+
+@_kept
+def ends(cluster: Cluster, tasks: Collection[Task], *, status: str = "", within: int = SOON) -> None:
     """Demand that all tasks are answered, with this status if one is given."""
-    tasks = list(tasks)
     cluster.run_until(lambda: all(task.is_done for task in tasks), cluster.now + within)
     waiting = [task.msg_id for task in tasks if not task.is_done]
     must(not waiting, "wire.every-request-answered", f"no answer to {_few(waiting)} in {within / SECOND:g} s")
@@ -99,6 +135,7 @@ def is_registered(cluster: Cluster, engine: ClusterEngine) -> bool:
     return engine.uuid in cluster.registered.values()
 
 
+@_kept
 def dies(cluster: Cluster, engine: ClusterEngine, within: int = SOON) -> None:
     """Demand that the Hub gives an engine up."""
     becomes(
@@ -107,6 +144,7 @@ def dies(cluster: Cluster, engine: ClusterEngine, within: int = SOON) -> None:
     )  # fmt: skip
 
 
+@_kept
 def returns(cluster: Cluster, engine: ClusterEngine, within: int = SOON) -> None:
     """Demand that the Hub names an engine again."""
     becomes(
@@ -115,6 +153,7 @@ def returns(cluster: Cluster, engine: ClusterEngine, within: int = SOON) -> None
     )  # fmt: skip
 
 
+@_kept
 def stays(cluster: Cluster, engine: ClusterEngine, nanoseconds: int) -> None:
     """Demand that an engine is registered for so long without a break."""
     is_lost = cluster.run_until(lambda: not is_registered(cluster, engine), cluster.now + nanoseconds)
@@ -128,9 +167,11 @@ def _few(items: list[str]) -> str:
 
 __all__ = [
     "DEATH",
+    "DEMANDS",
     "MISS",
     "SCENARIOS",
     "SOON",
+    "Demand",
     "Need",
     "Scenario",
     "Unmet",
