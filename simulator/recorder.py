@@ -384,7 +384,7 @@ class Recorder:
             for about in (parent_id(last) or last.msg_id, original):
                 if isinstance(about, str):
                     self.lost[about] = self.faults[number]
-                    self.note("network", "touched", {"msg_id": about})
+                    self.note("network", "touched", {"msg_id": about, "is_altered": is_altered})
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

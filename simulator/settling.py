@@ -40,6 +40,8 @@ def open_matters(cluster: "VirtualCluster") -> list[Matter]:
         known = {uuid.decode() for uuid in scheduler.engines}
         found += [Matter("tasks", f"{uuid} is not known", "hub") for uuid in sorted(registered - known)]
         found += [Matter("tasks", f"{uuid} is known and gone", "hub") for uuid in sorted(known - registered)]
+        graves = sorted(engine.name for engine in scheduler.graves.values())
+        found += [Matter("tasks", f"{uuid} is gone and still has tasks", "tasks") for uuid in graves]
     for client in cluster.clients:
         if not client.process.is_alive:
             continue

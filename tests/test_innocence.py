@@ -162,6 +162,43 @@ def pings_are_no_lifetimes(story: Story) -> None:
         story.ping("a", f"beat number {number}".encode())
 
 
+@legal
+def a_late_request_is_overtaken_and_another_one_altered(story: Story) -> None:
+    late = story.ask("client-1", "connection_request", {})
+    assert late.message is not None
+    story.fact("touched", msg_id=late.message.msg_id)
+    quick = story.ask("client-1", "connection_request", {})
+    for request in (quick, late):
+        story.answer(request, "connection_reply", {**OK, "engines": {}})
+    altered = story.ask("client-1", "connection_request", {})
+    assert altered.message is not None
+    story.fact("touched", msg_id=altered.message.msg_id, is_altered=True)
+    reply = story.message("hub", "connection_reply", {**OK, "engines": {}}, parent=altered.message.header)
+    story.see("client-1", "query", "received", [b"a frame too many", *story.frames(reply)])
+
+
+@legal
+def an_engine_that_nobody_saw_register_is_refused_when_it_asks_again(story: Story) -> None:
+    story.fact("subscribed", socket="listener/notification")
+    story.came(0, "a")
+    story.answer(story.ask("a", "registration_request", {"uuid": "a"}), "registration_reply", ERROR)
+
+
+@legal
+def tasks_wait_for_what_an_engine_runs_and_for_the_time_of_grace(story: Story) -> None:
+    def step(task: str, was: str, state: str, **more: object) -> None:
+        story.note("scheduler", "task", task=task, was=was, why="", **{"is": state}, **more)
+
+    story.note("scheduler", "scheduler-engines", engines=[[0, "a"]])
+    step("m1", "new", "running", engine="a", load=1)
+    for task, before in (("m2", "m1"), ("m3", "m2")):
+        step(task, "new", "waiting", left=[before], graph=[before])
+    step("m4", "new", "running", engine="b", load=1)
+    story.note("kit", "healed")
+    story.wait(story.setting.reply_deadline_ns)
+    step("m4", "running", "orphaned", engine="b", load=1)
+
+
 @pytest.mark.parametrize("tell", STORIES, ids=[tell.__name__ for tell in STORIES])
 def test_nobody_is_accused_because(tell: Callable[[Story], None]) -> None:
     story = Story()

@@ -114,6 +114,9 @@ class Ledger:
         self._signatures: dict[tuple[str, bytes], Exchange] = {}
         self._current: tuple[int, Exchange] | None = None
         self._stalls: list[tuple[int, int]] = []
+        #: Requests of which the network kept, doubled or delayed a message, and those of which it altered one.
+        self.touched: set[str] = set()
+        self.altered: set[str] = set()
         self._checked: tuple[Observation, tuple[Problem, ...] | None] | None = None
 
     def update(self, item: Observation | Fact) -> None:
@@ -125,7 +128,7 @@ class Ledger:
             elif item.name == "stalled":
                 self._stalls.append((item.now, whole(item.data.get("ns")) or 0))
             elif item.name == "touched":
-                self.jobs.muddle(str(item.data.get("msg_id", "")))
+                self._touch(item)
             self.engines.note(item)
             return
         self.echoes.update(item)
@@ -139,6 +142,13 @@ class Ledger:
         self.engines.update(item, self.answered(item))
         if item.channel in QUEUES and self.setting.role != "engine":
             self.jobs.update(item)
+
+    def _touch(self, fact: Fact) -> None:
+        msg_id = str(fact.data.get("msg_id", ""))
+        self.jobs.muddle(msg_id)
+        self.touched.add(msg_id)
+        if fact.data.get("is_altered") is True:
+            self.altered.add(msg_id)
 
     def waited(self, since: int, until: int) -> int:
         """How long the recorder really waited between two times, in nanoseconds: without its own stalls.

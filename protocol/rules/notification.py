@@ -73,7 +73,8 @@ class RegistrationContent(NotificationRule):
     def finish(self, now: int) -> Iterable[Violation]:  # noqa: ARG002 - a hook
         engines = self.ledger.engines
         for seen, uuid, number in self._claims:
-            asked = engines.asking.get(uuid)
+            # What was asked later cannot be why it was announced.
+            asked = [exchange for exchange in engines.asking.get(uuid, ()) if exchange.request.seq < seen.seq]
             if not asked or not all(exchange.replies for exchange in asked):
                 continue
             granted = [engine for engine in engines.granted if engine.uuid == uuid]

@@ -183,7 +183,8 @@ class EnginesDistinct(StateRule):
 class TasksConverge(TaskRule):
     """After faults have healed no task waits for something that cannot happen.
 
-    Judged where every engine has room: who waits for a busy engine waits for its answer, which is another obligation.
+    Who waits for an engine's answer is another obligation: a busy engine's, or that of one that runs a dependency. And
+    a task that has come to where it is only lately may still go on.
     """
 
     slug = "task.converges"
@@ -216,9 +217,26 @@ class TasksConverge(TaskRule):
             # Without engines a task may wait for one as long as it likes.
             if not engines or (limit and any(loads[uuid] >= limit for uuid in engines)):
                 continue
+            busy = self._behind(tasks)
             for task, fact in tasks.items():
-                holds = fact.data["is"] not in OPEN
+                holds = fact.data["is"] not in OPEN or task in busy or now - fact.now < self.setting.reply_deadline_ns
                 yield from self.judge_fact(holds, fact, f"{task} still {fact.data['is']}", "its end, or an engine")
+
+    def _behind(self, tasks: dict[str, Fact]) -> set[str]:
+        """The tasks that run, and those that wait for one of these, or for one that does."""
+        waiting: defaultdict[str, list[str]] = defaultdict(list)
+        for task, fact in tasks.items():
+            left = fact.data.get("left")
+            for each in left if fact.data["is"] == "waiting" and isinstance(left, list) else ():
+                waiting[str(each)].append(task)
+        found: set[str] = set()
+        rest = [task for task, fact in tasks.items() if fact.data["is"] == "running"]
+        while rest:
+            task = rest.pop()
+            if task not in found:
+                found.add(task)
+                rest += waiting[task]
+        return found
 
 
 class ViewsConverge(StateRule):
