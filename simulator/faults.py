@@ -297,8 +297,8 @@ class Cut(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
         process = trouble.process(self.who)
         if process is None:
             return
-        trouble.take_dropped()
         for session in _connected(process.context.sessions):
+            trouble.breaks(session)
             if self.where == "between":
                 session.cut()
             else:
@@ -310,6 +310,7 @@ class Cut(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
     def _watch(self, trouble: Trouble, sessions: list[Session], looks: int) -> None:
         greeting = [session for session in _connected(sessions) if not session.is_ready]
         for session in greeting:
+            trouble.breaks(session)
             session.cut()
         if not greeting and looks and not trouble.is_over:
             latency = trouble.world.network.latency

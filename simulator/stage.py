@@ -12,7 +12,7 @@ others what they were.
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protocol.roles.speech import parent_id
 from protocol.wire import Message
@@ -25,9 +25,26 @@ if TYPE_CHECKING:
     from simulator.engines import VirtualEngine
     from simulator.faults import Fault
     from simulator.hosts import Process
+    from simulator.sockets.tcp import Session
     from simulator.world import World
 
 Heal = Callable[[], object]
+
+
+class _Broken(NamedTuple):
+    """A connection that a fault broke: the side that connects, the sockets at both ends, and the identity it had."""
+
+    dialer: "Session"
+    ends: tuple[str, str]
+    identity: bytes
+
+    def explains(self, socket: str, identity: bytes) -> bool:
+        """Whether it is why a socket drops what is for this identity: nobody connected again under it."""
+        if socket not in self.ends or identity != self.identity:
+            return False
+        # A name that a ROUTER made up is given to nobody else.
+        is_made_up, dialer = identity[:1] == b"\0", self.dialer
+        return is_made_up or (not dialer.is_ready and dialer in dialer.context.sessions)
 
 
 class Trouble:
@@ -45,6 +62,7 @@ class Trouble:
         self.taken: list[tuple[int, tuple[str, str], str, str, str]] = []
         self._taps: list[Tap] = []
         self._heals: list[Heal] = []
+        self._broken: list[_Broken] = []
 
     @property
     def cluster(self) -> "VirtualCluster":
@@ -91,10 +109,17 @@ class Trouble:
         if self.world.recorder is not None:
             self.world.recorder.touched(self._number, load, is_altered=self.fault.ALTERS)
 
-    def take_dropped(self) -> None:
-        """Until the fault is over, it is to blame for what a ROUTER drops since nobody is connected."""
-        self.stage.cutting.append(self)
-        self.when_healed(lambda: self.stage.cutting.remove(self))
+    def breaks(self, session: "Session") -> None:
+        """A connection is about to break: that is why a ROUTER will drop what is for this peer."""
+        far = session.far
+        if far is not None and session.out is not None:
+            dialer, accepted = (session, far) if session.is_connecting else (far, session)
+            name = accepted.pipe.peer.identity if accepted.pipe is not None else b""
+            self._broken.append(_Broken(dialer, session.out.name, dialer.options.routing_id or name))
+
+    def has_broken(self, socket: str, identity: bytes) -> bool:
+        """Whether this fault is why nobody is connected to a socket under this identity."""
+        return any(each.explains(socket, identity) for each in self._broken)
 
     def begin(self) -> None:
         """Let it happen."""
@@ -126,8 +151,6 @@ class Stage:
     def __init__(self, cluster: "VirtualCluster") -> None:
         self.cluster = cluster
         self.troubles: list[Trouble] = []
-        #: Faults that have broken connections, as long as they last.
-        self.cutting: list[Trouble] = []
         self._taps: list[Tap] = []
         self._counts: dict[str, int] = {}
         cluster.world.network.on_drop = self._dropped
@@ -163,8 +186,10 @@ class Stage:
         self.cluster.world.network.tap = self._through if self._taps else None
 
     def _dropped(self, socket: str, load: Load) -> None:
-        for trouble in self.cutting[-1:]:
-            trouble.touch((socket, ""), load)
+        for trouble in reversed(self.troubles):
+            if trouble.has_broken(socket, bytes(load[0])):
+                trouble.touch((socket, ""), load)
+                return
 
     def _through(self, wire: Wire, load: Load) -> Sequence[tuple[int, Load]]:
         loads: list[tuple[int, Any]] = [(0, load)]

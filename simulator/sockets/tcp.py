@@ -313,6 +313,11 @@ class Session:
             self.out.send(_FIN)
         self._unplug()
 
+    @property
+    def far(self) -> "Session | None":
+        """The session at the other end of the connection, or None without one."""
+        return None if self.out is None else self.out.take.__self__  # type: ignore[attr-defined]
+
     def cut(self) -> None:
         """The connection breaks: both sides notice, unless a partition keeps them from it."""
         self.hang_up()
@@ -323,8 +328,8 @@ class Session:
 
         In a partition nobody can be told: there it breaks as with `cut`.
         """
-        out, into = self.out, self.into
-        if out is None or into is None:
+        out, into, far = self.out, self.into, self.far
+        if out is None or into is None or far is None:
             return []
         if out.link.is_cut or into.link.is_cut:
             self.cut()
@@ -332,7 +337,6 @@ class Session:
         wires: dict[Any, Wire] = {wire.arrive: wire for wire in (out, into)}
         lost = [(wires[fn], item) for _, _, fn, item, _ in sorted(self.kernel.heap, key=_moment) if fn in wires]
         lost = [(wire, item) for wire in (out, into) for item in wire.held] + lost
-        far: Session = out.take.__self__  # type: ignore[attr-defined]
         self.context.network.unplug(out)
         if far.into is out:
             far.lost()

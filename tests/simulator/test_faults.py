@@ -215,6 +215,22 @@ def test_a_cut_between_lets_arrive_what_was_sent() -> None:
     assert asked.content["completed"] == [task.msg_id]
 
 
+def test_a_cut_is_to_blame_until_the_connection_is_made_again_and_for_nobody_else() -> None:
+    cluster = VirtualCluster(engines=2)
+    client = cluster.client()
+    trouble = cluster.begin(Cut(who="engine-1", where="greeting"))
+    cluster.run_for(10 * MILLISECOND)
+    trouble.end()
+    cluster.engines[1].kill()
+    calls = [client.apply(Work(), engine) for engine in cluster.engines]
+    cluster.run_for(SECOND)
+    assert [call.is_done for call in calls] == [False, False]
+    assert [entry[3] for entry in trouble.taken if entry[2] == "apply_request"] == [calls[0].msg_id]
+    again = client.apply(Work(), cluster.engines[0])
+    cluster.run_for(SECOND)
+    assert again.is_done
+
+
 def test_connections_that_break_while_they_greet_are_made_in_the_end() -> None:
     cluster = VirtualCluster(engines=1)
     engine, client = cluster.engines[0], cluster.client()
