@@ -39,7 +39,7 @@ from rich.console import Console
 from rich.table import Table
 
 from conformance.reference.supervisor import raise_file_limit
-from conformance.targets.descriptor import Timing, load
+from conformance.targets import Timing, load
 from conformance.targets.errors import TargetUnusable
 from conformance.targets.process import Running, start
 from protocol.connection import ClientFile

@@ -6,14 +6,14 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from conformance.targets.descriptor import ROLES, Role
+from conformance.targets.vocabulary import ROLES, Role
 from protocol.requirements import Requirement, load
 from protocol.rules import RULES
 
 
 def role_of(file: str) -> Role:
-    """The role that the cases of a file judge: `test_engine_*.py` are about engines, the others about controllers."""
-    return "engine" if file.startswith("test_engine_") else "controller"
+    """The role that the cases of a file judge: that of its name, as in `test_engine_*.py`, or else the controller."""
+    return next((role for role in get_args(Role) if file.startswith(f"test_{role}_")), "controller")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The pytest plugin (entry point `pytest11`): options, fixtures and verdicts.
+"""The pytest plugin (entry point `pytest11`): options, the choice of cases, and verdicts; `worlds` has the fixtures.
 
 It acts only on the cases of this package; in any other test run it is silent. The verdict of a case travels on its
 report as plain data, so that it survives the way from a worker of pytest-xdist to the session that prints.
@@ -9,28 +9,26 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from conformance.harness.controller import Controller
-    from conformance.harness.deployment import ControllerDeployment, Deployment, EngineDeployment
-    from conformance.harness.engine import EngineUnderTest
     from conformance.harness.subject import Subject
     from conformance.harness.verdict import Result
     from conformance.targets.descriptor import Target
+
+pytest_plugins = ["conformance.worlds"]
 
 #: What is judged without `--target`: what the kit brings along and needs nothing else for.
 DEFAULT_TARGETS = ("reference", "simulated")
 
 _SUITE = Path(__file__).parent
 _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
-_BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
-_AT_THE_END: pytest.StashKey[list[Result]] = pytest.StashKey()
-_SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
+BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
+AT_THE_END: pytest.StashKey[list[Result]] = pytest.StashKey()
+SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
 _LOADED = pytest.StashKey["dict[str, Target]"]()
 #: The attribute under which results travel on a report.
 _DETAIL = "ippkit"
@@ -72,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RESULTS] = []
     config.stash[_LOADED] = {}
     if config.getoption("target"):
-        _targets(config)
+        targets_of(config)
     if pages := config.getoption("pages"):
         try:
             pages.mkdir(parents=True, exist_ok=True)
@@ -80,7 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"no pages can be written to {pages}: {error.strerror}") from None
 
 
-def _targets(config: pytest.Config) -> dict[str, Target]:
+def targets_of(config: pytest.Config) -> dict[str, Target]:
+    """What is judged, by the words of the command line; descriptors are read when this is first asked."""
     loaded = config.stash[_LOADED]
     if not loaded:
         from conformance.targets import DescriptorError, load
@@ -96,9 +95,9 @@ def _targets(config: pytest.Config) -> dict[str, Target]:
     return loaded
 
 
-def _command(config: pytest.Config, target: Target) -> str:
+def command_of(config: pytest.Config, target: Target) -> str:
     """The command that judges this target as this run does."""
-    word = next(word for word, loaded in _targets(config).items() if loaded == target)
+    word = next(word for word, loaded in targets_of(config).items() if loaded == target)
     return f"ippkit test -t {shlex.quote(word)}" + (" --strict" if _is_strict(config) else "")
 
 
@@ -119,7 +118,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         role = role_of(metafunc.definition.path.name)
         targets = {
             word: each.name
-            for word, each in _targets(metafunc.config).items()
+            for word, each in targets_of(metafunc.config).items()
             if role in each.roles and (not each.mutant or _covers(each.mutant, metafunc.definition))
         }
         words: list[str | None] = list(targets) or [None]
@@ -131,13 +130,13 @@ def _covers(mutant: str, definition: pytest.Item) -> bool:
     from conformance.judging import case_name
     from conformance.mutants import find
 
-    return find(mutant).covers(case_name(definition.nodeid), _slugs(definition))
+    return find(mutant).covers(case_name(definition.nodeid), slugs_of(definition))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check that each case names requirements that exist, and select by `--requirement`."""
     from conformance.catalogue import role_of
-    from conformance.targets.descriptor import FEATURES, OPTIONS
+    from conformance.targets.vocabulary import FEATURES, OPTIONS
     from protocol.requirements import RequirementError, load
 
     cases = [item for item in items if _is_case(item)]
@@ -148,7 +147,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except RequirementError as error:
         pytest.exit(f"the kit is not usable: {error}", returncode=3)
     for item in cases:
-        named = _slugs(item)
+        named = slugs_of(item)
         unknown = [slug for slug in named if slug not in slugs]
         if unknown or not named:
             raise pytest.UsageError(f"{item.nodeid} names {unknown or 'no requirement'}; see protocol/requirements")
@@ -157,7 +156,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         features = FEATURES[role_of(item.path.name)]
         if needs and not features.keys() >= set(needs.args):
             raise pytest.UsageError(f"{item.nodeid} needs {needs.args}; the features are {', '.join(features)}")
-        if not OPTIONS.keys() >= (asked := _settings(item)).keys():
+        if not OPTIONS.keys() >= (asked := settings_of(item)).keys():
             raise pytest.UsageError(f"{item.nodeid} asks for {list(asked)}; the options are {', '.join(OPTIONS)}")
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120))
@@ -172,7 +171,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         keep = [
             item
             for item in keep
-            if _is_case(item) and any(fnmatch.fnmatchcase(slug, glob) for slug in _slugs(item) for glob in globs)
+            if _is_case(item) and any(fnmatch.fnmatchcase(slug, glob) for slug in slugs_of(item) for glob in globs)
         ]
     if len(keep) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in keep])
@@ -185,132 +184,19 @@ def _word(item: pytest.Item) -> str | None:
     return word
 
 
-def _slugs(item: pytest.Item) -> tuple[str, ...]:
+def slugs_of(item: pytest.Item) -> tuple[str, ...]:
+    """The requirements that a case names."""
     marker = item.get_closest_marker("requirement")
     return tuple(marker.args) if marker else ()
 
 
-def _settings(item: pytest.Item) -> dict[str, tuple[object, ...]]:
+def settings_of(item: pytest.Item) -> dict[str, tuple[object, ...]]:
     """What a case needs its controller to run with: for each name the values that will do."""
     asked: dict[str, tuple[object, ...]] = {}
     for marker in item.iter_markers("settings"):  # the closest first
         for name, value in marker.kwargs.items():
             asked.setdefault(name, value if isinstance(value, tuple) else (value,))
     return asked
-
-
-# -- fixtures ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def target(request: pytest.FixtureRequest) -> Target:
-    """The descriptor of the implementation under test."""
-    return _targets(request.config)[request.param]
-
-
-def _running(deployment: Deployment[Any], request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A deployment for the length of a session, at whose end the rules say their last about the shared target."""
-    from conformance.judging import by_rules
-
-    yield deployment
-    if deployment.current is not None:
-        found = deployment.current.judge_rest()
-        command = _command(request.config, deployment.target)
-        results = by_rules(
-            "the end of the run", deployment.current, found, command=command, pages=request.config.getoption("pages")
-        )
-        request.session.stash.setdefault(_AT_THE_END, []).extend(results)
-    deployment.close()
-
-
-@pytest.fixture(scope="session")
-def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[ControllerDeployment]:
-    """What starts controllers of the target, and stops them all at the end."""
-    from conformance.harness.deployment import controllers
-
-    yield from _running(controllers(target), request)
-
-
-@pytest.fixture(scope="session")
-def engines(target: Target, request: pytest.FixtureRequest) -> Iterator[EngineDeployment]:
-    """What starts engines of the target, and stops them all at the end."""
-    from conformance.harness.deployment import engines
-
-    yield from _running(engines(target), request)
-
-
-def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:
-    from conformance.harness.verdict import OnlyReal
-    from conformance.judging import by_rules, case_name, passed_by_rule
-
-    node = request.node
-    command = _command(request.config, request.getfixturevalue("target"))
-    subject.begin_case()
-    node.stash[_SUBJECT] = subject
-    marker = node.get_closest_marker("needs")
-    for feature in marker.args if marker else ():
-        subject.need(feature)
-    marker = node.get_closest_marker("needs_system")
-    if marker and request.getfixturevalue("target").is_simulated:
-        raise OnlyReal(*marker.args)
-    yield subject
-    subject.end_case()
-    found = subject.judge_rest() if is_last else subject.judge_new()
-    pages = request.config.getoption("pages")
-    # What the case itself accuses is not reported a second time.
-    others = [each for each in found if each.requirement not in _slugs(node)]
-    node.stash[_BY_RULE] = by_rules(case_name(node.nodeid), subject, others, command=command, pages=pages)
-    node.stash[_BY_RULE] += passed_by_rule(subject)
-
-
-@pytest.fixture
-def controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
-    """The controller that all cases of this worker share; one of its own for a case that asks for other settings."""
-    if settings := deployment.to_set(_settings(request.node)):
-        with deployment.fresh(settings) as own:
-            yield from _run_case(own, request, is_last=True)
-    else:
-        yield from _run_case(deployment.shared(), request, is_last=deployment.is_spent)
-        if deployment.is_spent:
-            deployment.close()
-
-
-@pytest.fixture
-def fresh_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
-    """A controller of this case's own, for what would disturb others: shutdown, purge of everything, history."""
-    with deployment.fresh(deployment.to_set(_settings(request.node))) as own:
-        yield from _run_case(own, request, is_last=True)
-
-
-@pytest.fixture
-def started_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
-    """A controller of this case's own that has just been started: whether it talks to us is not known."""
-    with deployment.fresh(deployment.to_set(_settings(request.node)), is_settled=False) as own:
-        yield from _run_case(own, request, is_last=True)
-
-
-@pytest.fixture
-def engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
-    """The engine that all cases of this worker share; it is registered."""
-    yield from _run_case(engines.shared(), request)
-
-
-@pytest.fixture
-def fresh_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
-    """An engine of this case's own, registered, for what ends it or leaves traces."""
-    with engines.fresh() as own:
-        yield from _run_case(own, request, is_last=True)
-
-
-@pytest.fixture
-def new_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
-    """An engine of this case's own that was just started: nobody has answered its registration.
-
-    The marker `connection_file` says what is unusual in the file that it was started with.
-    """
-    marker = request.node.get_closest_marker("connection_file")
-    with engines.fresh(marker.kwargs if marker else {}, is_settled=False) as own:
-        yield from _run_case(own, request, is_last=True)
 
 
 # -- verdicts ----------------------------------------------------------------------------------------------------------
@@ -328,15 +214,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
     found: list[Result] = []
     if call.when == "call" or call.excinfo is not None:
-        target = _targets(item.config)[_word(item) or ""]
-        own, command = item.stash.get(_SUBJECT, None), _command(item.config, target)
+        target = targets_of(item.config)[_word(item) or ""]
+        own, command = item.stash.get(SUBJECT, None), command_of(item.config, target)
         if own is not None and call.excinfo is not None and not isinstance(call.excinfo.value, NotApplicable):
             own.distrust()
         pages = item.config.getoption("pages")
-        found = results_of(item, call, _slugs(item), own, target=target.name, command=command, pages=pages)
+        found = results_of(item, call, slugs_of(item), own, target=target.name, command=command, pages=pages)
     if call.when == "teardown":
-        found += item.stash.get(_BY_RULE, []) + item.session.stash.get(_AT_THE_END, [])
-        item.session.stash[_AT_THE_END] = []
+        found += item.stash.get(BY_RULE, []) + item.session.stash.get(AT_THE_END, [])
+        item.session.stash[AT_THE_END] = []
     if not _is_strict(item.config):
         found = [_excuse(item, result) for result in found]
     if call.excinfo is not None and any(result.verdict == "kit error" for result in found):
@@ -437,7 +323,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
     results = config.stash[_RESULTS] = merge(collected)
     # Under pytest-xdist this session has collected nothing, and so not read the descriptors yet.
-    targets = _targets(config).values()
+    targets = targets_of(config).values()
     stale_fails = _is_strict(config) and any(stale(results, target, _version(target)) for target in targets)
     if exitstatus == 2 and not any(result.verdict == "kit error" for result in results):
         return  # interrupted from the keyboard
@@ -461,6 +347,6 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         from conformance.report.console import summary
 
         results: list[Result] = config.stash[_RESULTS]
-        targets = list(_targets(config).values())
+        targets = list(targets_of(config).values())
         for line in summary(results, targets, _version, width=terminalreporter._tw.fullwidth):
             terminalreporter.write_line(line)

@@ -7,7 +7,9 @@ from typing import Any
 
 from conformance.catalogue import untested
 from conformance.harness.verdict import NOT_YET_TESTED, VERDICTS, Result, Verdict
-from conformance.targets.descriptor import Deviation, Role, Target
+from conformance.targets.descriptor import Target
+from conformance.targets.tables import Deviation
+from conformance.targets.vocabulary import Role
 from protocol.requirements import FAMILIES, get
 
 CONFORMS, VIOLATIONS, UNUSABLE, USAGE, NOTHING_SELECTED, UNDECIDED = 0, 1, 3, 4, 5, 6

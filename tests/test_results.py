@@ -7,7 +7,8 @@ import pytest
 from conformance import results as book
 from conformance.harness.verdict import Result, Verdict
 from conformance.report.console import summary
-from conformance.targets.descriptor import Deviation, Target, parse
+from conformance.targets.descriptor import Target, parse
+from conformance.targets.tables import Deviation
 
 MUST = "registration.duplicate-uuid-refused"
 SHOULD = "registration.unregistration-unanswered"

@@ -6,7 +6,7 @@ import pytest
 from conformance.harness.deployment import ControllerDeployment
 from conformance.harness.verdict import NotApplicable
 from conformance.targets import Target, load
-from conformance.targets.descriptor import Settings
+from conformance.targets.tables import Settings
 
 
 @pytest.fixture

@@ -11,9 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from conformance.targets import DescriptorError, Target, TargetUnusable, load, process, versions
-from conformance.targets.descriptor import FEATURES, expand, known, parse
-from conformance.targets.process import Process, detect_version, environment, start
+from conformance.harness.pump import Pump
+from conformance.targets import DescriptorError, Target, TargetUnusable, command, load, process, versions
+from conformance.targets.checking import expand
+from conformance.targets.command import Process, environment
+from conformance.targets.descriptor import known, parse
+from conformance.targets.process import detect_version, start, start_client
+from conformance.targets.vocabulary import FEATURES
+from protocol.connection import ClientFile
+from protocol.wire import Codec
 from protocol.world import MILLISECOND, SECOND
 
 GOOD = """
@@ -89,11 +95,15 @@ def test_what_a_case_asks_for_is_put_behind_the_command():
         ("name =", "file =", "unknown key 'file'; allowed here: name, "),
         ('"db"', '"dB"', "features: unknown value 'dB', did you mean 'db'?"),
         ('"controller"]', '"controler"]', "roles: unknown value 'controler', did you mean 'controller'?"),
-        ('["controller"]', "[]", "roles: names no role; allowed: controller, engine"),
+        ('["controller"]', "[]", "roles: names no role; allowed: controller, engine, client, kernel"),
         ('["controller"]', '["controller", "engine"]', "roles: the role 'engine' needs a table [engine]"),
         ('"db"', '"watch"', "features: unknown value 'watch'"),
         ("[timing]", "[engine]\ncommand = ['x']\n[timing]", "there is a table [engine], but 'engine' is not among the"),
-        ("[timing]", "[samples]\nprint = '{text}'\n[timing]", "samples: are code for an engine, and 'engine' is not"),
+        (
+            "[timing]",
+            "[samples]\nprint = '{text}'\n[timing]",
+            "samples: are code for an engine or a kernel, and",
+        ),
         ("ipyparallel-9", "ipyparalel-9", "dialect: unknown value 'ipyparalel-9', did you mean 'ipyparallel-9'?"),
         ("= 200", '= "200"', "timing.heartbeat_period_ms: expected `int`, got `str`"),
         ("= 200", "= 0", "timing.heartbeat_period_ms: expected a positive number, found 0"),
@@ -162,6 +172,47 @@ def test_a_mistake_about_an_engine_is_named_in_one_sentence(before: str, after: 
     assert before in ENGINE
     with pytest.raises(DescriptorError) as caught:
         make(ENGINE.replace(before, after, 1))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+CLIENT = """
+name = "mine"
+dialect = "ipyparallel-9"
+roles = ["client", "kernel"]
+features = ["apply", "stdin"]
+
+[client]
+command = ["{python}", "-c", "while True: print(input()[::-1], flush=True)", "{client_file}"]
+
+[kernel]
+command = ["my-kernel", "-f", "{kernel_file}"]
+
+[samples]
+print = "console.log(`{text}`)"
+"""
+
+
+def test_clients_and_kernels_are_told_their_files():
+    target = make(CLIENT)
+    assert target.placeholders(Path("/x"), "client")["client_file"] == "/x/ipcontroller-client.json"
+    assert target.placeholders(Path("/x"), "kernel")["kernel_file"] == "/x/kernel.json"
+    assert "kernel_file" not in target.placeholders(Path("/x"), "client")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ("[kernel]", "[engine]", "roles: there is a table [engine], but 'engine' is not among the roles"),
+        ("{kernel_file}", "{client_file}", "kernel.command: unknown placeholder {client_file}, did you mean"),
+        ('"stdin"', '"output"', "features: unknown value 'output'"),
+        ('"client", "kernel"', '"client", "kernl"', "roles: unknown value 'kernl', did you mean 'kernel'?"),
+    ],
+)
+def test_a_mistake_about_a_client_or_a_kernel_is_named_in_one_sentence(before: str, after: str, sentence: str):
+    assert before in CLIENT
+    with pytest.raises(DescriptorError) as caught:
+        make(CLIENT.replace(before, after, 1))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -467,7 +518,7 @@ def test_a_fork_of_the_kit_does_not_stop_the_target(tmp_path: Path, monkeypatch:
     child, fifo = run("os.write(alive, b'x'); signal.pause()", tmp_path / "d")
     os.read(fifo, 1)
     with monkeypatch.context() as fork:
-        fork.setattr(process.os, "getpid", lambda: 0)
+        fork.setattr(command.os, "getpid", lambda: 0)
         child.stop()
     assert child.is_running
     child.stop()
@@ -477,7 +528,7 @@ def test_a_fork_of_the_kit_does_not_stop_the_target(tmp_path: Path, monkeypatch:
 KIT = """
 import os, sys
 from pathlib import Path
-from conformance.targets.process import Process, environment
+from conformance.targets.command import Process, environment
 directory = Path(sys.argv[1])
 child = Process([sys.executable, "-c", sys.argv[2]], directory, environment(directory), 5.0)
 print("ready", flush=True)
@@ -503,6 +554,50 @@ def test_nothing_is_left_when_the_kit_is_killed(tmp_path: Path):
         # The supervisor has this pipe too, so the end of file means that it has ended.
         assert kit.stderr.read() == b""
     assert not directory.exists()
+
+
+# -- a client behind its driver --------------------------------------------------------------------------------------
+
+
+def client_file() -> ClientFile:
+    """A file that leads nowhere."""
+    ports = {name: 20000 + number for number, name in enumerate(ClientFile.ports)}
+    words = dict.fromkeys(("ssh", "location"), "") | dict.fromkeys(("pack", "unpack"), "json")
+    return ClientFile(
+        **ports, **words, interface="tcp://127.0.0.1", key="se-cret", curve_serverkey=None, task_scheme="leastload",
+        signature_scheme="hmac-sha256",
+    )  # fmt: skip
+
+
+def test_a_driver_is_told_lines_and_says_lines():
+    with start_client(make(CLIENT), client_file()) as running:
+        assert running.path.stat().st_mode & 0o777 == 0o600
+        pump = Pump(Codec(b"key"))
+        said: list[bytes] = []
+        stop = pump.watch(running.mouth, lambda: said.extend(running.heard() or ()))
+        running.tell(b"abc")
+        running.tell(b"terces")
+        assert pump.run_until(lambda: len(said) == 2, 30 * SECOND)
+        stop()
+        pump.close()
+        assert said == [b"cba", b"secret"]
+        assert running.output()[0] == "cba\nsecret\n"
+        running.process.send_signal(signal.SIGKILL)
+        while running.heard() is not None:
+            running.process.wait(0.1)
+        with pytest.raises(TargetUnusable, match="its driver has closed its standard input"):
+            running.tell(b"is anybody there?")
+    assert leftovers() == []
+
+
+def test_a_driver_that_does_not_listen_is_not_waited_for_for_ever():
+    target = make(CLIENT.replace("while True: print(input()[::-1], flush=True)", "import signal; signal.pause()"))
+    target = msgspec.structs.replace(target, timing=msgspec.structs.replace(target.timing, reply_deadline_s=0.2))
+    with (
+        start_client(target, client_file()) as running,
+        pytest.raises(TargetUnusable, match="its driver does not read its standard input"),
+    ):
+        running.tell(b"x" * 2_000_000)
 
 
 # -- the real controller ---------------------------------------------------------------------------------------------

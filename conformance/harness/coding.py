@@ -15,7 +15,9 @@ from conformance.harness.actors import Reply
 from conformance.harness.party import Author
 from conformance.harness.subject import HarnessWorld, Instance, Subject
 from conformance.harness.verdict import Blocked, Finding, NotApplicable, Undecided, Violated
-from conformance.targets.descriptor import Role, Samples, Target
+from conformance.targets.descriptor import Target
+from conformance.targets.tables import Samples
+from conformance.targets.vocabulary import Role
 from protocol.messages import lookup
 from protocol.wire import DELIMITER, Frame, Json, Message
 from protocol.world import SECOND, Observation

@@ -19,7 +19,8 @@ from conformance.harness.party import Party
 from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.subject import HarnessWorld, Instance, Subject
 from conformance.harness.verdict import Finding, NotApplicable, OnlyReal, Undecided, Violated
-from conformance.targets.descriptor import AS_IT_IS, Timing
+from conformance.targets.tables import Timing
+from conformance.targets.vocabulary import AS_IT_IS
 from protocol.connection import ClientFile, EngineFile
 from protocol.world import SECOND, Socket, World
 

@@ -18,10 +18,12 @@ from conformance.harness.realworld import RealWorld
 from conformance.harness.subject import Subject
 from conformance.harness.verdict import CaseEnd, NotApplicable, OnlyReal, Violated, finding_of
 from conformance.harness.virtualworld import VirtualWorld
-from conformance.targets.descriptor import AS_IT_IS, Settings, Target
+from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
 from conformance.targets.process import start, start_engine
+from conformance.targets.tables import Settings
 from conformance.targets.virtual import VirtualRunning, VirtualRunningEngine
+from conformance.targets.vocabulary import AS_IT_IS
 from protocol.roles.assembly import ControllerConfig
 from simulator.world import World
 

@@ -67,6 +67,7 @@ class Pump(Observer[RealSocket]):
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._sockets: dict[zmq.Socket[bytes], RealSocket] = {}
+        self._files: dict[int, Callable[[], None]] = {}
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._looked = self.now
@@ -135,6 +136,17 @@ class Pump(Observer[RealSocket]):
             self._poller.unregister(socket.zsocket)
         super().forget(socket)
 
+    def watch(self, file: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever a file descriptor can be read, or has come to its end; the result stops it."""
+        self._files[file] = callback
+        self._poller.register(file, zmq.POLLIN)
+
+        def stop() -> None:
+            if self._files.pop(file, None) is not None:
+                self._poller.unregister(file)
+
+        return stop
+
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
@@ -200,9 +212,11 @@ class Pump(Observer[RealSocket]):
         # Rounded up: a poll that ends just before the deadline would only be repeated.
         ready = self._poller.poll(-(-wait // MILLISECOND))
         self._look(wait)
-        for zsocket, _ in ready:
-            socket = self._sockets.get(zsocket)
-            if socket is not None:
+        for source, _ in ready:
+            if isinstance(source, int):
+                # What was called before may have stopped it.
+                self._files.get(source, _nothing)()
+            elif (socket := self._sockets.get(source)) is not None:
                 self._receive(socket)
         self._run_timers()
 
@@ -241,3 +255,7 @@ class Pump(Observer[RealSocket]):
             socket.close()
         self._timers.clear()
         self._context.term()
+
+
+def _nothing() -> None:
+    """Nobody is called back any more."""

@@ -11,7 +11,8 @@ from typing import Protocol
 from msgspec import UNSET
 
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
-from conformance.targets.descriptor import ROLES, Role, Timing
+from conformance.targets.tables import Timing
+from conformance.targets.vocabulary import ROLES, Role
 from protocol.requirements import get
 from protocol.rules import Judge, Setting, Violation, rules_for
 from protocol.wire import Codec, Message

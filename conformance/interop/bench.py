@@ -26,9 +26,10 @@ import msgspec
 from conformance.interop.ability import PATIENCE, Failure
 from conformance.interop.rows import CONTROLLERS, ENGINES, Row
 from conformance.interop.tap import Tap
+from conformance.targets.command import Process, environment
 from conformance.targets.descriptor import load
 from conformance.targets.errors import TargetUnusable
-from conformance.targets.process import Process, environment, start
+from conformance.targets.process import start
 
 #: An ability that did not come back is given up after so many times the patience. Its own deadlines come before.
 LIMIT: Final = 6.0

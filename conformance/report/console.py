@@ -12,7 +12,8 @@ from conformance.agreement import disagreements
 from conformance.catalogue import concerned
 from conformance.harness.verdict import NOT_YET_TESTED, Result
 from conformance.results import COLUMNS, by_family, stale
-from conformance.targets.descriptor import Role, Target
+from conformance.targets.descriptor import Target
+from conformance.targets.vocabulary import Role
 from protocol.requirements import load
 
 #: How a column is headed where its name would not do.

@@ -23,7 +23,7 @@ from conformance.judges import rules_of
 from conformance.reference.code import CELLS
 from conformance.site import markdown as md
 from conformance.site.diagrams import envelope_diagram
-from conformance.targets import descriptor
+from conformance.targets import descriptor, vocabulary
 from protocol import requirements
 from protocol.messages import example, rows
 from protocol.roles.assembly import UNREAD_OUTPUT, ControllerConfig, processes
@@ -84,7 +84,7 @@ def parts() -> Iterator[tuple[str, str]]:
             ("role", "feature", "what the target must do"),
             [
                 (role, md.code(name), md.prose(text))
-                for role, features in descriptor.FEATURES.items()
+                for role, features in vocabulary.FEATURES.items()
                 for name, text in features.items()
             ],
         ),
@@ -93,7 +93,7 @@ def parts() -> Iterator[tuple[str, str]]:
         "options",
         md.table(
             ("option", "what its arguments bring about"),
-            [(md.code(name), md.prose(text)) for name, text in descriptor.OPTIONS.items()],
+            [(md.code(name), md.prose(text)) for name, text in vocabulary.OPTIONS.items()],
         ),
     )
     yield (

@@ -20,11 +20,10 @@ import re
 import select
 import shutil
 import signal
-import site
 import subprocess
-import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -34,152 +33,31 @@ from typing import Final, Self, TypeVar
 import zmq
 
 from conformance.files import FileOnDisk, look_at
-from conformance.targets import supervisor, versions
-from conformance.targets.descriptor import AS_IT_IS, ENGINE_FILE, Role, Target, expand
+from conformance.targets import versions
+from conformance.targets.checking import expand
+from conformance.targets.command import STEP, TAIL, Process, describe_status, environment
+from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
 from conformance.targets.listening import is_stopped, listener
-from protocol.connection import ClientFile, ConnectionFileError, EngineFile, parse, render
+from conformance.targets.vocabulary import AS_IT_IS, FILES, Role
+from protocol.connection import ClientFile, ConnectionFileError, EngineFile, KernelFile, parse, render
 from protocol.wire import Message
 from protocol.world import SECOND
 
-#: Seconds between two looks at files that are not there yet; the end of the process is noticed at once.
-STEP: Final = 0.005
 #: Seconds that a version command may take.
 VERSION_DEADLINE: Final = 60.0
-#: How much of the output an error carries, in bytes.
-TAIL: Final = 4000
-
+#: How many of the last lines of a driver are kept.
+LINES: Final = 20
 #: What the kit assumes where a connection file says nothing: that the key is missing is for the cases to judge.
 ASSUMED: Final[Mapping[str, object]] = {
     "ssh": "", "location": "localhost", "curve_serverkey": None, "task_scheme": "leastload", "pack": "json",
     "unpack": "json", "signature_scheme": "hmac-sha256",
 }  # fmt: skip
 
-#: What a target sees of the kit's own environment; the rest (configuration, credentials, proxies) is withheld.
-INHERITED: Final = (
-    "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV",
-)  # fmt: skip
-
 _KEY: Final = re.compile(r"""((?:exec_)?key["']?\s*[:=]\s*b?["'])([^"']+)(["'])""")
 
 
 F = TypeVar("F", ClientFile, EngineFile)
-
-
-class Process:
-    """A command under the supervisor. Nothing is left of it after `stop`, except its directory."""
-
-    def __init__(self, command: list[str], directory: Path, environment: Mapping[str, str], grace: float) -> None:
-        self.directory = directory
-        self.pid = 0
-        self.status: int | None = None
-        self.killed = 0
-        self.failure = ""
-        self._grace = grace
-        self._owner = os.getpid()
-        self._unread = b""
-        script = [sys.executable, "-I", "-S", supervisor.__file__, str(grace), str(directory), *command]
-        self._supervisor = subprocess.Popen(  # noqa: S603 - the command is what the descriptor says
-            script,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=dict(environment),
-            # A keyboard interrupt must reach the kit only, which then stops everything in order.
-            start_new_session=True,
-        )
-        assert self._supervisor.stdout is not None
-        self._events = self._supervisor.stdout.fileno()
-        os.set_blocking(self._events, False)
-        try:
-            while not self.pid and not self.failure:
-                self.wait(1.0)
-        except BaseException:
-            self.stop()
-            raise
-        if self.failure:
-            self.stop()
-
-    @property
-    def is_owned(self) -> bool:
-        """Whether this is the process that started it, and not a fork of that."""
-        return os.getpid() == self._owner
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its first process is there."""
-        self.wait(0.0)
-        return bool(self.pid) and self.status is None and not self.failure
-
-    def wait(self, seconds: float) -> None:
-        """Wait for the next event of the supervisor, at most so long."""
-        if self._supervisor.stdout is None or self._supervisor.stdout.closed:
-            return
-        if not select.select([self._events], [], [], seconds)[0]:
-            return
-        data = os.read(self._events, 4096)
-        if not data:
-            self._supervisor.stdout.close()
-            if self.status is None:
-                self.failure = self.failure or "its supervisor was killed"
-            return
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        for line in lines:
-            word, _, rest = line.decode(errors="replace").partition(" ")
-            if word == "started":
-                self.pid = int(rest)
-            elif word == "failed":
-                self.failure = rest
-            elif word == "exited":
-                self.status = int(rest)
-            elif word == "stopped":
-                self.killed = int(rest)
-
-    def processes(self) -> list[int]:
-        """The ids of the processes of its session that still live (Linux; empty elsewhere)."""
-        return supervisor.family(self.pid) if self.pid else []
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal to all of its processes."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-
-    def stop(self) -> None:
-        """End every process, with SIGTERM and then SIGKILL, and wait for that. May be called twice.
-
-        Does nothing in a fork of the process that started it: the pipe is shared, the responsibility is not.
-        """
-        if not self.is_owned:
-            return
-        pipe = self._supervisor.stdin
-        if pipe is not None and not pipe.closed:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.write(b"stop\n")
-                pipe.flush()
-        deadline = time.monotonic() + self._grace + supervisor.KILL_WAIT + 5.0
-        try:
-            while self._supervisor.poll() is None and time.monotonic() < deadline:
-                self.wait(STEP)
-                if self._supervisor.stdout is None or self._supervisor.stdout.closed:
-                    self._supervisor.wait(max(0.0, deadline - time.monotonic()))
-            self.wait(0.0)
-        except subprocess.TimeoutExpired:
-            pass
-        if self._supervisor.poll() is None:
-            self._supervisor.kill()
-            self._supervisor.wait()
-        for stream in (pipe, self._supervisor.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
-
-    def output(self, name: str) -> str:
-        """The end of its `stdout` or `stderr`."""
-        try:
-            with (self.directory / name).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                return file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
 
 
 class Started:
@@ -209,12 +87,15 @@ class Started:
         atexit.register(self.stop)
 
     def _start(self, settings: Mapping[str, object]) -> Process:
-        table = self.target.engine if self.role == "engine" else self.target.controller
+        table = self.target.table(self.role)
         assert table is not None
         extra = {name: expand(text, self._values) for name, text in table.environment.items()}
         command = [expand(text, self._values) for text in table.command]
         command += self.target.arguments(settings, self.directory)
-        return Process(command, self.directory, environment(self.directory) | extra, self.target.timing.stop_grace_s)
+        return Process(
+            command, self.directory, environment(self.directory) | extra, self.target.timing.stop_grace_s,
+            is_spoken_to=self.role == "client",
+        )  # fmt: skip
 
     @property
     def is_running(self) -> bool:
@@ -403,16 +284,90 @@ class Running(Started):
                     raise self.late(f"nothing at {address} answers a connection_request")
 
 
-class RunningEngine(Started):
-    """An engine that runs. Whether it has registered is seen by its controller, which is the kit."""
+class Peer(Started):
+    """A target whose connection file the kit writes, before it starts; whether it comes is seen by the kit's side."""
 
-    def __init__(self, target: Target, directory: Path, version: str | None, file: EngineFile) -> None:
-        path = directory / ENGINE_FILE
+    def __init__(
+        self,
+        target: Target,
+        role: Role,
+        directory: Path,
+        version: str | None,
+        file: EngineFile | ClientFile | KernelFile,
+    ) -> None:
+        path = directory / FILES[role]
         # Nobody may read the key, not even for a moment.
         path.touch(mode=0o600)
         path.write_bytes(render(file))
-        super().__init__(target, "engine", directory, version)
-        self._secrets.add(file.key)
+        super().__init__(target, role, directory, version)
+        self._secrets |= {file.key} - {""}
+
+    @property
+    def path(self) -> Path:
+        """Where its connection file is."""
+        return self.directory / FILES[self.role]
+
+
+class RunningEngine(Peer):
+    """An engine that runs. Whether it has registered is seen by its controller, which is the kit."""
+
+
+class RunningKernel(Peer):
+    """A plain kernel that runs. Whether it answers is seen by its clients, which are the kit."""
+
+    def interrupt(self) -> None:
+        """Send SIGINT to its first process, as a front end does."""
+        if self.is_running:
+            os.kill(self.process.pid, signal.SIGINT)
+
+
+class RunningClient(Peer):
+    """A client behind its driver, which is told in lines what to do and tells in lines what came of it."""
+
+    def __init__(self, target: Target, directory: Path, version: str | None, file: ClientFile) -> None:
+        self._unread = b""
+        #: The last lines that it said; they are what it printed.
+        self._said: deque[bytes] = deque(maxlen=LINES)
+        super().__init__(target, "client", directory, version, file)
+
+    @property
+    def mouth(self) -> int:
+        """The file descriptor from which its lines come; to be watched, see `Pump.watch`."""
+        return self.process.mouth
+
+    def tell(self, line: bytes) -> None:
+        """Give it a line, without the line end. Raises TargetUnusable if it does not take it."""
+        rest = line + b"\n"
+        deadline = time.monotonic() + self.target.timing.reply_deadline_s
+        while rest:
+            try:
+                rest = rest[os.write(self.process.ear, rest) :]
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([], [self.process.ear], [], left)[1]:
+                    raise self.unusable("its driver does not read its standard input") from None
+            except BrokenPipeError:
+                raise self.unusable("its driver has closed its standard input") from None
+
+    def heard(self) -> list[bytes] | None:
+        """The lines that it has said since the last call, without line ends; None when it will say no more."""
+        data = b""
+        try:
+            while chunk := os.read(self.process.mouth, 65536):
+                data += chunk
+        except BlockingIOError:
+            pass
+        else:
+            if not data:
+                return None
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        self._said.extend(lines)
+        return lines
+
+    def output(self) -> tuple[str, str]:
+        """The last lines that it said, and the end of its stderr, without any key."""
+        said = b"".join(line + b"\n" for line in self._said) + self._unread
+        return self._redact(said[-TAIL:].decode(errors="replace")), super().output()[1]
 
 
 def start(target: Target, settings: Mapping[str, object] = AS_IT_IS) -> Running:
@@ -433,7 +388,19 @@ def start(target: Target, settings: Mapping[str, object] = AS_IT_IS) -> Running:
 def start_engine(target: Target, file: EngineFile) -> RunningEngine:
     """Start an engine whose controller has this connection file. Raises TargetUnusable if it is another version."""
     version, directory = _prepare(target)
-    return RunningEngine(target, directory, version, file)
+    return RunningEngine(target, "engine", directory, version, file)
+
+
+def start_kernel(target: Target, file: KernelFile) -> RunningKernel:
+    """Start a kernel that is to bind what this file says. Raises TargetUnusable if it is another version."""
+    version, directory = _prepare(target)
+    return RunningKernel(target, "kernel", directory, version, file)
+
+
+def start_client(target: Target, file: ClientFile) -> RunningClient:
+    """Start the driver of a client whose controller has this file. Raises TargetUnusable if it is another version."""
+    version, directory = _prepare(target)
+    return RunningClient(target, directory, version, file)
 
 
 def _prepare(target: Target) -> tuple[str | None, Path]:
@@ -454,27 +421,6 @@ def _read(path: Path, kind: type[F]) -> F:
             assumed = {key: value for key, value in ASSUMED.items() if key in kind.keys}
             content = json.dumps(assumed | values).encode()
     return parse(content, kind, name=str(path))
-
-
-def environment(directory: Path) -> dict[str, str]:
-    """The environment of a target: what `INHERITED` names, and every place for personal files inside its directory."""
-    inside = str(directory)
-    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    personal = {
-        "HOME": inside,
-        "TMPDIR": inside,
-        "IPYTHONDIR": str(directory / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(directory / "jupyter"),
-        "JUPYTER_DATA_DIR": str(directory / "jupyter-data"),
-        "JUPYTER_RUNTIME_DIR": str(directory / "jupyter-runtime"),
-        "XDG_CONFIG_HOME": str(directory / "config"),
-        "XDG_CACHE_HOME": str(directory / "cache"),
-        "PYTHONUNBUFFERED": "1",
-    }
-    # Packages in the user's site directory are code, not configuration; without this they would vanish with HOME.
-    if site.ENABLE_USER_SITE:
-        personal["PYTHONUSERBASE"] = site.getuserbase()
-    return kept | personal
 
 
 def detect_version(target: Target) -> str | None:
@@ -524,10 +470,3 @@ def _ask_version(name: str, command: tuple[str, ...]) -> str:
             status=done.returncode, stdout=done.stdout[-TAIL:], stderr=done.stderr[-TAIL:],
         )  # fmt: skip
     return lines[0]
-
-
-def describe_status(status: int | None) -> str:
-    """An exit status in words."""
-    if status is None:
-        return "without a status"
-    return f"with status {status}" if status >= 0 else f"by signal {-status}"

@@ -2,9 +2,10 @@
 
 It is run as a script, by path, in an interpreter without site packages, and imports nothing but the standard library:
 
-    python -I -S supervisor.py GRACE DIRECTORY COMMAND...
+    python -I -S supervisor.py GRACE DIRECTORY INPUT OUTPUT COMMAND...
 
 The command runs in `DIRECTORY`, as leader of a session of its own, its output in the files `stdout` and `stderr` there.
+`INPUT` and `OUTPUT` are file descriptors for its standard input and output, or `-` for none and for that file.
 On its own standard output the supervisor writes one line per event: `started PID`, `failed TEXT`, `exited STATUS`
 (negative for a signal), `stopped COUNT` (how many processes had to be killed). The line `stop` on its standard input
 makes it end the whole session: SIGTERM, and SIGKILL when `GRACE` seconds have passed. The end of its standard input
@@ -36,9 +37,10 @@ KILL_WAIT = 5.0
 class Supervisor:
     """One command, its process group, and the two pipes to the kit."""
 
-    def __init__(self, grace: float, directory: str, command: list[str]) -> None:
+    def __init__(self, grace: float, directory: str, ends: list[str], command: list[str]) -> None:
         self.grace = grace
         self.directory = directory
+        self.ends = [int(end) for end in ends if end != "-"]
         self.command = command
         self.main = 0
         self.status: int | None = None
@@ -60,8 +62,8 @@ class Supervisor:
                 child = subprocess.Popen(  # noqa: S603 - the command is what the descriptor says
                     self.command,
                     cwd=self.directory,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
+                    stdin=self.ends[0] if self.ends else subprocess.DEVNULL,
+                    stdout=self.ends[1] if self.ends else out,
                     stderr=err,
                     start_new_session=True,
                     preexec_fn=self._follow_parent,
@@ -69,6 +71,10 @@ class Supervisor:
         except OSError as error:
             report(f"failed {self.command[0]}: {error.strerror}")
             return
+        finally:
+            # Only while the command holds them they are open.
+            for end in self.ends:
+                os.close(end)
         self.main = child.pid
         # Every child is reaped here, so the Popen object must not try it again.
         child.returncode = 0
@@ -167,4 +173,4 @@ def report(line: str) -> None:
 
 
 if __name__ == "__main__":
-    Supervisor(float(sys.argv[1]), sys.argv[2], sys.argv[3:]).run()
+    Supervisor(float(sys.argv[1]), sys.argv[2], sys.argv[3:5], sys.argv[5:]).run()

@@ -7,12 +7,15 @@ from msgspec import UNSET, UnsetType
 
 from protocol.world import SECOND
 
-Role = Literal["controller", "engine"]
+Role = Literal["controller", "engine", "client", "kernel"]
 
 #: The channels on which each accepted message has one terminal reply that the judged side owes.
 ASKED: Final[dict[Role, frozenset[str]]] = {
     "controller": frozenset({"query"}),
     "engine": frozenset({"mux", "task", "control", "broadcast"}),
+    # A client is asked nothing: it is told.
+    "client": frozenset(),
+    "kernel": frozenset({"kernel-shell", "kernel-control"}),
 }
 
 

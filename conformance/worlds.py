@@ -1,0 +1,130 @@
+"""The fixtures of the suite: the targets that run, and what a case talks to.
+
+A shared one lasts as long as the worker; what would disturb other cases takes one of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.plugin import AT_THE_END, BY_RULE, SUBJECT, command_of, settings_of, slugs_of, targets_of
+
+if TYPE_CHECKING:
+    from conformance.harness.controller import Controller
+    from conformance.harness.deployment import ControllerDeployment, Deployment, EngineDeployment
+    from conformance.harness.engine import EngineUnderTest
+    from conformance.targets.descriptor import Target
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> Target:
+    """The descriptor of the implementation under test."""
+    return targets_of(request.config)[request.param]
+
+
+def _running(deployment: Deployment[Any], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A deployment for the length of a session, at whose end the rules say their last about the shared target."""
+    from conformance.judging import by_rules
+
+    yield deployment
+    if deployment.current is not None:
+        found = deployment.current.judge_rest()
+        command = command_of(request.config, deployment.target)
+        results = by_rules(
+            "the end of the run", deployment.current, found, command=command, pages=request.config.getoption("pages")
+        )
+        request.session.stash.setdefault(AT_THE_END, []).extend(results)
+    deployment.close()
+
+
+@pytest.fixture(scope="session")
+def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[ControllerDeployment]:
+    """What starts controllers of the target, and stops them all at the end."""
+    from conformance.harness.deployment import controllers
+
+    yield from _running(controllers(target), request)
+
+
+@pytest.fixture(scope="session")
+def engines(target: Target, request: pytest.FixtureRequest) -> Iterator[EngineDeployment]:
+    """What starts engines of the target, and stops them all at the end."""
+    from conformance.harness.deployment import engines
+
+    yield from _running(engines(target), request)
+
+
+def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:
+    from conformance.harness.verdict import OnlyReal
+    from conformance.judging import by_rules, case_name, passed_by_rule
+
+    node = request.node
+    command = command_of(request.config, request.getfixturevalue("target"))
+    subject.begin_case()
+    node.stash[SUBJECT] = subject
+    marker = node.get_closest_marker("needs")
+    for feature in marker.args if marker else ():
+        subject.need(feature)
+    marker = node.get_closest_marker("needs_system")
+    if marker and request.getfixturevalue("target").is_simulated:
+        raise OnlyReal(*marker.args)
+    yield subject
+    subject.end_case()
+    found = subject.judge_rest() if is_last else subject.judge_new()
+    pages = request.config.getoption("pages")
+    # What the case itself accuses is not reported a second time.
+    others = [each for each in found if each.requirement not in slugs_of(node)]
+    node.stash[BY_RULE] = by_rules(case_name(node.nodeid), subject, others, command=command, pages=pages)
+    node.stash[BY_RULE] += passed_by_rule(subject)
+
+
+@pytest.fixture
+def controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """The controller that all cases of this worker share; one of its own for a case that asks for other settings."""
+    if settings := deployment.to_set(settings_of(request.node)):
+        with deployment.fresh(settings) as own:
+            yield from _run_case(own, request, is_last=True)
+    else:
+        yield from _run_case(deployment.shared(), request, is_last=deployment.is_spent)
+        if deployment.is_spent:
+            deployment.close()
+
+
+@pytest.fixture
+def fresh_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """A controller of this case's own, for what would disturb others: shutdown, purge of everything, history."""
+    with deployment.fresh(deployment.to_set(settings_of(request.node))) as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
+def started_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """A controller of this case's own that has just been started: whether it talks to us is not known."""
+    with deployment.fresh(deployment.to_set(settings_of(request.node)), is_settled=False) as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
+def engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
+    """The engine that all cases of this worker share; it is registered."""
+    yield from _run_case(engines.shared(), request)
+
+
+@pytest.fixture
+def fresh_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
+    """An engine of this case's own, registered, for what ends it or leaves traces."""
+    with engines.fresh() as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
+def new_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
+    """An engine of this case's own that was just started: nobody has answered its registration.
+
+    The marker `connection_file` says what is unusual in the file that it was started with.
+    """
+    marker = request.node.get_closest_marker("connection_file")
+    with engines.fresh(marker.kwargs if marker else {}, is_settled=False) as own:
+        yield from _run_case(own, request, is_last=True)
