@@ -155,6 +155,7 @@ class Recorder:
         self._asked: dict[str, Observation] = {}
         self._is_unwell = False
         self._is_blurred = False
+        self.note("kit", "recorded-from-the-start", {})
 
     # -- what roles do -----------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from make_logs import ERROR, OK, Story, log
+from log_work_scenarios import Work
+from make_logs import DATE, ERROR, OK, Story, log
 
 from protocol.world import Observation
 
@@ -209,3 +210,96 @@ def _(story: Story, broken: bool) -> Seen:
 def _(story: Story, broken: bool) -> Seen:
     told = {"m1": "m1" if broken else "n1"}
     return story.asked("client-1", "resubmit", {"msg_ids": ["m1"]}, {"status": "ok", "resubmitted": told})
+
+
+# -- what the Hub keeps ----------------------------------------------------------------------------------------------
+
+
+@log("storage.sets-within-pending")
+def _(story: Story, broken: bool) -> Seen:
+    result(story, ["m1"], [], ["m1"], only=True)
+    return lists(story, {"0": EMPTY | {"tasks": ["m1" if broken else "m2"]}})
+
+
+@log("storage.pending-completed-disjoint")
+def _(story: Story, broken: bool) -> Seen:
+    lists(story, {"0": EMPTY | {"completed": ["m1"]}})
+    return result(story, ["m1"], ["m1"] if broken else [], [] if broken else ["m1"], only=True)
+
+
+def dated(story: Story, dates: dict[str, object]) -> Observation:
+    """A task that runs once; the record of it with these dates."""
+    work = Work(story)
+    request = work.submit()
+    work.run(request)
+    assert request.message is not None
+    asked = {"query": {}, "keys": [*dates]}
+    return records(story, asked, [{"msg_id": request.message.msg_id} | dates])
+
+
+@log("storage.times-ordered")
+def _(story: Story, broken: bool) -> Seen:
+    return dated(story, {"submitted": DATE, "completed": "2026-01-05T11:00:00Z" if broken else DATE})
+
+
+@log("storage.times-ordered.once")
+def _(story: Story, broken: bool) -> Seen:
+    first = dated(story, {"submitted": DATE, "completed": None, "received": DATE})
+    assert first.message is not None
+    record = first.message.content["records"][0] | {"completed": DATE}
+    late = "2026-01-05T13:00:00Z" if broken else DATE.replace("Z", "+00:00")
+    return records(story, {"query": {}, "keys": ["submitted", "completed", "received"]}, [record | {"received": late}])
+
+
+@log("query.purge-keeps-others")
+def _(story: Story, broken: bool) -> Seen:
+    result(story, ["m1", "m2"], [], ["m1", "m2"])
+    story.asked("client-1", "purge", {"msg_ids": ["m1"]}, OK)
+    if broken:
+        return story.asked("client-1", "result", {"msg_ids": ["m2"]}, ERROR)
+    return result(story, ["m2"], [], ["m2"])
+
+
+@log("query.purge-keeps-pending")
+def _(story: Story, broken: bool) -> Seen:
+    work = Work(story)
+    request = work.submit()
+    work.give(request)
+    assert request.message is not None
+    mine = [request.message.msg_id]
+    result(story, mine, mine, [], only=True)
+    story.asked("client-1", "purge", {"msg_ids": "all"}, OK)
+    if broken:
+        return story.asked("client-1", "result", {"msg_ids": mine}, ERROR)
+    return result(story, mine, mine, [], only=True)
+
+
+def again(story: Story, request: Observation, new: str, **changes: Any) -> Observation:
+    """The engine gets a task that nobody sent, which is like another one."""
+    assert request.message is not None
+    message = request.message.replace(header=request.message.header | {"msg_id": new}, **changes)
+    return story.see("a", "task", "received", story.frames(message))
+
+
+def resubmitted(story: Story, content: dict[str, Any], *more: str) -> Observation:
+    """A task that has run, of which the Hub is asked for another; the task."""
+    work = Work(story)
+    request = work.submit(targets=["a"])
+    work.run(request)
+    assert request.message is not None
+    old = request.message.msg_id
+    content = {key: {old: value} if key == "resubmitted" else value for key, value in content.items()}
+    story.asked("client-1", "resubmit", {"msg_ids": [old, *more]}, content)
+    return request
+
+
+@log("query.resubmit-same-request", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    request = resubmitted(story, OK | {"resubmitted": "n1"})
+    return again(story, request, "n1", buffers=(b"call", b"other" if broken else b"arguments"))
+
+
+@log("query.resubmit-all-or-nothing", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    request = resubmitted(story, ERROR, "unknown")
+    return again(story, request, "n1") if broken else None

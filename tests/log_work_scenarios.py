@@ -170,6 +170,38 @@ def _(story: Story, broken: bool) -> Seen:
     return work.give(second, "b" if broken else "a")
 
 
+@log("wire.refused-changes-nothing")
+def _(story: Story, broken: bool) -> Seen:
+    story.live("a")
+    forged = story.frames(story.message("b", "registration_request", {"uuid": "b"}))
+    forged[1] = b"0" * 64
+    story.see("b", "query", "sent", forged, "forged")
+    return story.came(1, "b") if broken else story.live("c")
+
+
+@log("registration.reachable-when-registered", guilty="mux-relay")
+def _(story: Story, broken: bool) -> Seen:
+    Work(story, "a")
+    story.fact("socket-opened", socket="a/mux")
+    story.wait(story.setting.margin_ns)
+    story.beat("a")
+    message = story.message("client-1", "apply_request", {}, identities=(b"a",), buffers=BUFFERS)
+    request = story.see("client-1", "mux", "sent", story.frames(message))
+    if not broken:
+        story.see("a", "mux", "received", story.frames(message.replace(identities=(b"client-1",))))
+    story.beat("a", 21)
+    return request
+
+
+@log("wire.nothing-invented", guilty="task-scheduler")
+def _(story: Story, broken: bool) -> Seen:
+    story.fact("recorded-from-the-start")
+    work = Work(story)
+    request = work.submit()
+    assert request.message is not None
+    return work.give(request, header=request.message.header | ({"msg_id": "invented"} if broken else {}))
+
+
 @log("iopub.stream-order", guilty="engine")
 def _(story: Story, broken: bool) -> Seen:
     frames = [

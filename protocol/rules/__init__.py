@@ -7,12 +7,26 @@ from collections.abc import Collection
 
 from protocol import requirements
 from protocol.requirements import Requirement
-from protocol.rules import delivery, heartbeat, notification, output, query, registration, replies, results, state, wire
+from protocol.rules import (
+    delivery,
+    heartbeat,
+    keeping,
+    notification,
+    output,
+    query,
+    reaching,
+    registration,
+    replies,
+    resubmissions,
+    results,
+    state,
+    wire,
+)
 from protocol.rules.framework import Item, Judge, Rule, Vantage, Violation
 from protocol.rules.setting import Setting
 
 #: The rules about the work that passes the queues, and about what the roles note of their inner state.
-INVARIANTS: tuple[type[Rule], ...] = (*delivery.RULES, *output.RULES, *state.RULES)
+INVARIANTS: tuple[type[Rule], ...] = (*delivery.RULES, *reaching.INVARIANTS, *output.RULES, *state.RULES)
 
 #: Every rule, in the order of the families.
 RULES: tuple[type[Rule], ...] = (
@@ -23,6 +37,9 @@ RULES: tuple[type[Rule], ...] = (
     *notification.RULES,
     *query.RULES,
     *results.RULES,
+    *keeping.RULES,
+    *resubmissions.RULES,
+    *reaching.RULES,
     *INVARIANTS,
 )
 

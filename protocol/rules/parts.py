@@ -40,6 +40,15 @@ def claimed_id(frames: tuple[Frame, ...]) -> str | None:
     return None
 
 
+def claimed_content(frames: tuple[Frame, ...]) -> dict[str, Any]:
+    """The content that frames claim to have, whoever made them; {} if it cannot be read as JSON."""
+    at = frames.index(DELIMITER) + 5 if DELIMITER in frames else 3
+    try:
+        return dict(_JSON.decode(frames[at])) if at < len(frames) else {}
+    except UNREADABLE:
+        return {}
+
+
 def parent_of(message: Message) -> dict[str, Any]:
     """The parent header, or {} if it cannot be read."""
     try:
