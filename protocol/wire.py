@@ -124,6 +124,16 @@ class Message:
         }
         return Message(changes.pop("header", self.header), **(fields | changes))
 
+    def shares(self, other: "Message") -> bool:
+        """Whether both hold the very same dictionaries, as the copies of a message do that was handed on unread."""
+        return (
+            self.header is other.header
+            and self._parent is other._parent
+            and self._metadata is other._metadata
+            and self._content is other._content
+            and self.parts is other.parts
+        )
+
     def __eq__(self, other: object) -> bool:
         """Whether both mean the same; the bytes in which they were written do not matter."""
         if not isinstance(other, Message):

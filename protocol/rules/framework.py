@@ -23,17 +23,35 @@ those of `protocol.rules.engines` about hearts and subscriptions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 
 from protocol.rules.ledger import Exchange, Ledger
 from protocol.rules.setting import Setting
-from protocol.world import Fact, Observation
+from protocol.world import Direction, Fact, Observation
 
 Vantage = Literal["peer", "relay", "monitor", "state"]
 Item = Observation | Fact
+_Observe = Callable[[Observation], Iterable["Violation"]]
+_Note = Callable[[Fact], Iterable["Violation"]]
+
+#: How many kinds of observation a judge remembers the rules of. Peers may send types without end; those who exist are
+#: some hundred.
+KINDS: Final = 4096
+
+
+class Kind(NamedTuple):
+    """What decides whether a rule looks at an observation at all.
+
+    `msg_type` is None for what cannot be read as a message; `is_answer` says that it answers a known request.
+    """
+
+    channel: str
+    direction: Direction
+    msg_type: str | None
+    is_answer: bool
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +96,26 @@ class Rule(ABC):
     def begin(self) -> None:  # noqa: B027 - a hook
         """Set up what the rule remembers of its stream."""
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        # What a base said of its own `observe` and `note` need not hold for those that replace them.
+        super().__init_subclass__(**more)
+        for hook, question in (("observe", "hears"), ("note", "heeds")):
+            if hook in cls.__dict__ and question not in cls.__dict__:
+                setattr(cls, question, Rule.__dict__[question])
+
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        """Whether `observe` may have anything to do with such an observation; asked once for each kind.
+
+        Who replaces `observe` hears everything on its channels again, unless it says otherwise itself.
+        """
+        return cls.observe is not Rule.observe and (not cls.channels or kind.channel in cls.channels)
+
+    @classmethod
+    def heeds(cls, name: str) -> bool:  # noqa: ARG003 - a hook
+        """Whether `note` may have anything to do with facts of this name; asked once for each name."""
+        return cls.note is not Rule.note
+
     @classmethod
     def name(cls) -> str:
         """The requirement, with the variant behind a dot: unique, and the name of the rule's recorded logs."""
@@ -102,11 +140,10 @@ class Rule(ABC):
 
     def judge(
         self, holds: object, seen: Observation, found: str, *allowed: str, evidence: Sequence[Observation] = ()
-    ) -> Iterator[Violation]:
+    ) -> Iterable[Violation]:
         """Mark the rule as exercised, and accuse the sender of `seen` unless the condition holds."""
         self.is_exercised = True
-        if not holds:
-            yield self.accuse(seen, found, *allowed, evidence=evidence)
+        return () if holds else (self.accuse(seen, found, *allowed, evidence=evidence),)
 
     def accuse(
         self,
@@ -135,6 +172,11 @@ class MessageRule(Rule):
 
     types: ClassVar[frozenset[str]] = frozenset()
 
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        is_read = kind.direction == "received" and kind.msg_type is not None
+        return is_read and (not cls.types or kind.msg_type in cls.types) and super().hears(kind)
+
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Call `check` for a readable received message of one of the types (empty: all)."""
         message = seen.message
@@ -151,6 +193,10 @@ class AnswerRule(Rule):
     """Base of rules that judge a reply together with the request it answers, on the channels where one is owed."""
 
     types: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        return kind.is_answer and (not cls.types or kind.msg_type in cls.types) and super().hears(kind)
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Call `check` for a reply of one of the types (empty: all) that answers a known request."""
@@ -192,25 +238,37 @@ class Judge:
     def _begin(self) -> None:
         self.ledger = Ledger(self.setting)
         self.rules = tuple(kind(self.setting, self.ledger) for kind in self._kinds)
-        self._by_channel: dict[str, tuple[Rule, ...]] = {}
+        #: Which rules look at a kind of observation (see `Kind`), and at facts of a name.
+        self._hearing: dict[tuple[str, str, str | None, bool], tuple[_Observe, ...]] = {}
+        self._heeding: dict[str, tuple[_Note, ...]] = {}
 
     def observe(self, item: Item) -> list[Violation]:
         """Judge the next item of the stream; the violations that it completes, which are also kept.
 
         The fact `controller-started` begins a new epoch: what the controller before it knew and owed is forgotten.
         """
-        if isinstance(item, Fact) and item.name == "controller-started":
-            self._exercised |= self.exercised_rules
-            self._begin()
-        self.ledger.update(item)
         found: list[Violation] = []
         if isinstance(item, Fact):
-            for rule in self.rules:
-                found += rule.note(item)
-        elif not self.ledger.echoes.made(item):
-            for rule in self._rules_for(item.channel):
-                found += rule.observe(item)
-        self.violations += found
+            if item.name == "controller-started":
+                self._exercised |= self.exercised_rules
+                self._begin()
+            self.ledger.update(item)
+            notes = self._heeding.get(item.name)
+            for note in self._who_heeds(item.name) if notes is None else notes:
+                found += note(item)
+        else:
+            ledger = self.ledger
+            ledger.update(item)
+            if ledger.echoes.made(item):
+                return found
+            message = item.message
+            msg_type = None if message is None else message.msg_type
+            kind = item.channel, item.direction, msg_type, ledger.exchange is not None
+            hearing = self._hearing.get(kind)
+            for observe in self._who_hears(Kind(*kind)) if hearing is None else hearing:
+                found += observe(item)
+        if found:
+            self.violations += found
         return found
 
     def finish(self, now: int) -> list[Violation]:
@@ -242,9 +300,14 @@ class Judge:
         """The requirements that could have been judged, but nothing came that they speak of: not passed."""
         return self.judged - self.exercised
 
-    def _rules_for(self, channel: str) -> tuple[Rule, ...]:
-        rules = self._by_channel.get(channel)
-        if rules is None:
-            rules = tuple(rule for rule in self.rules if not rule.channels or channel in rule.channels)
-            self._by_channel[channel] = rules
-        return rules
+    def _who_hears(self, kind: Kind) -> tuple[_Observe, ...]:
+        if len(self._hearing) >= KINDS:
+            self._hearing.clear()
+        found = self._hearing[kind] = tuple(rule.observe for rule in self.rules if rule.hears(kind))
+        return found
+
+    def _who_heeds(self, name: str) -> tuple[_Note, ...]:
+        if len(self._heeding) >= KINDS:
+            self._heeding.clear()
+        found = self._heeding[name] = tuple(rule.note for rule in self.rules if rule.heeds(name))
+        return found

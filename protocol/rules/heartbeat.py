@@ -4,11 +4,12 @@ import re
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 from statistics import median
 
 from protocol.rules.engines import Engine
-from protocol.rules.framework import MessageRule, Rule, Violation
+from protocol.rules.framework import Kind, MessageRule, Rule, Violation
 from protocol.rules.notification import WENT, SameForAll, names
 from protocol.rules.parts import content_seen, text_list, whole
 from protocol.wire import DELIMITER
@@ -25,6 +26,10 @@ class PingRule(Rule):
 
     channels = _PING
 
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        return kind.direction == "received" and super().hears(kind)
+
     def observe(self, seen: Observation) -> Iterable[Violation]:
         return self.check(seen) if seen.direction == "received" else ()
 
@@ -35,8 +40,14 @@ class PingRule(Rule):
 
 def lifetime(seen: Observation) -> float | None:
     """The seconds that a ping says, or None if it says none."""
-    text = bytes(seen.frames[-1]) if len(seen.frames) == 1 else b""
-    return float(text) if _LIFETIME.fullmatch(text) else None
+    frames = seen.frames
+    return _seconds(bytes(frames[0])) if len(frames) == 1 else None
+
+
+@lru_cache(maxsize=256)
+def _seconds(ping: bytes) -> float | None:
+    # Each ping goes to every heart, and each is looked at by several rules.
+    return float(ping) if _LIFETIME.fullmatch(ping) else None
 
 
 class RawNotMessage(PingRule):
@@ -119,6 +130,10 @@ class PingPeriodic(PreviousRule):
     def begin(self) -> None:
         super().begin()
         self._watched: set[str] = set()
+
+    @classmethod
+    def heeds(cls, name: str) -> bool:
+        return name in ("socket-opened", "socket-closed")
 
     def note(self, fact: Fact) -> Iterable[Violation]:
         socket = str(fact.data.get("socket"))

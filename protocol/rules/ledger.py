@@ -100,6 +100,7 @@ class Ledger:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
+        self._asked = setting.asked
         self.engines = Engines(setting)
         self.echoes = Echoes()
         self.jobs = Jobs(self.engines)
@@ -112,7 +113,8 @@ class Ledger:
         self._suspects: defaultdict[str, list[Dropped]] = defaultdict(list)
         self._damaged: set[str] = set()
         self._signatures: dict[tuple[str, bytes], Exchange] = {}
-        self._current: tuple[int, Exchange] | None = None
+        #: What the item just taken in answers.
+        self.exchange: Exchange | None = None
         self._stalls: list[tuple[int, int]] = []
         #: Requests of which the network kept, doubled or delayed a message, and those of which it altered one.
         self.touched: set[str] = set()
@@ -121,7 +123,8 @@ class Ledger:
 
     def update(self, item: Observation | Fact) -> None:
         """Take in the next item of the stream."""
-        self._current = self.orphan = self.jobs.given = self.jobs.answered = None
+        jobs = self.jobs
+        self.exchange = self.orphan = jobs.given = jobs.answered = None
         if isinstance(item, Fact):
             if item.name == "socket-closed":
                 self._close(str(item.data.get("socket", "")))
@@ -131,17 +134,19 @@ class Ledger:
                 self._touch(item)
             self.engines.note(item)
             return
-        self.echoes.update(item)
-        if item.direction == "sent" and item.why is not None and item.message is not None:
-            self._damaged.add(item.message.msg_id)
-        if item.channel in self.setting.asked:
+        if item.direction == "sent" and item.why is not None:
+            self.echoes.update(item)
+            if item.message is not None:
+                self._damaged.add(item.message.msg_id)
+        channel = item.channel
+        if channel in self._asked:
             if item.direction == "sent":
                 self._ask(item)
             elif item.message is not None and is_reply(item.message):
                 self._answer(item)
-        self.engines.update(item, self.answered(item))
-        if item.channel in QUEUES and self.setting.role != "engine":
-            self.jobs.update(item)
+        self.engines.update(item, self.exchange)
+        if channel in QUEUES and self.setting.role != "engine":
+            jobs.update(item)
 
     def _touch(self, fact: Fact) -> None:
         msg_id = str(fact.data.get("msg_id", ""))
@@ -169,8 +174,8 @@ class Ledger:
 
     def answered(self, seen: Observation) -> Exchange | None:
         """The exchange that the item just taken in answers, or None."""
-        current = self._current
-        return current[1] if current is not None and current[0] == seen.seq else None
+        exchange = self.exchange
+        return exchange if exchange is not None and exchange.replies[-1] is seen else None
 
     def _ask(self, seen: Observation) -> None:
         message = seen.message
@@ -217,7 +222,7 @@ class Ledger:
             # Whoever answers a later request has done with what came before it.
             suspects[:] = [each for each in suspects if each.seen.seq > exchange.request.seq]
         exchange.replies.append(seen)
-        self._current = (seen.seq, exchange)
+        self.exchange = exchange
 
     def _unnamed(self, seen: Observation, message: Message, waiting: list[Exchange]) -> Exchange | None:
         # A registration_reply names no request: it answers the oldest registration of its socket.

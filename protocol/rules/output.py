@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from protocol.rules.framework import Rule, Violation
+from protocol.rules.framework import Kind, Rule, Violation
 from protocol.rules.parts import parent_of
 from protocol.world import Fact, Observation
 
@@ -21,6 +21,14 @@ class StreamOrder(Rule):
         self._last: dict[tuple[str, str], tuple[int, Observation]] = {}
         #: Requests of which the network altered a message.
         self._touched: set[object] = set()
+
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        return kind.msg_type == "stream" and super().hears(kind)
+
+    @classmethod
+    def heeds(cls, name: str) -> bool:
+        return name == "touched"
 
     def note(self, fact: Fact) -> Iterable[Violation]:
         if fact.name == "touched":

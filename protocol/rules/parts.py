@@ -19,6 +19,14 @@ def is_reply(message: Message) -> bool:
     return message.msg_type.endswith("_reply") or message.msg_type == "hub_error" or bool(parent_of(message))
 
 
+def was_written(seen: Observation) -> bool:
+    """Whether the frames of an observation were bytes before somebody looked at them.
+
+    In a simulation a message passes as it is, and gets the bytes that the codec gives it when a rule touches them.
+    """
+    return type(seen.frames) is tuple or seen.message is None or seen.message.signature is not None
+
+
 def signature_of(frames: tuple[Frame, ...]) -> bytes:
     """The signature frame, or b"" where there is none."""
     if DELIMITER not in frames:

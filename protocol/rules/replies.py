@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from protocol.rules.framework import AnswerRule, Rule, Violation
+from protocol.rules.framework import AnswerRule, Kind, Rule, Violation
 from protocol.rules.ledger import Exchange
 from protocol.rules.parts import content_of, lost_keys, parent_of
 from protocol.world import Observation
@@ -132,17 +132,20 @@ class OrphanRule(Rule):
     kinds: frozenset[str] = frozenset()
     what = ""
 
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        return kind.direction == "received" and kind.msg_type is not None and super().hears(kind)
+
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Accuse an orphan of these kinds; an answer after a message that had to be dropped exercises the rule."""
-        if seen.direction != "received" or seen.message is None:
-            return
         orphan = self.ledger.orphan
-        if orphan is not None:
-            if orphan.kind in self.kinds:
-                evidence = [orphan.cause] if orphan.cause is not None else []
-                yield self.accuse(seen, f"{seen.message.msg_type} {self.what}", "no answer", evidence=evidence)
-        elif not self.is_exercised and self.is_tempted(seen):
-            yield from self.judge(True, seen, "")
+        if orphan is None:
+            if not self.is_exercised and self.is_tempted(seen):
+                self.is_exercised = True
+        elif orphan.kind in self.kinds and seen.message is not None:
+            evidence = [orphan.cause] if orphan.cause is not None else []
+            return (self.accuse(seen, f"{seen.message.msg_type} {self.what}", "no answer", evidence=evidence),)
+        return ()
 
     def is_tempted(self, seen: Observation) -> bool:
         """Whether this answers something sent later than a message that had to stay unanswered: a barrier."""
@@ -186,13 +189,16 @@ class ReplayRefused(OrphanRule):
     kinds = frozenset({"replayed"})
     what = "for a replay on another socket"
 
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        return super().hears(kind)
+
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)
         if exchange is not None and exchange.replays and len(exchange.replies) > 1:
             evidence = [exchange.request, *exchange.replays, *exchange.replies]
-            yield self.accuse(seen, "a reply to a replay", "one reply to the first copy", evidence=evidence)
-            return
-        yield from super().observe(seen)
+            return (self.accuse(seen, "a reply to a replay", "one reply to the first copy", evidence=evidence),)
+        return super().observe(seen)
 
 
 class AskersKeptApart(OrphanRule):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from protocol.rules.framework import Rule, Violation
+from protocol.rules.framework import Kind, Rule, Violation
 from protocol.rules.ledger import Exchange
 from protocol.rules.parts import content_seen, text_list, whole
 from protocol.rules.query import OkRule, is_ok
@@ -146,6 +146,10 @@ class ResultRepeatable(ResultReader):
         self._done: dict[str, Observation] = {}
         self._given: dict[str, Observation] = {}
 
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        return kind.is_answer and super().hears(kind)
+
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)
         if exchange is None or exchange.message.msg_type not in ("result_request", "purge_request"):
@@ -272,6 +276,10 @@ class PurgeNothing(Rule):
 
     slug = "query.purge-nothing"
 
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        return kind.is_answer and super().hears(kind)
+
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)
         if exchange is None or seen.message is None or seen.message.msg_type != "purge_reply":
@@ -289,6 +297,10 @@ class PurgeForgets(Rule):
 
     def begin(self) -> None:
         self._purged: dict[str, Observation] = {}
+
+    @classmethod
+    def hears(cls, kind: Kind) -> bool:
+        return kind.is_answer and super().hears(kind)
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)

@@ -13,7 +13,7 @@ The facts, each from the process that it speaks of (`observer`):
 
 from abc import abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from protocol.rules.framework import Rule, Vantage, Violation
@@ -31,6 +31,10 @@ class StateRule(Rule):
     channels = frozenset({"none"})
     facts: ClassVar[frozenset[str]] = frozenset()
     healed: int | None = None
+
+    @classmethod
+    def heeds(cls, name: str) -> bool:
+        return name in cls.facts or name in ("process-ended", "healed")
 
     def note(self, fact: Fact) -> Iterable[Violation]:
         """Look at a fact of one of the names; forget what a process that has ended noted."""
@@ -53,11 +57,13 @@ class StateRule(Rule):
         """Whether all has been well for so long that everything must have come to rest."""
         return self.healed is not None and now - self.healed >= self.setting.reply_deadline_ns
 
-    def judge_fact(self, holds: object, fact: Fact, found: str, *allowed: str) -> Iterator[Violation]:
+    def judge_fact(self, holds: object, fact: Fact, found: str, *allowed: str) -> Iterable[Violation]:
         """Mark the rule as exercised, and accuse whoever noted the fact unless the condition holds."""
         self.is_exercised = True
-        if not holds:
-            yield Violation(
+        if holds:
+            return ()
+        return (
+            Violation(
                 requirement=self.slug,
                 rule=self.name(),
                 guilty=fact.observer,
@@ -65,7 +71,8 @@ class StateRule(Rule):
                 found=found,
                 allowed=allowed,
                 now=fact.now,
-            )
+            ),
+        )
 
 
 class TaskRule(StateRule):
