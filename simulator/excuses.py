@@ -1,38 +1,23 @@
 """What follows from a message that a fault took, for those who had no part in it.
 
 A task whose dispatch or result was lost stays with its engine for ever, since nobody can know: what waits for that
-engine's room, or for that task's outcome, waits as well. The death of a heart is reported once: if that is lost, the
-Hub keeps an engine that is gone, and whoever was sent something there is not told.
+engine's room, or for that task's outcome, waits as well.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from protocol.roles.broadcast import BroadcastScheduler
 from protocol.roles.task import TaskScheduler
 from protocol.roles.task.tasks import QUEUED
-from simulator.settling import Matter, is_expected
+from simulator.settling import Matter
 
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
     from simulator.faults import Fault
 
-#: What the heart monitor tells the Hub of hearts that have stopped.
-DEATHS: Final = "stopped_heart"
-
 
 def excuse(cluster: "VirtualCluster", matter: Matter) -> "Fault | None":
     """The fault from which it follows that this is still open, or None."""
-    if not matter.msg_id:
-        return death(cluster) if matter.whose == "hub" and matter.what.endswith("is registered and dead") else None
-    return _queued(cluster, matter.msg_id, set()) or _spread(cluster, matter.msg_id)
-
-
-def death(cluster: "VirtualCluster") -> "Fault | None":
-    """The fault that took the report of a death, or None."""
-    for trouble in cluster.stage.troubles:
-        if any(msg_type == DEATHS for _, _, msg_type, _, _ in trouble.taken):
-            return trouble.fault
-    return None
+    return _queued(cluster, matter.msg_id, set()) if matter.msg_id else None
 
 
 def _taken(cluster: "VirtualCluster", msg_id: str) -> "Fault | None":
@@ -63,16 +48,4 @@ def _queued(cluster: "VirtualCluster", msg_id: str, seen: set[str]) -> "Fault | 
     return next((fault for fault in reasons if fault is not None), None)
 
 
-def _spread(cluster: "VirtualCluster", msg_id: str) -> "Fault | None":
-    """Of a broadcast: the fault that took the report of the death of an engine that it waits for."""
-    living = {engine.uuid for engine in cluster.engines if is_expected(engine)}
-    for shell in cluster.controller.members["broadcast"].shells:
-        role = shell.role
-        if isinstance(role, BroadcastScheduler):
-            waits = [copy.target[0] for copy in role.copies.values() if copy.original == msg_id]
-            if any(uuid not in living and uuid in cluster.registered.values() for uuid in waits):
-                return death(cluster)
-    return None
-
-
-__all__ = ["DEATHS", "death", "excuse"]
+__all__ = ["excuse"]

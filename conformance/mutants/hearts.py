@@ -177,8 +177,10 @@ class NeverGivesUp(Mutant):
     part = MONITOR
 
     def do(self, now: int, effect: Effect) -> Sequence[Effect]:
-        """No heart ever stops."""
-        is_end = isinstance(effect, Send) and effect.message.msg_type == "stopped_heart"
+        """No heart ever stops, nor is missed when all are named."""
+        is_end = isinstance(effect, Send) and (
+            effect.message.msg_type == "stopped_heart" or "beating" in effect.message.content
+        )
         return () if is_end else (effect,)
 
 

@@ -10,7 +10,7 @@ Source: IPython messaging.txt, commit "Add note about pure-zmq heartbeat messagi
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from protocol.messages.base import ALL, NINE, Content, Empty, MessageType
 
@@ -23,6 +23,13 @@ class Hearts(Content, frozen=True, kw_only=True):
     """Some hearts, as one batch."""
 
     hearts: Annotated[list[str], Meta(description="IDENTITY of each heart, which is its engine's uuid.")]
+    beating: (
+        Annotated[
+            list[str],
+            Meta(description="Now and then, with `new_heart`: all hearts that beat, as a report may be lost."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 _UUID = "e7a3b1c0-5d2f4a6b8c0d1e2f3a4b5c6d"

@@ -10,7 +10,8 @@ The monitor judges hearts and not engines: it does not know who registered. A he
 registered is announced once like every other, and the Hub remembers it; a heart that stopped and beats again is a new
 one. It waits for the Hub's subscription before the first ping, so that no first heart is lost. To each subscription it
 answers with all hearts it knows: a Hub that came back learns of them, and at the start the empty list says that a
-monitor is there which knows of none. `monitor` is an XPUB: a frame of byte 1 says that somebody listens, byte 0 that
+monitor is there which knows of none. Every `roll` beats it also says which hearts beat, as a report may have been
+lost: who stopped or came is told once. `monitor` is an XPUB: a frame of byte 1 says that somebody listens, byte 0 that
 nobody does. The shell sets it to pass on every subscription: one that connects is not told that its peer went, only
 that another one came.
 
@@ -73,12 +74,14 @@ HEART: Final = StateTable(
 class HeartMonitorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`period`: nanoseconds between pings. `misses`: how many pings in a row may stay unanswered.
 
-    The oldest dialect allows one miss. `session` stands in the headers of what the monitor tells the Hub, which takes
-    another one for another monitor; an empty one is replaced by a fresh one. `notes` adds facts about hearts.
+    The oldest dialect allows one miss. `roll`: after how many beats the Hub is told of all hearts. `session` stands in
+    the headers of what the monitor tells the Hub, which takes another one for another monitor; an empty one is replaced
+    by a fresh one. `notes` adds facts about hearts.
     """
 
     period: int = 3_000_000_000
     misses: int = 10
+    roll: int = 10
     session: str = ""
     notes: bool = False
 
@@ -102,6 +105,7 @@ class HeartMonitor(Role):
         self.started = -1
         self.beating = False
         self.lifetime = 0
+        self.beats = 0
         self.ping = b""
         self.last_ping = b""
         #: Identities in the order in which they were found; the tables below are ordered sets.
@@ -196,6 +200,9 @@ class HeartMonitor(Role):
                 effects.append(self._tell(now, msg_type, told[msg_type]))
                 if self.config.notes:
                     effects.append(Note(note, {"hearts": [heart.decode() for heart in told[msg_type]]}))
+        self.beats = (self.beats + 1) % self.config.roll
+        if not self.beats:
+            effects.append(self._tell(now, "new_heart", (), beating=hearts))
         if probation and any(heart in responses for heart in probation):
             self.env.mark("heartmonitor.recovered")
         self.responses, self.probation = {}, still
@@ -205,8 +212,12 @@ class HeartMonitor(Role):
         effects.append(SetTimer("beat", now + self.config.period))
         return effects
 
-    def _tell(self, now: int, msg_type: str, hearts: Iterable[bytes]) -> Effect:
+    def _tell(
+        self, now: int, msg_type: str, hearts: Iterable[bytes], *, beating: Iterable[bytes] | None = None
+    ) -> Effect:
         content = {"hearts": [heart.decode() for heart in hearts]}
+        if beating is not None:
+            content["beating"] = [heart.decode() for heart in beating]
         return Send("monitor", self.voice.say(now, msg_type, content, identities=PREFIX))
 
     def freeze(self) -> tuple[Any, ...]:
@@ -215,6 +226,7 @@ class HeartMonitor(Role):
             self.started,
             self.beating,
             self.lifetime,
+            self.beats,
             self.ping,
             self.last_ping,
             tuple(self.hearts),
@@ -225,7 +237,7 @@ class HeartMonitor(Role):
 
     def thaw(self, frozen: tuple[Any, ...]) -> None:
         """Take up a state that `freeze` gave."""
-        self.started, self.beating, self.lifetime, self.ping, self.last_ping, *tables = frozen
+        self.started, self.beating, self.lifetime, self.beats, self.ping, self.last_ping, *tables = frozen
         hearts, responses, probation, self.voice.session = tables
         self.hearts = dict.fromkeys(hearts)
         self.responses = dict.fromkeys(responses)

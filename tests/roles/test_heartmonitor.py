@@ -25,13 +25,19 @@ class Clinic:
         self.now = 0
         self.pings: list[bytes] = []
         self.told: list[tuple[str, list[str]]] = []
+        self.rolls: list[list[str]] = []
         self.take(self.monitor.handle(0, Started()))
         self.take(self.monitor.handle(0, Raw("monitor", (b"\x01",))))
         assert self.told.pop() == ("new_heart", [])
 
     def take(self, effects: Sequence[Effect]) -> Sequence[Effect]:
         self.pings += [one.frames[0] for one in of(effects, SendRaw)]
-        self.told += [(one.msg_type, one.content["hearts"]) for one in sent(effects, "monitor")]
+        for message in sent(effects, "monitor"):
+            if "beating" in message.content:
+                assert not message.content["hearts"]
+                self.rolls.append(message.content["beating"])
+            else:
+                self.told.append((message.msg_type, message.content["hearts"]))
         return effects
 
     def pong(self, *hearts: bytes, ping: bytes | None = None) -> None:
@@ -171,6 +177,19 @@ def test_a_monitor_that_was_held_up_forgives_whoever_answered() -> None:
     clinic.now += 60 * P
     clinic.beat()
     assert clinic.told == [("new_heart", ["engine-a"])]
+
+
+def test_now_and_then_all_hearts_that_beat_are_named_behind_what_is_new() -> None:
+    clinic = Clinic(misses=0, roll=4)
+    clinic.beat(A, B, times=2)
+    assert clinic.rolls == []
+    clinic.beat(B)
+    assert clinic.told[-1] == ("stopped_heart", ["engine-a"])
+    assert clinic.rolls == [["engine-b"]]
+    clinic.beat(A, B, times=4)
+    assert clinic.rolls == [["engine-b"], ["engine-b", "engine-a"]]
+    effects = clinic.monitor.handle(clinic.now, Raw("monitor", (b"\x01",)))
+    assert validate(sent(effects, "monitor")[0], "monitor", local=True).row.name == "new_heart"
 
 
 def test_a_hub_that_comes_back_is_told_of_all_hearts() -> None:

@@ -286,6 +286,27 @@ def test_a_new_heart_monitor_must_confirm_every_heart() -> None:
     assert desk.published(CAME) == [(CAME, 0, "e1"), (CAME, 1, "e2")]
 
 
+def test_what_was_lost_of_the_heart_monitor_s_reports_is_made_good_by_its_roll() -> None:
+    desk = Desk()
+    desk.engine("e1")
+    desk.register("e2")
+    desk.monitor(
+        b"heartmonitor", b"", msg_type="new_heart", content={"hearts": [], "beating": ["e2", "e9"]}, session="monitor"
+    )
+    assert desk.published(CAME) == [(CAME, 0, "e1"), (CAME, 1, "e2")]
+    assert desk.published(WENT) == [(WENT, 0, "e1")]
+    assert {"hub.heart-not-announced", "hub.death-not-reported"} <= set(desk.env.marks)
+    desk.register("e9")
+    assert desk.published(CAME)[-1] == (CAME, 2, "e9")
+
+
+def test_a_roll_without_hearts_waits_for_those_that_a_new_monitor_has_not_heard_yet() -> None:
+    desk = Desk()
+    desk.engine("e1")
+    desk.monitor(b"heartmonitor", b"", msg_type="new_heart", content={"hearts": [], "beating": []}, session="another")
+    assert desk.published(WENT) == []
+
+
 # -- the end of the Hub ------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from protocol.world import MILLISECOND, SECOND, Work
+from protocol.world import SECOND, Work
 from simulator.cluster import VirtualCluster
 from simulator.excuses import excuse
 from simulator.faults import Dropped
@@ -38,17 +38,27 @@ def test_what_waits_behind_a_task_that_runs_is_not() -> None:
     assert matters(cluster, lost.msg_id) != [None]
 
 
-def test_an_engine_whose_death_was_not_reported_is_excused_with_what_was_sent_there() -> None:
+def test_a_death_whose_report_was_lost_is_noticed_all_the_same() -> None:
     cluster = VirtualCluster(engines=2)
     client = cluster.client()
-    fault = Dropped(source="hearts/", msg_type="stopped_heart")
-    trouble = cluster.begin(fault)
+    trouble = cluster.begin(Dropped(source="hearts/", msg_type="stopped_heart"))
     cluster.engines[0].kill()
     everywhere = client.broadcast(Work())
     cluster.run_for(3 * SECOND)
+    assert [entry[2] for entry in trouble.taken] == ["stopped_heart"]
     trouble.end()
-    cluster.run_for(MILLISECOND)
-    assert matters(cluster, everywhere.msg_id, "engine-1 is registered and dead") == [fault, fault]
+    assert cluster.settle(10 * SECOND), matters(cluster)
+    assert everywhere.status == "error"
+
+
+def test_a_heart_whose_announcement_was_lost_is_found_all_the_same() -> None:
+    cluster = VirtualCluster(engines=1)
+    trouble = cluster.begin(Dropped(source="hearts/", msg_type="new_heart", at_most=1))
+    engine = cluster.engine(is_awaited=False)
+    cluster.run_until(lambda: bool(trouble.taken), cluster.now + 5 * SECOND)
+    assert engine.uuid not in cluster.registered.values()
+    assert cluster.settle(10 * SECOND)
+    assert engine.uuid in cluster.registered.values()
 
 
 def test_without_a_fault_nothing_is_excused() -> None:

@@ -235,12 +235,12 @@ class Hub(Role):
         if not is_new and message.msg_type != "stopped_heart":
             return NOTHING
         try:
-            hearts = read(content_of(message), Hearts).hearts
+            told = read(content_of(message), Hearts)
         except Unreadable:
             self.env.mark("hub.hearts-unreadable")
             return NOTHING
         effects = self._heard_monitor(now, message.header.get("session"))
-        for heart in hearts:
+        for heart in told.hearts:
             engine = self.engines.by_uuid.get(heart)
             if is_new:
                 self.engines.beating[heart] = None
@@ -248,6 +248,22 @@ class Hub(Role):
                 self.engines.beating.pop(heart, None)
             if engine is not None:
                 effects += self._happens(now, engine, "heard" if is_new else "heart stopped")
+        if is_new and not isinstance(told.beating, msgspec.UnsetType):
+            effects += self._called(now, dict.fromkeys(told.beating))
+        return effects
+
+    def _called(self, now: int, beating: dict[str, None]) -> list[Effect]:
+        """All hearts that beat: what was said of one before may have been lost."""
+        effects: list[Effect] = []
+        self.engines.beating = beating
+        for engine in list(self.engines.by_id.values()):
+            is_beating, is_registered = engine.uuid in beating, engine.state == "registered"
+            if is_beating and not is_registered:
+                self.env.mark("hub.heart-not-announced")
+                effects += self._happens(now, engine, "heard")
+            elif is_registered and not is_beating:
+                self.env.mark("hub.death-not-reported")
+                effects += self._happens(now, engine, "heart stopped")
         return effects
 
     def _heard_monitor(self, now: int, session: object) -> list[Effect]:
