@@ -4,11 +4,13 @@
 pages link, and a link to a label that does not exist fails the build.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from conformance.site import channels, dialects, fixtures, messages, requirements, roles, snippets
 from conformance.site import markdown as md
+from conformance.targets.schema import descriptor_schema
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -37,6 +39,7 @@ def write(folder: Path) -> None:
     wanted = {folder / f"{name}.md": text for name, text in pages()}
     # Parts that pages written by hand include; the ending keeps Sphinx from taking them for pages.
     wanted |= {folder / f"{name}.inc": text for name, text in snippets.parts()}
+    wanted[folder / "descriptor.schema.json"] = json.dumps(descriptor_schema(), indent=2, ensure_ascii=False) + "\n"
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_text("utf-8") != text:

@@ -24,6 +24,7 @@ from conformance.reference.code import CELLS
 from conformance.site import markdown as md
 from conformance.site.diagrams import envelope_diagram
 from conformance.targets import descriptor, vocabulary
+from conformance.targets.profiles import PROFILES
 from protocol import requirements
 from protocol.messages import example, rows
 from protocol.roles.assembly import UNREAD_OUTPUT, ControllerConfig, processes
@@ -86,6 +87,21 @@ def parts() -> Iterator[tuple[str, str]]:
                 (role, md.code(name), md.prose(text))
                 for role, features in vocabulary.FEATURES.items()
                 for name, text in features.items()
+            ],
+        ),
+    )
+    yield (
+        "profiles",
+        md.table(
+            ("profile", "what the target does", "features", "samples that it needs"),
+            [
+                (
+                    md.code(name),
+                    md.prose(profile.text),
+                    ", ".join(map(md.code, profile.features)),
+                    ", ".join(map(md.code, profile.samples)),
+                )
+                for name, profile in PROFILES.items()
             ],
         ),
     )

@@ -3,7 +3,9 @@
     name = "ipyparallel"                    # shown in reports
     dialect = "ipyparallel-9"
     roles = ["controller"]                  # and "engine", "client", "kernel"; each role has a table of its own
-    features = ["db", "history"]            # what the target claims beyond the core; see FEATURES
+    profile = ["controller-core"]           # what it claims as a whole, see PROFILES
+    features = ["db", "history"]            # what it claims besides, see FEATURES
+    requirements = 2                        # optional: newer demands than those of this revision do not fail
     simulates = "reference"                 # only if it runs in virtual time: whose verdicts it must share
 
     [version]                               # optional
@@ -16,6 +18,7 @@
     engine_file = "{dir}/security/engine.json"
     ready = "answers"                       # or "files": ready as soon as both files can be read
     environment = { NAME = "value" }
+    attach = true                           # in place of command: it runs already, and these are its files
 
     [controller.settings]                   # what it runs with unless a case asks for something else
     scheme = "leastload"
@@ -35,6 +38,7 @@
     [kernel]                                # the kit is its clients, and writes {kernel_file}; the kernel binds
     command = ["my-kernel", "-f", "{kernel_file}"]
     environment = { NAME = "value" }
+    attach = true                           # in place of command; with the key kernel_file
 
     [samples]                               # code in the language of the engine or kernel; see Samples
     print = "print('{text}')"
@@ -48,8 +52,11 @@
     versions = "<=9.2.0"
     evidence = "what was sent, what came back"
     reason = "why it is so, and where it is reported"
+    intermittent = false                    # true: it does not always show
+    unreviewed = false                      # true: nobody has said yet why it is so, and it still fails
 
-A controller is ready when it answers, an engine when its registration_request arrives.
+A controller is ready when it answers, an engine when its registration_request arrives. A running controller or kernel
+that the kit is attached to is neither started nor ended; its files are sought beside the descriptor, `~` is the home.
 
 Placeholders: `{dir}` the private directory in which the target runs, `{here}` the folder of the descriptor, `{python}`
 this interpreter, `{client_file}`, `{engine_file}` and `{kernel_file}` where the role has one, and every number of
@@ -67,8 +74,9 @@ from typing import Final
 import msgspec
 
 from conformance.files import data
-from conformance.targets.checking import Mistake, check_names, check_values, expand, hint
+from conformance.targets.checking import Mistake, check_names, check_types, check_values, expand, hint, line_of
 from conformance.targets.errors import DescriptorError
+from conformance.targets.profiles import PROFILES
 from conformance.targets.tables import (
     Client,
     Controller,
@@ -103,12 +111,19 @@ class Target(Table, frozen=True, kw_only=True):
     kernel: Kernel | None = None
     samples: Samples = Samples()
     version: Version | None = None
+    profile: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    requirements: int | None = None
     timing: Timing = Timing()
     deviations: tuple[Deviation, ...] = msgspec.field(name="deviation", default=())
     file: str
     #: What is wrong with it on purpose: a name of `conformance.mutants`. No descriptor says so: see `load`.
     mutant: str = ""
+
+    @property
+    def attached(self) -> tuple[Role, ...]:
+        """The roles in which it runs already: there it is neither started nor ended, and must not be harmed."""
+        return tuple(role for role in self.roles if getattr(self.table(role), "attach", False))
 
     @property
     def is_simulated(self) -> bool:
@@ -194,20 +209,14 @@ def parse(content: bytes, path: Path) -> Target:
         raise DescriptorError(f"{path}: is not TOML: {error}") from None
     try:
         check_names(raw, Target)
-        target = msgspec.convert(raw | {"file": str(path.resolve()), "mutant": ""}, Target)
+        target = check_types(raw, {"file": str(path.resolve()), "mutant": ""}, Target)
         check_values(target)
-    except msgspec.ValidationError as error:
-        sentence, _, where = str(error).partition(" - at ")
-        where = where.strip("`").removeprefix("$.")
-        raise DescriptorError(f"{path}: {where + ': ' if where else ''}{_lower(sentence)}") from None
     except Mistake as mistake:
-        raise DescriptorError(f"{path}: {mistake}") from None
-    return target
+        line = line_of(content.decode(), mistake.place)
+        raise DescriptorError(f"{path}:{f'{line}:' if line else ''} {mistake}") from None
+    claimed = [name for each in target.profile for name in PROFILES[each].features]
+    return msgspec.structs.replace(target, features=tuple(dict.fromkeys([*claimed, *target.features])))
 
 
 def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]

@@ -28,9 +28,10 @@ class Settings(Table, frozen=True, kw_only=True):
 
 
 class Controller(Table, frozen=True, kw_only=True):
-    """How a controller is started, and where it writes its connection files."""
+    """How a controller is started, and where it writes its connection files; or where those of a running one are."""
 
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
+    attach: bool = False
     client_file: str
     engine_file: str
     ready: Literal["answers", "files"] = "answers"
@@ -54,9 +55,14 @@ class Client(Table, frozen=True, kw_only=True):
 
 
 class Kernel(Table, frozen=True, kw_only=True):
-    """How a plain kernel is started. The kit writes its connection file, `{kernel_file}`, before."""
+    """How a plain kernel is started. The kit writes its connection file, `{kernel_file}`, before.
 
-    command: tuple[str, ...]
+    With `attach` it runs already, and `kernel_file` says where its connection file is.
+    """
+
+    command: tuple[str, ...] = ()
+    attach: bool = False
+    kernel_file: str = ""
     environment: dict[str, str] = {}
 
 

@@ -10,6 +10,7 @@ dialects, the messages and channels it is about, and how a tester sees it or why
                          (the protocol is useless without it; the source then says why)
     vantage              from where it is seen: peer, relay, monitor, state, or none when it is not observable
     observed             how a tester sees it; or `unobservable`, the reason why not
+    revision             of the rule set, since which this is demanded as it is; 1, the first, if nothing is said
 
 Only data and its loader live here; what checks a requirement is a rule or a case.
 """
@@ -174,6 +175,11 @@ def load() -> Mapping[str, Requirement]:
     return MappingProxyType(load_from(resources.files(__name__)))
 
 
+def revision() -> int:
+    """The present revision of the rule set: the latest with which a demand came or became stricter."""
+    return max(each.revision for each in load().values())
+
+
 def get(slug: str) -> Requirement:
     """The requirement with this slug. Raises KeyError, whose text names the slugs that come close."""
     registry = load()
@@ -184,4 +190,4 @@ def get(slug: str) -> Requirement:
     raise KeyError(f"no requirement {slug!r}{hint}")
 
 
-__all__ = ["FAMILIES", "Requirement", "RequirementError", "get", "load", "load_from", "parse"]
+__all__ = ["FAMILIES", "Requirement", "RequirementError", "get", "load", "load_from", "parse", "revision"]
