@@ -20,7 +20,6 @@ from conformance.interop.blame import UNDETERMINED, blame
 from conformance.interop.rows import CONTROLLERS, ENGINES, KIT, ROWS
 from conformance.interop.traffic import Traffic, Window
 from conformance.interop.worker import describe
-from conformance.interop.zmtp import GREETING, Splitter
 from protocol.requirements import get
 from protocol.wire import Codec
 
@@ -175,33 +174,6 @@ def test_what_a_client_raises_by_itself_says_where() -> None:
         failure = describe(error)
     assert failure.kind == "local"
     assert "test_interop_blame.py" in failure.text
-
-
-# -- reading along -----------------------------------------------------------------------------------------------------
-
-HEAD = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
-READY = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB"[:2] + b"x" * 0x19
-STREAM = HEAD + READY + b"\x01\x01a\x00\x00" + b"\x02" + (300).to_bytes(8, "big") + b"b" * 300 + b"\x04\x04\x04PING"[:6]
-EXPECTED = [(b"a", b""), (b"b" * 300,)]
-
-
-@pytest.mark.parametrize("step", [1, 2, 7, 63, 64, 65, len(STREAM)])
-def test_messages_are_read_along_however_they_are_cut(step: int) -> None:
-    assert len(HEAD) == GREETING
-    splitter = Splitter()
-    pieces = [STREAM[at : at + step] for at in range(0, len(STREAM), step)]
-    assert [frames for piece in pieces for frames in splitter.feed(piece)] == EXPECTED
-    assert splitter.is_readable
-
-
-@pytest.mark.parametrize(
-    "head",
-    [b"GET / HTTP/1.1\r\n".ljust(64, b"."), HEAD.replace(b"NULL\0", b"CURVE"), HEAD.replace(b"\x7f\x03", b"\x7f\x01")],
-)
-def test_what_cannot_be_read_along_yields_nothing(head: bytes) -> None:
-    splitter = Splitter()
-    assert list(splitter.feed(head + STREAM[GREETING:])) == []
-    assert not splitter.is_readable
 
 
 # -- what runs on engines ----------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import pytest
 
 from conformance.interop.ability import Failure, Wanted
 from conformance.interop.blame import UNDETERMINED, blame, includes
-from conformance.interop.tap import CONTROLLER, Hop
 from conformance.interop.traffic import Traffic, Window
 from conformance.interop.witness import Charge, Witness
+from conformance.relay.hops import CONTROLLER, Hop
 from protocol.messages import build
 from protocol.pickles import write
 from protocol.wire import Codec, Message
@@ -20,7 +20,7 @@ SLUG = "apply.returns-value"
 
 
 class Tape:
-    """Hops as a tap would have written them down."""
+    """Hops as a relay would have written them down."""
 
     def __init__(self) -> None:
         self.hops: list[Hop] = []

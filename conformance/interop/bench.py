@@ -1,4 +1,4 @@
-"""The processes of one row: a controller behind a tap, engines, and the client's process; and how they end.
+"""The processes of one row: a controller behind a relay, engines, and the client's process; and how they end.
 
     with Bench(row) as bench:
         failure = bench.run("direct.apply")
@@ -25,7 +25,7 @@ import msgspec
 
 from conformance.interop.ability import PATIENCE, Failure
 from conformance.interop.rows import CONTROLLERS, ENGINES, Row
-from conformance.interop.tap import Tap
+from conformance.relay.relay import Relay
 from conformance.targets.command import Process, environment
 from conformance.targets.descriptor import load
 from conformance.targets.errors import TargetUnusable
@@ -40,6 +40,8 @@ GRACE: Final = 2.0
 #: Seconds after which a wait looks whether somebody wants no more of it.
 SLICE: Final = 0.2
 CLIENT: Final = "the client"
+#: They bear no messages, and their time should not depend on this process.
+HEARTS: Final = ("heartbeat-ping", "heartbeat-pong")
 
 
 class Unusable(Exception):
@@ -91,10 +93,10 @@ class Bench:
         except TargetUnusable as error:
             raise Unusable(f"row {self.row.name}: {error}") from None
         self._exit.callback(self.controller.stop)
-        self.tap = self._exit.enter_context(Tap(self.controller.client, self.controller.engine))
+        self.relay = self._exit.enter_context(Relay(skips=HEARTS))
         self._exit.callback(self._end_engines)
         self._exit.callback(self._end_worker)
-        file = self.tap.join(CLIENT, self._directory, "client")
+        file = self.relay.join(CLIENT, self.controller.client, self._directory / "ipcontroller-client.json")
         shared = self._directory / "shared"
         shared.mkdir()
         for kind in self.row.engines:
@@ -154,7 +156,7 @@ class Bench:
         name = f"engine-{self._started} ({kind})"
         directory = self._directory / f"engine-{self._started}"
         directory.mkdir()
-        file = self.tap.join(name, directory, "engine")
+        file = self.relay.join(name, self.controller.engine, directory / "ipcontroller-engine.json")
         command = [part.format(file=file) for part in self._parties.engines[kind]]
         self._engines.append(Process(command, directory, environment(directory), GRACE))
 

@@ -24,6 +24,8 @@ from conformance.interop.witness import Charge, Witness
 AT_ONCE: Final = 2
 #: After so many abilities in a row that waited in vain, a row is not run on: each costs patience and a new cluster.
 GIVE_UP: Final = 4
+#: The channel on which every party has one connection for as long as it lives.
+LIFELINE: Final = "mux"
 #: Every ability that there is, in the order in which the table shows them.
 NAMES: Final = tuple(f"{group}.{name}" for group, (_, names) in COLUMNS.items() for name in names)
 
@@ -163,9 +165,11 @@ class _Cluster:
         return _Trial(ability, failure, window, charges)
 
     def _look(self) -> tuple[Window, list[Charge]]:
-        tap = self.bench.tap
-        seen = self._traffic.take(tap.take())
-        return Window(self._traffic, seen, tap.gone - {CLIENT}, tap.closed), self._witness.look(seen)
+        seen = self._traffic.take(self.bench.relay.take())
+        links = [link for link in self.bench.relay.links.values() if link.closed_by == "near"]
+        gone = frozenset(link.party for link in links if link.channel == LIFELINE) - {CLIENT}
+        closed = frozenset(link.number for link in links)
+        return Window(self._traffic, seen, gone, closed), self._witness.look(seen)
 
 
 def version_of_ipyparallel() -> str | None:

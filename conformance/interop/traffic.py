@@ -1,7 +1,7 @@
-"""What crossed the tap, read: every message with its sender, and which of its copies passed on the way.
+"""What crossed the relay, read: every message with its sender, and which of its copies passed on the way.
 
 A request of a client, its copies at engines, their replies, and what the client got of those belong together; so do
-what an engine published and what the client got of it. Nothing is taken from a message that the tap knows better: the
+what an engine published and what the client got of it. Nothing is taken from a message that the relay knows better: the
 sender of a message is whoever was on that connection.
 """
 
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from conformance.interop.tap import CONTROLLER, Hop
+from conformance.relay.hops import CONTROLLER, Hop
 from protocol.errors import ProtocolError
 from protocol.rules.parts import content_of, parent_of
 from protocol.wire import DELIMITER, Codec, Message

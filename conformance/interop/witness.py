@@ -1,4 +1,4 @@
-"""The rules of the protocol, held against what crossed the tap.
+"""The rules of the protocol, held against what crossed the relay.
 
 Rules judge what one observer received (see `protocol.rules`). Here every party is observer and observed: one judge gets
 the stream as the controller's peers see it, another one the same stream as the controller sees its peers, and there
