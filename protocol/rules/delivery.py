@@ -6,7 +6,7 @@ Who records these streams plays the clients and the engines; the queues and the 
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from protocol.rules.framework import Kind, Rule, Violation
+from protocol.rules.framework import Kind, Observe, Rule, Violation
 from protocol.rules.jobs import QUEUES, Job, body_of, meaning_of, metadata_of, status_of
 from protocol.rules.parts import content_seen, whole
 from protocol.world import SECOND, Observation
@@ -17,9 +17,8 @@ class DeliveryRule(Rule):
 
     channels = QUEUES
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.direction == "received" and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "delivery" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Call `check` for what an engine is given of a clear job."""
@@ -34,9 +33,8 @@ class DeliveryRule(Rule):
 class SchedulingRule(DeliveryRule):
     """Base of rules about what a scheduler that reads tasks gives to an engine."""
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind)
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Leave out the other queues, and the pure scheduler, which reads nothing."""
@@ -51,9 +49,8 @@ class ReplyRule(Rule):
 
     channels = QUEUES
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.direction == "received" and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "outcome" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Call `check` for an answer to a clear job."""

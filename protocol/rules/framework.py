@@ -28,14 +28,15 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 
-from protocol.rules.ledger import Exchange, Ledger
+from protocol.rules.ledger import About, Exchange, Ledger
+from protocol.rules.parts import was_written
 from protocol.rules.setting import Setting
 from protocol.world import Direction, Fact, Observation
 
 Vantage = Literal["peer", "relay", "monitor", "state"]
 Item = Observation | Fact
-_Observe = Callable[[Observation], Iterable["Violation"]]
-_Note = Callable[[Fact], Iterable["Violation"]]
+Observe = Callable[[Observation], Iterable["Violation"]]
+Note = Callable[[Fact], Iterable["Violation"]]
 
 #: How many kinds of observation a judge remembers the rules of. Peers may send types without end; those who exist are
 #: some hundred.
@@ -45,13 +46,15 @@ KINDS: Final = 4096
 class Kind(NamedTuple):
     """What decides whether a rule looks at an observation at all.
 
-    `msg_type` is None for what cannot be read as a message; `is_answer` says that it answers a known request.
+    `msg_type` is None for what cannot be read as a message. `about` is what the ledger made of it: the `answer` to a
+    request, the `delivery` of a job to an engine, or its `outcome`, told to a client. `is_written`: see `was_written`.
     """
 
     channel: str
     direction: Direction
     msg_type: str | None
-    is_answer: bool
+    about: About = ""
+    is_written: bool = True
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,17 +102,18 @@ class Rule(ABC):
     def __init_subclass__(cls, **more: Any) -> None:
         # What a base said of its own `observe` and `note` need not hold for those that replace them.
         super().__init_subclass__(**more)
-        for hook, question in (("observe", "hears"), ("note", "heeds")):
+        for hook, question in (("observe", "listener"), ("note", "heeds")):
             if hook in cls.__dict__ and question not in cls.__dict__:
                 setattr(cls, question, Rule.__dict__[question])
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        """Whether `observe` may have anything to do with such an observation; asked once for each kind.
+    def listener(self, kind: Kind) -> Observe | None:
+        """What to call for observations of a kind: `observe`, or what that comes to; None if they are no concern of it.
 
-        Who replaces `observe` hears everything on its channels again, unless it says otherwise itself.
+        Asked once for each kind. Who replaces `observe` hears everything on its channels again, unless it says
+        otherwise itself.
         """
-        return cls.observe is not Rule.observe and (not cls.channels or kind.channel in cls.channels)
+        is_ours = not self.channels or kind.channel in self.channels
+        return self.observe if is_ours and type(self).observe is not Rule.observe else None
 
     @classmethod
     def heeds(cls, name: str) -> bool:  # noqa: ARG003 - a hook
@@ -172,10 +176,10 @@ class MessageRule(Rule):
 
     types: ClassVar[frozenset[str]] = frozenset()
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
+    def listener(self, kind: Kind) -> Observe | None:
         is_read = kind.direction == "received" and kind.msg_type is not None
-        return is_read and (not cls.types or kind.msg_type in cls.types) and super().hears(kind)
+        is_meant = is_read and (not self.types or kind.msg_type in self.types)
+        return self.check if is_meant and super().listener(kind) else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Call `check` for a readable received message of one of the types (empty: all)."""
@@ -194,9 +198,9 @@ class AnswerRule(Rule):
 
     types: ClassVar[frozenset[str]] = frozenset()
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.is_answer and (not cls.types or kind.msg_type in cls.types) and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        is_meant = kind.about == "answer" and (not self.types or kind.msg_type in self.types)
+        return super().listener(kind) if is_meant else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Call `check` for a reply of one of the types (empty: all) that answers a known request."""
@@ -239,8 +243,8 @@ class Judge:
         self.ledger = Ledger(self.setting)
         self.rules = tuple(kind(self.setting, self.ledger) for kind in self._kinds)
         #: Which rules look at a kind of observation (see `Kind`), and at facts of a name.
-        self._hearing: dict[tuple[str, str, str | None, bool], tuple[_Observe, ...]] = {}
-        self._heeding: dict[str, tuple[_Note, ...]] = {}
+        self._hearing: dict[tuple[object, ...], tuple[Observe, ...]] = {}
+        self._heeding: dict[str, tuple[Note, ...]] = {}
 
     def observe(self, item: Item) -> list[Violation]:
         """Judge the next item of the stream; the violations that it completes, which are also kept.
@@ -262,10 +266,13 @@ class Judge:
             if ledger.echoes.made(item):
                 return found
             message = item.message
-            msg_type = None if message is None else message.msg_type
-            kind = item.channel, item.direction, msg_type, ledger.exchange is not None
+            kind = (
+                (item.channel, item.direction, None)
+                if message is None
+                else (item.channel, item.direction, message.msg_type, ledger.about, was_written(item))
+            )
             hearing = self._hearing.get(kind)
-            for observe in self._who_hears(Kind(*kind)) if hearing is None else hearing:
+            for observe in self._who_hears(kind) if hearing is None else hearing:
                 found += observe(item)
         if found:
             self.violations += found
@@ -300,13 +307,15 @@ class Judge:
         """The requirements that could have been judged, but nothing came that they speak of: not passed."""
         return self.judged - self.exercised
 
-    def _who_hears(self, kind: Kind) -> tuple[_Observe, ...]:
+    def _who_hears(self, key: tuple[Any, ...]) -> tuple[Observe, ...]:
         if len(self._hearing) >= KINDS:
             self._hearing.clear()
-        found = self._hearing[kind] = tuple(rule.observe for rule in self.rules if rule.hears(kind))
+        kind = Kind(*key)
+        listeners = (rule.listener(kind) for rule in self.rules)
+        found = self._hearing[key] = tuple(one for one in listeners if one is not None)
         return found
 
-    def _who_heeds(self, name: str) -> tuple[_Note, ...]:
+    def _who_heeds(self, name: str) -> tuple[Note, ...]:
         if len(self._heeding) >= KINDS:
             self._heeding.clear()
         found = self._heeding[name] = tuple(rule.note for rule in self.rules if rule.heeds(name))

@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import median
 
 from protocol.rules.engines import Engine
-from protocol.rules.framework import Kind, MessageRule, Rule, Violation
+from protocol.rules.framework import Kind, MessageRule, Observe, Rule, Violation
 from protocol.rules.notification import WENT, SameForAll, names
 from protocol.rules.parts import content_seen, text_list, whole
 from protocol.wire import DELIMITER
@@ -26,9 +26,8 @@ class PingRule(Rule):
 
     channels = _PING
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.direction == "received" and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.direction == "received" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         return self.check(seen) if seen.direction == "received" else ()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from protocol.rules.framework import Violation
+from protocol.rules.framework import Kind, Observe, Violation
 from protocol.rules.jobs import Job, metadata_of
 from protocol.rules.ledger import Exchange
 from protocol.rules.parts import content_seen, text_list
@@ -136,6 +136,9 @@ class PurgeKeepsOthers(ResultReader):
         self._told: dict[bool, dict[str, Observation]] = {True: {}, False: {}}
         self._purge: Observation | None = None
 
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "answer" or kind.msg_type == "purge_request" else None
+
     def observe(self, seen: Observation) -> Iterable[Violation]:
         message = seen.message
         if message is not None and seen.direction == "sent" and message.msg_type == "purge_request":
@@ -179,6 +182,9 @@ class PurgeKeepsPending(ResultReader):
     def begin(self) -> None:
         self._pending: dict[str, Observation] = {}
         self._kept: dict[str, Observation] = {}
+
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "answer" or kind.msg_type == "purge_request" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         message = seen.message

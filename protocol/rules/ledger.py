@@ -6,6 +6,7 @@ its signature is valid and was not seen before on that channel; nobody has to an
 """
 
 from collections import defaultdict
+from typing import Literal
 
 from protocol.errors import Problem
 from protocol.messages.base import MessageType
@@ -24,6 +25,10 @@ KINDS = {
     "wire.all-parts-present": "short",
     "wire.signature-verified": "forged",
 }
+
+
+#: What an item is to what is known: the answer to a request, a job that comes to an engine, what its client is told.
+About = Literal["", "answer", "delivery", "outcome"]
 
 
 class Exchange:
@@ -121,6 +126,15 @@ class Ledger:
         self.altered: set[str] = set()
         self._checked: tuple[Observation, tuple[Problem, ...] | None] | None = None
 
+    @property
+    def about(self) -> About:
+        """What the item just taken in is to what is known."""
+        if self.exchange is not None:
+            return "answer"
+        if self.jobs.given is not None:
+            return "delivery"
+        return "" if self.jobs.answered is None else "outcome"
+
     def update(self, item: Observation | Fact) -> None:
         """Take in the next item of the stream."""
         jobs = self.jobs
@@ -164,7 +178,9 @@ class Ledger:
 
     def is_about_damage(self, seen: Observation) -> bool:
         """Whether a message belongs to a request that the recorder made wrong on purpose."""
-        return seen.message is not None and parent_of(seen.message).get("msg_id") in self._damaged
+        return (
+            bool(self._damaged) and seen.message is not None and parent_of(seen.message).get("msg_id") in self._damaged
+        )
 
     def type_problems(self, seen: Observation) -> tuple[Problem, ...] | None:
         """As `parts.type_problems`, worked out once for the rules that ask."""

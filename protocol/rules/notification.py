@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
 
-from protocol.rules.framework import Kind, MessageRule, Rule, Violation
+from protocol.rules.framework import Kind, MessageRule, Observe, Rule, Violation
 from protocol.rules.parts import content_seen, lost_keys, parent_of, whole
 from protocol.world import Observation
 
@@ -260,9 +260,8 @@ class SameForAll(Rule):
     def begin(self) -> None:
         self._heard: defaultdict[str, dict[object, Observation]] = defaultdict(dict)
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.direction == "received" and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.direction == "received" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         if seen.direction == "received":
@@ -341,9 +340,8 @@ class ShutdownPublished(Rule):
     def begin(self) -> None:
         self._heard: dict[str, Observation] = {}
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.msg_type == "shutdown_notification" and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.msg_type == "shutdown_notification" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         message = seen.message

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from protocol.rules.framework import Kind, Rule, Violation
+from protocol.rules.framework import Kind, Observe, Rule, Violation
 from protocol.rules.parts import parent_of
 from protocol.world import Fact, Observation
 
@@ -22,9 +22,8 @@ class StreamOrder(Rule):
         #: Requests of which the network altered a message.
         self._touched: set[object] = set()
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.msg_type == "stream" and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.msg_type == "stream" else None
 
     @classmethod
     def heeds(cls, name: str) -> bool:

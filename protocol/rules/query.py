@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from protocol.rules.framework import AnswerRule, Kind, Rule, Violation
+from protocol.rules.framework import AnswerRule, Kind, Observe, Rule, Violation
 from protocol.rules.ledger import Exchange
 from protocol.rules.parts import content_seen, lost_keys, parent_of, text_list, whole
 from protocol.world import Observation
@@ -20,9 +20,8 @@ def is_ok(seen: Observation) -> bool:
 class OkRule(AnswerRule):
     """Base of rules about a successful reply to a request that was not damaged."""
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.msg_type in cls.types and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.msg_type in self.types else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange, message = self.ledger.answered(seen), seen.message

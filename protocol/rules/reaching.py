@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from protocol.rules.framework import Rule, Violation
+from protocol.rules.framework import Kind, Observe, Rule, Violation
 from protocol.rules.jobs import QUEUES, Job, metadata_of
 from protocol.rules.ledger import Dropped
 from protocol.rules.parts import claimed_content, claimed_id, content_seen, is_reply, text_list
@@ -80,6 +80,13 @@ class ReachableWhenRegistered(Rule):
     def begin(self) -> None:
         self._listens: dict[str, int] = {}
 
+    @classmethod
+    def heeds(cls, name: str) -> bool:
+        return name in ("socket-opened", "socket-closed")
+
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "delivery" else None
+
     def note(self, fact: Fact) -> Iterable[Violation]:
         if fact.name == "socket-opened":
             # Before that much has passed, its connection may not be there.
@@ -127,6 +134,10 @@ class NothingInvented(Rule):
         self._is_whole = False
         self._sent: set[str] = set()
         self._again: list[str] = []
+
+    @classmethod
+    def heeds(cls, name: str) -> bool:
+        return name == "recorded-from-the-start"
 
     def note(self, fact: Fact) -> Iterable[Violation]:
         self._is_whole = self._is_whole or fact.name == "recorded-from-the-start"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from protocol.rules.engines import Engine
-from protocol.rules.framework import AnswerRule, Kind, Rule, Violation
+from protocol.rules.framework import AnswerRule, Kind, Observe, Rule, Violation
 from protocol.rules.ledger import Exchange
 from protocol.rules.parts import content_seen, whole
 from protocol.world import Observation
@@ -12,9 +12,8 @@ from protocol.world import Observation
 class RegistrationRule(AnswerRule):
     """Base of rules about the answer to a registration that the kit meant to be right."""
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.is_answer and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "answer" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Call `check` for the first answer to a `registration_request`."""

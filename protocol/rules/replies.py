@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from protocol.rules.framework import AnswerRule, Kind, Rule, Violation
+from protocol.rules.framework import AnswerRule, Kind, Observe, Rule, Violation
 from protocol.rules.ledger import Exchange
 from protocol.rules.parts import content_of, lost_keys, parent_of
 from protocol.world import Observation
@@ -132,9 +132,9 @@ class OrphanRule(Rule):
     kinds: frozenset[str] = frozenset()
     what = ""
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.direction == "received" and kind.msg_type is not None and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        is_meant = kind.direction == "received" and kind.msg_type is not None and kind.channel in self.setting.asked
+        return super().listener(kind) if is_meant else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Accuse an orphan of these kinds; an answer after a message that had to be dropped exercises the rule."""
@@ -189,9 +189,8 @@ class ReplayRefused(OrphanRule):
     kinds = frozenset({"replayed"})
     what = "for a replay on another socket"
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind)
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)

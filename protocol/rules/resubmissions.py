@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from protocol.rules.framework import Rule, Violation
+from protocol.rules.framework import Kind, Observe, Rule, Violation
 from protocol.rules.jobs import Job
 from protocol.rules.ledger import Exchange
 from protocol.rules.parts import content_of, content_seen, is_reply, text_list
@@ -25,6 +25,11 @@ class ResubmissionRule(Rule):
 
     def begin(self) -> None:
         self.strays: dict[str, Observation] = {}
+
+    def listener(self, kind: Kind) -> Observe | None:
+        is_task = kind.channel == "task" and kind.msg_type is not None and not kind.msg_type.endswith("_reply")
+        is_meant = kind.direction == "received" and (is_task or kind.about == "answer")
+        return super().listener(kind) if is_meant else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Remember a stray, or call `answered` for the reply to a resubmission that was not damaged."""

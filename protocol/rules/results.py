@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from protocol.rules.framework import Kind, Rule, Violation
+from protocol.rules.framework import Kind, Observe, Rule, Violation
 from protocol.rules.ledger import Exchange
 from protocol.rules.parts import content_seen, text_list, whole
 from protocol.rules.query import OkRule, is_ok
@@ -146,9 +146,8 @@ class ResultRepeatable(ResultReader):
         self._done: dict[str, Observation] = {}
         self._given: dict[str, Observation] = {}
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.is_answer and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "answer" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)
@@ -276,9 +275,8 @@ class PurgeNothing(Rule):
 
     slug = "query.purge-nothing"
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.is_answer and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "answer" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)
@@ -298,9 +296,8 @@ class PurgeForgets(Rule):
     def begin(self) -> None:
         self._purged: dict[str, Observation] = {}
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.is_answer and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.about == "answer" else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         exchange = self.ledger.answered(seen)
@@ -345,6 +342,9 @@ class ResubmitFreshId(OkRule):
 
     def begin(self) -> None:
         self._used: dict[str, Observation] = {}
+
+    def listener(self, kind: Kind) -> Observe | None:
+        return None if kind.msg_type is None else self.observe
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         if seen.message is not None:

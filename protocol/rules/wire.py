@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from protocol.errors import Problem
-from protocol.rules.framework import Kind, MessageRule, Rule, Violation
+from protocol.rules.framework import Kind, MessageRule, Observe, Rule, Violation
 from protocol.rules.parts import RAW, part_problems, signature_of, was_written
 from protocol.wire import DELIMITER
 from protocol.world import Observation
@@ -21,19 +21,18 @@ _HEX = re.compile(rb"[0-9a-f]+")
 class FrameRule(Rule):
     """Base of rules about the frames of whatever arrives as a message."""
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.direction == "received" and kind.channel not in RAW and super().hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        if kind.direction != "received" or kind.channel in RAW:
+            return None
+        if not kind.is_written:
+            # Its sender left it to our own codec to write it, which breaks none of these rules.
+            self.is_exercised = True
+            return None
+        return super().listener(kind)
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         """Call `check` for each multipart received on a channel of messages."""
-        if seen.direction != "received" or seen.channel in RAW:
-            return ()
-        if was_written(seen):
-            return self.check(seen)
-        # Its sender left it to our own codec to write it, which breaks none of these rules.
-        self.is_exercised = True
-        return ()
+        return self.check(seen) if seen.direction == "received" and seen.channel not in RAW else ()
 
     @abstractmethod
     def check(self, seen: Observation) -> Iterable[Violation]:
@@ -151,6 +150,9 @@ class HeaderComplete(MessageRule):
         assert seen.message is not None
         header = seen.message.header
         missing = [key for key in HEADER_KEYS if not isinstance(header.get(key), str)]
+        if not missing:
+            self.is_exercised = True
+            return ()
         return self.judge(not missing, seen, f"a header without {', '.join(missing)}", "all six keys, each a string")
 
 
@@ -168,7 +170,10 @@ class DateWithZone(MessageRule):
             holds = datetime.fromisoformat(date).tzinfo is not None
         except ValueError:
             holds = False
-        return self.judge(holds, seen, f"the date {date!r}", "an ISO 8601 time with a zone")
+        if holds:
+            self.is_exercised = True
+            return ()
+        return self.judge(False, seen, f"the date {date!r}", "an ISO 8601 time with a zone")
 
 
 class MsgIdUnique(MessageRule):
@@ -183,9 +188,8 @@ class MsgIdUnique(MessageRule):
         self._seen: dict[tuple[object, str], Observation] = {}
         self._own: set[str] = set()
 
-    @classmethod
-    def hears(cls, kind: Kind) -> bool:
-        return kind.msg_type is not None and super(MessageRule, cls).hears(kind)
+    def listener(self, kind: Kind) -> Observe | None:
+        return None if kind.msg_type is None else self.observe
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         if seen.direction == "sent":
@@ -254,9 +258,12 @@ class TypeRule(MessageRule):
         if problems is None or (seen.channel == "iopub" and self.ledger.is_about_damage(seen)):
             return ()
         mine = [problem for problem in problems if problem.rule == self.slug]
+        if not mine:
+            self.is_exercised = True
+            return ()
         found = "; ".join(f"{each.path or each.frame}: {each.found}" for each in mine)
         expected = dict.fromkeys(f"{each.path or each.frame}: {each.expected}" for each in mine)
-        return self.judge(not mine, seen, f"{seen.message.msg_type if seen.message else ''} {found}", *expected)
+        return self.judge(False, seen, f"{seen.message.msg_type if seen.message else ''} {found}", *expected)
 
 
 class MessageTypeKnown(TypeRule):
