@@ -107,7 +107,8 @@ class VirtualCluster:
             assert isinstance(hub, Hub)
             known = hub.engines.by_id
             self._expect(
-                lambda: len(known) == engines and len(self.registered) == engines, "the engines were never registered"
+                lambda: len(known) == engines and all(engine.is_live for engine in known.values()),
+                "the engines were never registered",
             )
 
     @property
@@ -242,15 +243,15 @@ class VirtualCluster:
 
     def open_matters(self) -> list[Matter]:
         """What has not come to rest, and on whom it waits."""
-        return open_matters(self)
+        return list(open_matters(self))
 
     def settle(self, within: int = PATIENCE) -> bool:
         """Mend everything, and let time pass until all has come to rest; whether it has, in so many nanoseconds."""
         self.mend()
         deadline = self.now + within
-        while (matters := open_matters(self)) and self.now < deadline:
+        while (is_open := any(True for _ in open_matters(self))) and self.now < deadline:
             self.run_for(min(STEP, deadline - self.now))
-        return not matters
+        return not is_open
 
     def _names(self, part: Part) -> list[str]:
         return list(self.controller.members) if part == "controller" else [part]

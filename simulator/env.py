@@ -5,7 +5,7 @@ was set to another time has an offset; its other clock, by which timers run, doe
 """
 
 import random
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,19 +38,21 @@ class Calendar:
 class VirtualEnv:
     """Chance, ids and dates of one process. `session` must be nobody else's, and no earlier process's of this name."""
 
-    __slots__ = ("_chance", "_count", "_marks", "date", "session")
+    __slots__ = ("_chance", "_count", "_marks", "_seed", "date", "session")
 
-    def __init__(
-        self, session: str, chance: random.Random, calendar: Calendar, marks: MutableMapping[str, int]
-    ) -> None:
+    def __init__(self, session: str, seed: str, calendar: Calendar, marks: MutableMapping[str, int]) -> None:
         self.session = session
         self.date = calendar.date
-        self._chance = chance.random
+        self._seed = seed
+        #: Made when it is needed: most roles never ask, and to seed it takes as long as some messages do.
+        self._chance: Callable[[], float] | None = None
         self._marks = marks
         self._count = 0
 
     def random(self, n: int) -> int:
         """A number from 0 to n - 1."""
+        if self._chance is None:
+            self._chance = random.Random(self._seed).random
         return int(self._chance() * n)
 
     def fresh_id(self) -> str:

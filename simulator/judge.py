@@ -11,7 +11,7 @@ waits after the healed phase is an open obligation. It is excused if a fault too
 otherwise whoever had the message last has broken `wire.every-request-answered`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from protocol.roles.hub import Hub
@@ -44,7 +44,7 @@ class Excused(NamedTuple):
 class Judgement:
     """See the module. `open` are the matters that nothing excuses, each of them also among the violations."""
 
-    def __init__(self, recorder: Recorder, unsettled: Sequence[Matter], now: int) -> None:
+    def __init__(self, recorder: Recorder, unsettled: Iterable[Matter], now: int) -> None:
         self.recorder = recorder
         self.violations: list[Violation] = list(recorder.violations)
         self.open: list[Matter] = []

@@ -34,7 +34,7 @@ class Kernel:
     then. It is looked up when a run begins.
     """
 
-    __slots__ = ("faults", "heap", "network", "now", "schedule", "seed", "seq", "tracer", "workload")
+    __slots__ = ("_faults", "_workload", "heap", "network", "now", "schedule", "seed", "seq", "tracer")
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -45,9 +45,24 @@ class Kernel:
         # A text is hashed by SHA-512 here, and not by hash().
         self.schedule = Random(f"{seed}/schedule")
         self.network = Random(f"{seed}/network")
-        self.faults = Random(f"{seed}/faults")
-        self.workload = Random(f"{seed}/workload")
+        #: Made when they are needed: to seed one takes as long as some messages do.
+        self._faults: Random | None = None
+        self._workload: Random | None = None
         self.tracer: Callable[[int, int, Callback, Any, Any], object] | None = None
+
+    @property
+    def faults(self) -> Random:
+        """The stream from which faults are drawn."""
+        if self._faults is None:
+            self._faults = Random(f"{self.seed}/faults")
+        return self._faults
+
+    @property
+    def workload(self) -> Random:
+        """The stream from which work is drawn."""
+        if self._workload is None:
+            self._workload = Random(f"{self.seed}/workload")
+        return self._workload
 
     def at(self, t: int, fn: Callback, a: Any = None, b: Any = None) -> None:
         """Call `fn(a, b)` at `t`, or now if that has passed."""

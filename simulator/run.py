@@ -23,7 +23,7 @@ from simulator.faults import Fault
 from simulator.judge import Judgement, judge
 from simulator.plans import Draw, Hardness, Plan
 from simulator.scenarios import SCENARIOS, Scenario, Unmet
-from simulator.settling import Matter, is_expected
+from simulator.settling import Matter, is_expected, open_matters
 from simulator.shell import VirtualShell
 from simulator.trace import Trace
 from simulator.workloads import Workload
@@ -150,7 +150,7 @@ def _heal(cluster: VirtualCluster) -> None:
     # Heartbeats have no id, and what is no request waits for none.
     taken.discard("")
     deadline = cluster.now + HEALED
-    while cluster.now < deadline and any(matter.msg_id not in taken for matter in cluster.open_matters()):
+    while cluster.now < deadline and any(matter.msg_id not in taken for matter in open_matters(cluster)):
         cluster.run_for(STEP)
 
 

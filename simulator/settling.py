@@ -1,5 +1,6 @@
 """The healed phase: what must have come to rest when nothing is wrong any more, and on whom it still waits."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from protocol.roles.task import TaskScheduler
@@ -26,33 +27,38 @@ def is_expected(engine: "VirtualEngine") -> bool:
     return engine.is_alive and engine.role.state == "serving" and engine.heart is not None and engine.heart.is_alive
 
 
-def open_matters(cluster: "VirtualCluster") -> list[Matter]:
-    """What is not at rest, the reasons before what follows from them."""
-    found = []
-    down = [name for name, member in cluster.controller.members.items() if not member.process.is_alive]
-    found += [Matter("controller", f"{name} is down", name) for name in down]
+def open_matters(cluster: "VirtualCluster") -> Iterator[Matter]:
+    """What is not at rest, the reasons before what follows from them; who looks for one need not wait for the rest."""
+    for name, member in cluster.controller.members.items():
+        if not member.process.is_alive:
+            yield Matter("controller", f"{name} is down", name)
     registered = set(cluster.registered.values())
     expected = {engine.uuid for engine in cluster.engines if is_expected(engine)}
-    found += [Matter("hub", f"{uuid} lives and is not registered", "hub") for uuid in sorted(expected - registered)]
-    found += [Matter("hub", f"{uuid} is registered and dead", "hearts") for uuid in sorted(registered - expected)]
+    if expected != registered:
+        for uuid in sorted(expected - registered):
+            yield Matter("hub", f"{uuid} lives and is not registered", "hub")
+        for uuid in sorted(registered - expected):
+            yield Matter("hub", f"{uuid} is registered and dead", "hearts")
     scheduler = cluster.controller.role("tasks")
     if isinstance(scheduler, TaskScheduler):
-        known = {uuid.decode() for uuid in scheduler.engines}
-        found += [Matter("tasks", f"{uuid} is not known", "hub") for uuid in sorted(registered - known)]
-        found += [Matter("tasks", f"{uuid} is known and gone", "hub") for uuid in sorted(known - registered)]
-        graves = sorted(engine.name for engine in scheduler.graves.values())
-        found += [Matter("tasks", f"{uuid} is gone and still has tasks", "tasks") for uuid in graves]
+        yield from _views("tasks", {uuid.decode() for uuid in scheduler.engines}, registered)
+        for uuid in sorted(engine.name for engine in scheduler.graves.values()):
+            yield Matter("tasks", f"{uuid} is gone and still has tasks", "tasks")
     for client in cluster.clients:
         if not client.process.is_alive:
             continue
-        seen = set(client.engines.values())
-        found += [Matter(client.name, f"{uuid} is not known", "hub") for uuid in sorted(registered - seen)]
-        found += [Matter(client.name, f"{uuid} is known and gone", "hub") for uuid in sorted(seen - registered)]
+        yield from _views(client.name, set(client.role.engines.uuids.values()), registered)
         for msg_id, request in client.role.open.items():
-            found.append(
-                Matter(client.name, f"{request.msg_type} {msg_id} is open", client.role.silent(msg_id), msg_id)
-            )
-    return found
+            yield Matter(client.name, f"{request.msg_type} {msg_id} is open", client.role.silent(msg_id), msg_id)
+
+
+def _views(whose: str, seen: set[str], registered: set[str]) -> Iterator[Matter]:
+    """How what somebody knows of the engines differs from what the Hub does."""
+    if seen != registered:
+        for uuid in sorted(registered - seen):
+            yield Matter(whose, f"{uuid} is not known", "hub")
+        for uuid in sorted(seen - registered):
+            yield Matter(whose, f"{uuid} is known and gone", "hub")
 
 
 __all__ = ["Matter", "is_expected", "open_matters"]

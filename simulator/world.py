@@ -69,8 +69,7 @@ class World:
     def env(self, process: Process, session: str = "") -> VirtualEnv:
         """What a role in this process may ask for; its session is the name of the process unless another is given."""
         name = session or process.name
-        chance = random.Random(f"{self.seed} {process.name} {name}")
-        return VirtualEnv(name, chance, process.calendar, self.marks)
+        return VirtualEnv(name, f"{self.seed} {process.name} {name}", process.calendar, self.marks)
 
     def codec(self) -> Codec:
         """A codec that remembers what it has accepted."""

@@ -95,7 +95,8 @@ class Carrier(ABC):
         except Exception as error:
             self.failed(describe(event), error)
             return
-        self.carry_out(effects)
+        if effects:
+            self.carry_out(effects)
         while self._answers:
             self.deliver(self._answers.popleft())
 

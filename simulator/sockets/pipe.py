@@ -82,7 +82,6 @@ class Pipe:
     """One end. `queue` is what there is to read; writing appends to the queue of `peer`."""
 
     __slots__ = (
-        "credit",
         "credited",
         "express",
         "hwm",
@@ -96,7 +95,8 @@ class Pipe:
         "is_delayed",
         "is_flowing",
         "lwm",
-        "notify",
+        "on_credit",
+        "on_wake",
         "out_active",
         "owner",
         "partial",
@@ -106,7 +106,6 @@ class Pipe:
         "sink",
         "state",
         "taken",
-        "wake_command",
     )
 
     peer: "Pipe"
@@ -114,7 +113,7 @@ class Pipe:
     def __init__(self, owner: Owner, in_hwm: int, out_hwm: int, *, conflate: bool = False) -> None:
         self.owner = owner
         self.sink: Sink | None = None
-        self.queue: deque[Message | Special] = deque(maxlen=1 if conflate else None)
+        self.queue: deque[Message | Special] = deque(maxlen=1) if conflate else deque()
         self.hwm = out_hwm
         self.lwm = (in_hwm + 1) // 2
         #: What the other side adds to the marks, where it does: None, or messages; 0 stands for no limit.
@@ -139,18 +138,25 @@ class Pipe:
         #: Places in the arrays of the socket.
         self.index_in = -1
         self.index_out = -1
-        self.wake_command: Command = (self._activate_read, None)
-        #: How the peer wakes us, and how it tells us what it has taken.
-        self.notify: Callable[[], object] = self._notify
-        self.credit: Callable[[int], object] = self._credit
+        #: How the peer wakes us, and how it tells us what it has taken; None: by a command for our owner.
+        self.on_wake: Callable[[], object] | None = None
+        self.on_credit: Callable[[int], object] | None = None
         #: Who takes a message at once that would be read at once; it may decline.
         self.express: Callable[[Message], bool] | None = None
 
-    def _notify(self) -> None:
-        self.owner.post(self.wake_command)
+    def notify(self) -> None:
+        """Wake the reader here."""
+        if self.on_wake is None:
+            self.owner.post((self._activate_read, None))
+        else:
+            self.on_wake()
 
-    def _credit(self, taken: int) -> None:
-        self.owner.post((self._activate_write, taken))
+    def credit(self, taken: int) -> None:
+        """Tell the writer here how much of what it wrote was taken."""
+        if self.on_credit is None:
+            self.owner.post((self._activate_write, taken))
+        else:
+            self.on_credit(taken)
 
     # -- marks ---------------------------------------------------------------------------------------------------------
 

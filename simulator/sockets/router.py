@@ -144,13 +144,13 @@ class Router(Socket):
     def _send(self, frames: Message) -> Errno | None:
         if self._is_inside or len(frames) < 2:
             return super()._send(frames)
+        pipe = self._peers.get(frames[0])
+        if pipe is not None and pipe.write(frames[1:]):
+            return None
         error = self._aim(frames[0])
         if error is not None:
             return error
-        if self._target is not None:
-            self._target.write(frames[1:])
-            self._target = None
-        elif self.context.network.on_drop is not None:
+        if self.context.network.on_drop is not None:
             self.context.network.on_drop(self.name, frames)
         return None
 

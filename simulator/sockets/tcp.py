@@ -113,8 +113,8 @@ class Session:
         marks = (0, 0) if conflate else (options.rcvhwm, options.sndhwm)
         far, near = pair((self, self.socket), marks, conflate=conflate)
         far.sink = self
-        far.notify = self.pull
-        far.credit = self._credited
+        far.on_wake = self.pull
+        far.on_credit = self._credited
         far.express = self._express
         self.pipe = far
         return near
@@ -213,15 +213,23 @@ class Session:
             if pipe is None:
                 return False
             socket, near = self.socket, pipe.peer
-            if socket.listener is not None and near.is_asleep and pipe.check_write():
+            listener = socket.listener
+            if (
+                listener is not None
+                and near.is_asleep
+                # What `check_write` asks; a call costs as much as all of this.
+                and pipe.out_active
+                and not pipe.state
+                and not 0 < pipe.hwm <= pipe.sent - pipe.credited
+            ):
                 # The reader has seen everything before this, and would read it now.
                 pipe.sent += 1
-                near.taken += 1
-                if near.lwm and not near.taken % near.lwm:
-                    self._credited(near.taken)
-                message = socket.received(near, item)
+                taken = near.taken = near.taken + 1
+                if near.lwm and not taken % near.lwm:
+                    self._credited(taken)
+                message = item if socket.TAKES_ALL else socket.received(near, item)
                 if message is not None:
-                    socket.listener(message)
+                    listener(message)
                 return True
             if self.options.kind == "REQ" and not _is_reply(item):
                 self._unreadable()

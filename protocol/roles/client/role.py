@@ -373,8 +373,11 @@ class Client(Role):
     def _published(self, message: Message) -> None:
         parent = parent_id(message)
         kept = self.published.get(self.copies.get(parent, parent))
+        if kept is None:
+            # Most of what is published is about what others have asked.
+            return
         content = content_of(message)
-        if kept is None or content is None:
+        if content is None:
             return
         kept.append(Published(message.msg_type, content, metadata_of(message) or {}, message.buffers))
 
