@@ -105,11 +105,11 @@ class Hooks(NamedTuple):
     on_cluster: Callable[[VirtualCluster], object] | None = None
 
 
-#: Nobody looks.
-_NONE: Final = Hooks()
+#: Nobody looks, and nothing is changed.
+NOBODY: Final = Hooks()
 
 
-def run(setup: Setup, scenario: Scenario | None = None, hooks: Hooks = _NONE) -> Outcome:
+def run(setup: Setup, scenario: Scenario | None = None, hooks: Hooks = NOBODY) -> Outcome:
     """Carry out one run; `scenario` stands for the one that the setup names.
 
     Raises KeyError for a scenario that does not exist.
@@ -218,4 +218,4 @@ def _drawn_config(seed: int) -> ControllerConfig:
     )
 
 
-__all__ = ["HEALED", "SWARM", "Blame", "Hooks", "Outcome", "Setup", "run"]
+__all__ = ["HEALED", "NOBODY", "SWARM", "Blame", "Hooks", "Outcome", "Setup", "run"]

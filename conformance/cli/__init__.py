@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "probe": Entry("conformance.cli.probe:probe", "Show what kind of socket listens at an address."),
     "certify-sockets": Entry("conformance.cli.certify:certify_sockets", "Compare the virtual sockets with libzmq."),
     "simulate": Entry("conformance.cli.simulate:simulate", "Let things go wrong in virtual time, and judge."),
+    "minimise": Entry("conformance.cli.minimise:minimise", "Find the smallest run that fails as a trace does."),
     "view": Entry("conformance.cli.view:view", "Draw what happened in a run, as a sequence diagram."),
     "mutants": Entry("conformance.cli.mutants:mutants", "Show which requirement finds which broken controller."),
     "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for frames that the decoder does not handle."),

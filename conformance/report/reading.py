@@ -28,18 +28,31 @@ class UnreadableStory(ValueError):
     """A file that holds no story; the text says which file, and why."""
 
 
-def of_file(path: Path) -> Story:
-    """The story of a trace (`ippkit simulate --trace`) or of a recording. Raises UnreadableStory, and OSError."""
+def setup_from(path: Path) -> Setup:
+    """The setup of a trace (`ippkit simulate --trace`), from which its run follows. Raises UnreadableStory, OSError."""
+    _, head = _read(path)
+    if isinstance(head, dict) and "setup" in head:
+        return _setup(path, head)
+    raise UnreadableStory(f"{path}: no trace of ippkit simulate")
+
+
+def _read(path: Path) -> tuple[list[str], Any]:
+    """The lines of a file, and what the first one holds; None if that is no JSON."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise UnreadableStory(f"{path}: neither a trace nor a recording: it is not text") from None
     try:
-        head: Any = json.loads(lines[0]) if lines else None
+        return lines, json.loads(lines[0]) if lines else None
     except ValueError:
-        head = None
+        return lines, None
+
+
+def of_file(path: Path) -> Story:
+    """The story of a trace (`ippkit simulate --trace`) or of a recording. Raises UnreadableStory, and OSError."""
+    lines, head = _read(path)
     if isinstance(head, dict) and "setup" in head:
-        return _of_trace(path, head)
+        return _of_trace(_setup(path, head), head)
     if isinstance(head, dict) and "format" in head:
         try:
             return of_recording(recording.read(lines), path.name)
@@ -48,8 +61,7 @@ def of_file(path: Path) -> Story:
     raise UnreadableStory(f"{path}: neither a trace of ippkit simulate nor a recording")
 
 
-def _of_trace(path: Path, head: dict[str, Any]) -> Story:
-    setup = _setup(path, head)
+def _of_trace(setup: Setup, head: dict[str, Any]) -> Story:
     story, digest = replayed(setup)
     if digest == head.get("digest"):
         return story
@@ -151,4 +163,4 @@ def of_recording(recorded: Recording, name: str) -> Story:
     )
 
 
-__all__ = ["UnreadableStory", "of_file", "of_outcome", "of_recording", "replayed"]
+__all__ = ["UnreadableStory", "of_file", "of_outcome", "of_recording", "replayed", "setup_from"]

@@ -16,7 +16,7 @@ run against any implementation.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Final, Literal, NamedTuple, ParamSpec
+from typing import Any, Concatenate, Final, Literal, NamedTuple, ParamSpec
 
 from protocol.world import SECOND, Cluster, ClusterEngine, Task
 
@@ -30,11 +30,12 @@ MISS: Final = SECOND // 5
 
 
 class Demand(NamedTuple):
-    """A call of one of `DEMANDS`, without the cluster, its first argument."""
+    """A call of one of `DEMANDS` without the cluster, its first argument; `began` is when, in the cluster's time."""
 
     name: str
     args: tuple[Any, ...]
     named: dict[str, Any]
+    began: int
 
 
 class Unmet(Exception):
@@ -104,15 +105,16 @@ def becomes(cluster: Cluster, predicate: Callable[[], bool], requirement: str, w
         raise Unmet(requirement, f"{what}, in {within / SECOND:g} s")
 
 
-def _kept(demand: Callable[P, None]) -> Callable[P, None]:
+def _kept(demand: Callable[Concatenate[Cluster, P], None]) -> Callable[Concatenate[Cluster, P], None]:
     """Make a demand say which it was, where it is not met."""
 
     @wraps(demand)
-    def demanding(*args: P.args, **named: P.kwargs) -> None:
+    def demanding(cluster: Cluster, /, *args: P.args, **named: P.kwargs) -> None:
+        began = cluster.now
         try:
-            demand(*args, **named)
+            demand(cluster, *args, **named)
         except Unmet as unmet:
-            unmet.demand = Demand(demand.__name__, args[1:], named)
+            unmet.demand = Demand(demand.__name__, args, named, began)
             raise
 
     DEMANDS[demand.__name__] = demanding
