@@ -63,6 +63,7 @@ Family = Literal[
     "apply",
     "iopub",
     "broadcast",
+    "client",
     "kernel",
     "stdin",
 ]
