@@ -13,6 +13,8 @@ import pytest
 from conformance.plugin import AT_THE_END, BY_RULE, SUBJECT, command_of, settings_of, slugs_of, targets_of
 
 if TYPE_CHECKING:
+    from conformance.harness.client import ClientUnderTest
+    from conformance.harness.clients import ClientDeployment
     from conformance.harness.controller import Controller
     from conformance.harness.deployment import ControllerDeployment, Deployment, EngineDeployment
     from conformance.harness.engine import EngineUnderTest
@@ -54,6 +56,14 @@ def engines(target: Target, request: pytest.FixtureRequest) -> Iterator[EngineDe
     from conformance.harness.deployment import engines
 
     yield from _running(engines(target), request)
+
+
+@pytest.fixture(scope="session")
+def clients(target: Target, request: pytest.FixtureRequest) -> Iterator[ClientDeployment]:
+    """What starts clients of the target, and stops them all at the end."""
+    from conformance.harness.clients import clients
+
+    yield from _running(clients(target), request)
 
 
 def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:
@@ -125,6 +135,26 @@ def new_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Ite
 
     The marker `connection_file` says what is unusual in the file that it was started with.
     """
-    marker = request.node.get_closest_marker("connection_file")
-    with engines.fresh(marker.kwargs if marker else {}, is_settled=False) as own:
+    with engines.fresh(_file_of(request), is_settled=False) as own:
         yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
+def tested_client(clients: ClientDeployment, request: pytest.FixtureRequest) -> Iterator[ClientUnderTest]:
+    """A client of this case's own, which is connected and knows the engines."""
+    with clients.fresh(_file_of(request)) as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
+def new_client(clients: ClientDeployment, request: pytest.FixtureRequest) -> Iterator[ClientUnderTest]:
+    """A driver, which was told nothing yet, and a controller that knows of no client."""
+    with clients.fresh(_file_of(request), is_settled=False) as own:
+        own.wait_for_driver()
+        yield from _run_case(own, request, is_last=True)
+
+
+def _file_of(request: pytest.FixtureRequest) -> dict[str, object]:
+    """What the marker `connection_file` says is unusual in the file that a target of this case is given."""
+    marker = request.node.get_closest_marker("connection_file")
+    return dict(marker.kwargs) if marker else {}

@@ -1,12 +1,14 @@
 """Clients in the virtual world: a process with the Client role, and what a scenario asks of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from protocol.channels import socket_for
 from protocol.connection import ClientFile
 from protocol.roles.assembly import opening
+from protocol.roles.base import Event
 from protocol.roles.client import Answer, Client, ClientConfig
+from protocol.wire import ReplayMemory
 from protocol.world import SECOND, ClusterEngine, Task, Work
 from simulator.scripts import written
 from simulator.shell import VirtualShell
@@ -72,16 +74,30 @@ class VirtualTask:
 
 
 class VirtualClient:
-    """One client of the controller whose file this is. It connects when it is made."""
+    """One client of the controller whose file this is. It connects when it is made.
 
-    def __init__(self, world: World, file: ClientFile, *, name: str, host: str, config: ClientConfig) -> None:
+    `on_event` is called after whatever happens to it.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        file: ClientFile,
+        *,
+        name: str,
+        host: str,
+        config: ClientConfig,
+        on_event: Callable[[], None] | None = None,
+    ) -> None:
         self.world = world
         self.name = name
         self.host = host
         self.process = world.process(name, host)
         self.tasks: list[VirtualTask] = []
         self.role = Client(config, world.env(self.process))
-        self.shell = VirtualShell(self.role, self.process, world.codec(), is_encoded=world.is_encoded)
+        self.shell = VirtualShell(self.role, self.process, file.codec(ReplayMemory()), is_encoded=world.is_encoded)
+        if on_event is not None:
+            self.shell.listen_in(_nothing, {}, on_event)
         for socket_name, spec in Client.SOCKETS.items():
             end = socket_for(spec.channel, "client", side=spec.side)
             kind, options = opening(end)
@@ -165,6 +181,10 @@ class VirtualClient:
         task = VirtualTask(self.role, msg_id)
         self.tasks.append(task)
         return task
+
+
+def _nothing(_: Event) -> None:
+    """What happens is looked at when it is over."""
 
 
 __all__ = ["VirtualClient", "VirtualTask"]

@@ -103,8 +103,8 @@ class ControllerSide(Pump, Bound[RealSocket]):
     """On real sockets. `said` gives keys of the connection file other values, or adds keys that nobody knows."""
 
     def __init__(self, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
-        words = _words(said, secrets.token_hex(16), INTERFACE, "localhost")
-        super().__init__(_codec(words), dialect=dialect)
+        words = usual(said, secrets.token_hex(16), INTERFACE, "localhost")
+        super().__init__(codec_of(words), dialect=dialect)
         self.bind_all(words, said)
 
 
@@ -112,18 +112,20 @@ class VirtualControllerSide(VirtualPump, Bound[VirtualSocket]):
     """In a virtual world. `said` is that of `ControllerSide`."""
 
     def __init__(self, world: World, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
-        words = _words(said, world.key, f"tcp://{HOST}", HOST)
-        super().__init__(world, _codec(words), dialect=dialect)
+        words = usual(said, world.key, f"tcp://{HOST}", HOST)
+        super().__init__(world, codec_of(words), dialect=dialect)
         self.bind_all(words, said)
 
 
-def _words(said: Mapping[str, object], key: str, interface: str, location: str) -> dict[str, Any]:
-    usual = {
+def usual(said: Mapping[str, object], key: str, interface: str, location: str) -> dict[str, Any]:
+    """What both files of a controller say beside ports, unless something else is `said`."""
+    words = {
         "ssh": "", "interface": interface, "key": key, "curve_serverkey": None, "location": location, "pack": "json",
         "unpack": "json", "signature_scheme": "hmac-sha256",
     }  # fmt: skip
-    return usual | {name: value for name, value in said.items() if name in usual}
+    return words | {name: value for name, value in said.items() if name in words}
 
 
-def _codec(words: Mapping[str, Any]) -> Codec:
+def codec_of(words: Mapping[str, Any]) -> Codec:
+    """The codec of whoever has this file."""
     return Codec(words["key"].encode(), scheme=words["signature_scheme"])

@@ -41,7 +41,7 @@ class Stoppable(Protocol):
 
 
 @dataclass
-class _Up(Generic[S]):
+class Up(Generic[S]):
     """A target that was started, and the kit's side of it."""
 
     running: Stoppable
@@ -49,6 +49,7 @@ class _Up(Generic[S]):
     subject: S
 
     def stop(self) -> None:
+        """End both."""
         self.world.close()
         self.running.stop()
 
@@ -58,7 +59,7 @@ class Deployment(ABC, Generic[S]):
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._shared: _Up[S] | None = None
+        self._shared: Up[S] | None = None
 
     def shared(self) -> S:
         """The shared one, started at the first call, and anew when it is of no more use. Raises TargetUnusable."""
@@ -93,7 +94,7 @@ class Deployment(ABC, Generic[S]):
             up, self._shared = self._shared, None
             up.stop()
 
-    def _settled(self, up: _Up[S]) -> _Up[S]:
+    def _settled(self, up: Up[S]) -> Up[S]:
         try:
             self._settle(up.subject)
         except BaseException as error:
@@ -114,7 +115,7 @@ class Deployment(ABC, Generic[S]):
         return False
 
     @abstractmethod
-    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[S]:
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[S]:
         """Start one more."""
 
     @abstractmethod
@@ -137,10 +138,10 @@ class ControllerDeployment(Deployment[Controller]):
                 raise NotApplicable(f"the descriptor has no option {name!r}, by which {value!r} could be set")
         return found
 
-    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[Controller]:
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[Controller]:
         running = start(self.target, settings)
         world = RealWorld(running.client, running.engine)
-        return _Up(running, world, self._controller(world, running, _token(), _date, settings))
+        return Up(running, world, self._controller(world, running, new_token(), date_of_now, settings))
 
     def _controller(
         self,
@@ -199,17 +200,17 @@ class VirtualDeployment(ControllerDeployment):
             raise OnlyReal(f"the option {name!r}")
         return found
 
-    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[Controller]:
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[Controller]:
         self._started += 1
         running = VirtualRunning(self.target, self._started, settings)
         world = VirtualWorld(running.world, running.client, running.engine)
-        return _Up(running, world, self._controller(world, running, f"kit-{self._started:08x}", running.date, settings))
+        return Up(running, world, self._controller(world, running, f"kit-{self._started:08x}", running.date, settings))
 
 
 class EngineDeployment(Deployment[EngineUnderTest]):
     """Engines of a target, each with a controller of its own."""
 
-    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[EngineUnderTest]:
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[EngineUnderTest]:
         # What can be set for an engine is the file that tells it of its controller.
         world = ControllerSide(settings, dialect=self.target.dialect)
         if self._shared is not None:
@@ -221,8 +222,8 @@ class EngineDeployment(Deployment[EngineUnderTest]):
         except BaseException:
             world.close()
             raise
-        subject = EngineUnderTest(world, self.target, token=_token(), date=_date, instance=running)
-        return _Up(running, world, subject)
+        subject = EngineUnderTest(world, self.target, token=new_token(), date=date_of_now, instance=running)
+        return Up(running, world, subject)
 
     def _settle(self, subject: EngineUnderTest) -> None:
         subject.settle()
@@ -238,14 +239,12 @@ class VirtualEngineDeployment(EngineDeployment):
         super().__init__(target)
         self._started = 0
 
-    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> _Up[EngineUnderTest]:
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[EngineUnderTest]:
         self._started += 1
         world = VirtualControllerSide(World(self._started), settings, dialect=self.target.dialect)
         running = VirtualRunningEngine(self.target, world.world, world.file)
         token = f"kit-{self._started:08x}"
-        return _Up(
-            running, world, EngineUnderTest(world, self.target, token=token, date=running.date, instance=running)
-        )
+        return Up(running, world, EngineUnderTest(world, self.target, token=token, date=running.date, instance=running))
 
 
 def engines(target: Target) -> EngineDeployment:
@@ -268,10 +267,12 @@ def _unusual(wanted: Mapping[str, Sequence[object]], settings: Settings) -> dict
     return {name: values[0] for name, values in wanted.items() if usual.get(name) not in values}
 
 
-def _token() -> str:
+def new_token() -> str:
+    """What no other run on the same target has in its names."""
     # Nothing of an earlier run on the same target may look like ours.
     return f"kit-{secrets.token_hex(4)}"
 
 
-def _date() -> str:
+def date_of_now() -> str:
+    """The present moment, as in headers."""
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")

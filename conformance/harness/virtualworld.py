@@ -109,6 +109,10 @@ class VirtualPump(Observer[VirtualSocket]):
 
     # -- time --------------------------------------------------------------------------------------------------------
 
+    def stir(self) -> None:
+        """Note that something has happened that is no arrival, so that whoever waits looks again."""
+        self._changes += 1
+
     def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
         """Let time pass until the predicate holds (True) or the deadline has passed (its last value).
 

@@ -26,6 +26,7 @@ from conformance.reference.sockets import Curve, here, make
 from protocol.channels import socket_for
 from protocol.connection import ClientFile
 from protocol.roles import client as machine
+from protocol.roles.base import Effect
 from protocol.wire import Codec, Frame, ReplayMemory
 from protocol.world import SECOND
 
@@ -262,14 +263,14 @@ class Client:
         # The latest notifications decide whether an engine is there.
         self.pump(0.0)
         msg_id, effects = self.machine.request(self._shell.clock(), socket, msg_type, content, **more)
-        self._shell.carry_out(effects)
+        self.carry_out(effects)
         return Result(self, msg_id, is_call=is_call)
 
     def wait(self, results: Iterable[Result], timeout: float = PATIENCE) -> None:
         """Wait until all are done. Raises Silence, which names who did not answer."""
         now = self._shell.clock()
         number, effects = self.machine.wait(now, [result.msg_id for result in results], now + _nanoseconds(timeout))
-        self._shell.carry_out(effects)
+        self.carry_out(effects)
         ended: list[machine.Ended] = []
 
         def is_over() -> bool:
@@ -303,6 +304,14 @@ class Client:
         """Take in what arrives until something holds; whether it did in time."""
         self._loop.run(until, time.monotonic_ns() + _nanoseconds(timeout))
         return until()
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call back whenever a file descriptor is readable while somebody waits."""
+        self._loop.watch(descriptor, callback)
+
+    def carry_out(self, effects: Sequence[Effect]) -> None:
+        """Do what the machine decided when somebody asked it for something."""
+        self._shell.carry_out(effects)
 
     def pump(self, timeout: float) -> None:
         """Take in what has arrived."""

@@ -49,11 +49,13 @@ PROFILES: Final[Mapping[str, Profile]] = {
     "client-tasks": Profile("client", "it lets a scheduler choose the engine", ("tasks",)),
     "client-queries": Profile(
         "client", "it asks the Hub, and can have results forgotten or a task run again",
-        ("queue", "results", "purge", "resubmit"),
+        ("queue", "results", "purge", "resubmit", "history"),
     ),
     "client-control": Profile(
-        "client", "it can take back what waits, and end engines and the Hub", ("abort", "shutdown")
+        "client", "it can take back what waits, interrupt and clear engines, and end them and the Hub",
+        ("abort", "clear", "signal", "shutdown"),
     ),
+    "client-output": Profile("client", "it gives what was written for a request", ("output",)),
     "client-broadcast": Profile("client", "it reaches many engines with one message", ("broadcast",)),
     "kernel-core": Profile(
         "kernel", "it runs code and answers, and says what it does", samples=("print", "raise", "sleep", "value"),

@@ -8,6 +8,8 @@ its signature is valid and was not seen before on that channel; nobody has to an
 from collections import defaultdict
 from typing import Literal
 
+from msgspec import UNSET
+
 from protocol.errors import Problem
 from protocol.messages.base import MessageType
 from protocol.messages.registry import lookup
@@ -159,7 +161,7 @@ class Ledger:
             elif item.message is not None and is_reply(item.message):
                 self._answer(item)
         self.engines.update(item, self.exchange)
-        if channel in QUEUES and self.setting.role != "engine":
+        if channel in QUEUES and self.setting.role in (UNSET, "controller"):
             jobs.update(item)
 
     def _touch(self, fact: Fact) -> None:
