@@ -205,7 +205,7 @@ def test_clients_and_kernels_are_told_their_files():
     [
         ("[kernel]", "[engine]", "roles: there is a table [engine], but 'engine' is not among the roles"),
         ("{kernel_file}", "{client_file}", "kernel.command: unknown placeholder {client_file}, did you mean"),
-        ('"stdin"', '"output"', "features: unknown value 'output'"),
+        ('"stdin"', '"dependencies"', "features: unknown value 'dependencies'"),
         ('"client", "kernel"', '"client", "kernl"', "roles: unknown value 'kernl', did you mean 'kernel'?"),
     ],
 )
