@@ -125,12 +125,13 @@ class Message:
         return Message(changes.pop("header", self.header), **(fields | changes))
 
     def shares(self, other: "Message") -> bool:
-        """Whether both hold the very same dictionaries, as the copies of a message do that was handed on unread."""
+        """Whether both hold the very same parts, as the copies of a message do that was handed on unread."""
         return (
             self.header is other.header
             and self._parent is other._parent
             and self._metadata is other._metadata
             and self._content is other._content
+            and self.buffers is other.buffers
             and self.parts is other.parts
         )
 

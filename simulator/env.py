@@ -18,21 +18,27 @@ BEGINNING: Final = round(datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()) * SEC
 class Calendar:
     """The wall clock of one process: its dates, and how far it is off."""
 
-    __slots__ = ("_second", "_text", "offset")
+    __slots__ = ("_date", "_moment", "_second", "_text", "offset")
 
     def __init__(self) -> None:
         #: Nanoseconds by which this wall clock is ahead of the others.
         self.offset = 0
-        self._second = -1
-        self._text = ""
+        self._moment = self._second = -1
+        self._date = self._text = ""
 
     def date(self, now: int) -> str:
         """The moment in ISO 8601, UTC, with microseconds and a final Z."""
-        second, rest = divmod(now + BEGINNING + self.offset, SECOND)
+        moment = now + BEGINNING + self.offset
+        if moment == self._moment:
+            # What is done in one event has one date.
+            return self._date
+        second, rest = divmod(moment, SECOND)
         if second != self._second:
             self._second = second
             self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        return f"{self._text}{rest // 1000:06d}Z"
+        self._moment = moment
+        self._date = f"{self._text}{rest // 1000:06d}Z"
+        return self._date
 
 
 class VirtualEnv:

@@ -72,16 +72,17 @@ LEFT_TO_THE_END: Final = frozenset({"wire.every-request-answered"})
 class Frames(Sequence[Frame]):
     """The frames of a message that was never bytes: it becomes some when a rule touches them."""
 
-    __slots__ = ("_codec", "_frames", "_load")
+    __slots__ = ("_codec", "_frames", "_identities", "_message")
 
     def __init__(self, identities: tuple[bytes, ...], message: Message, codec: Codec) -> None:
-        self._load = (*identities, message)
+        self._identities = identities
+        self._message = message
         self._codec = codec
         self._frames: tuple[bytes, ...] = ()
 
     def _made(self) -> tuple[bytes, ...]:
         if not self._frames:
-            self._frames = in_bytes(self._load, self._codec)
+            self._frames = in_bytes((*self._identities, self._message), self._codec)
         return self._frames
 
     def __getitem__(self, place: Any) -> Any:
@@ -164,6 +165,7 @@ class Recorder:
         name, role, process = shell.process.name, shell.role, shell.process
         channels = {socket: spec.channel for socket, spec in role.SOCKETS.items()}
         is_outside = role.NAME in OUTSIDE
+        is_seen = is_outside or self.keeps_items
         has_shell = role.NAME == "engine"
 
         def channel_of(socket: str, message: Message, *, is_sent: bool) -> str:
@@ -182,8 +184,10 @@ class Recorder:
             if kind is Arrived:
                 message = event.message  # type: ignore[union-attr]
                 channel = channel_of(event.socket, message, is_sent=False)  # type: ignore[union-attr]
-                self._hop(process, "took", channel, message)
-                self._see(name, channel, "received", message, is_outside=is_outside, is_event=True)
+                if channel in QUEUES:
+                    self._hop(process, "took", channel, message)
+                if is_seen:
+                    self._see(name, channel, "received", message, is_outside=is_outside, is_event=True)
             elif kind is Raw:
                 if is_outside and channels[event.socket] == "heartbeat-ping":  # type: ignore[union-attr]
                     self._see_raw(name, "heartbeat-ping", "received", event.frames)  # type: ignore[union-attr]
@@ -198,8 +202,10 @@ class Recorder:
             if role.NAME == "client" and channel in QUEUES:
                 self._queues[message.msg_id] = channel
             identities = message.identities if type(effect) is Send else effect.identities  # type: ignore[union-attr]
-            self._hop(process, "sent", channel, message, identities)
-            self._see(name, channel, "sent", message, is_outside=is_outside, identities=identities)
+            if channel in QUEUES:
+                self._hop(process, "sent", channel, message, identities)
+            if is_seen:
+                self._see(name, channel, "sent", message, is_outside=is_outside, identities=identities)
 
         def sends_raw(effect: SendRaw) -> None:
             if is_outside and channels[effect.socket] == "heartbeat-pong":
@@ -213,7 +219,9 @@ class Recorder:
         def over() -> None:
             self._handled.pop(name, None)
 
-        shell.listen_in(event, {Send: sends, Forward: sends, SendRaw: sends_raw, Note: notes}, over)
+        shell.listen_in(
+            event, {Send: sends, Forward: sends, SendRaw: sends_raw, Note: notes}, over if self.keeps_items else None
+        )
 
     def _next(self, observer: str) -> int:
         self._seq = seq = self._seq + 1
@@ -225,12 +233,13 @@ class Recorder:
         self, observer: str, channel: str, direction: Direction, message: Message, *, is_outside: bool,
         is_event: bool = False, identities: tuple[bytes, ...] | None = None,
     ) -> None:  # fmt: skip
-        if not is_outside and not self.keeps_items:
-            return
         seq = self._next(observer)
-        if is_event:
-            self.causes.pop(seq, None)
-            self._handled[observer] = seq
+        if self.keeps_items:
+            if is_event:
+                self.causes.pop(seq, None)
+                self._handled[observer] = seq
+        elif is_event and self._talk.is_deaf_to(channel, message) and self._work.is_deaf_to(channel, message):
+            return
         names = message.identities if identities is None else identities
         frames: Any = Frames(names, message, self.codec)
         if names is not message.identities:
@@ -272,15 +281,17 @@ class Recorder:
     def _give(self, item: Observation | Fact, *, is_judged: bool) -> None:
         if self.keeps_items:
             self.items.append(item)
-        if is_judged and type(item) is Observation and item.channel == "query" and item.message is not None:
+        if not is_judged:
+            return
+        if type(item) is Observation and item.channel == "query" and item.message is not None:
             if item.direction == "sent":
                 self._asked[item.message.msg_id] = item
             else:
                 self._asked.pop(parent_id(item.message), None)
-        if is_judged:
-            for judge in (self._talk, self._work):
-                if found := judge.observe(item):
-                    self._take(found)
+        if found := self._talk.observe(item):
+            self._take(found)
+        if found := self._work.observe(item):
+            self._take(found)
 
     def _take(self, found: Iterable[Violation]) -> None:
         for one in found:
@@ -290,8 +301,6 @@ class Recorder:
     def _hop(
         self, process: "Process", what: str, channel: str, message: Message, identities: tuple[bytes, ...] = ()
     ) -> None:
-        if channel not in QUEUES:
-            return
         about = parent_id(message) or message.msg_id
         towards = identities[0].decode("ascii", "replace") if identities else ""
         is_outside = process.host != CONTROLLER

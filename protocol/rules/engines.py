@@ -20,6 +20,9 @@ from protocol.world import Fact, Observation
 if TYPE_CHECKING:
     from protocol.rules.ledger import Exchange
 
+#: Channels that tell something of engines.
+TOLD = frozenset({"heartbeat-ping", "heartbeat-pong", "notification", "query", "control", "iopub"})
+
 
 class Engine:
     """One engine: an id for a uuid, how it was granted, and what was published of it on each notification socket.

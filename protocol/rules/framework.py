@@ -29,12 +29,14 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 import msgspec
 
 from protocol.rules.ledger import About, Exchange, Ledger
-from protocol.rules.parts import was_written
 from protocol.rules.setting import Setting
+from protocol.wire import Message
 from protocol.world import Direction, Fact, Observation
 
 Vantage = Literal["peer", "relay", "monitor", "state"]
 Item = Observation | Fact
+#: Channels on which many are told the same.
+PUBLISHED: Final = frozenset({"iopub", "notification"})
 Observe = Callable[[Observation], Iterable["Violation"]]
 Note = Callable[[Fact], Iterable["Violation"]]
 
@@ -47,14 +49,16 @@ class Kind(NamedTuple):
     """What decides whether a rule looks at an observation at all.
 
     `msg_type` is None for what cannot be read as a message. `about` is what the ledger made of it: the `answer` to a
-    request, the `delivery` of a job to an engine, or its `outcome`, told to a client. `is_written`: see `was_written`.
+    request, the `delivery` of a job to an engine, or its `outcome`, told to a client. `form`: the message came as bytes
+    (`written`); it never was any (`made`, see `was_written`); or it is `again` one that was never bytes and that came
+    to another subscriber before, where nothing was wrong with it.
     """
 
     channel: str
     direction: Direction
     msg_type: str | None
     about: About = ""
-    is_written: bool = True
+    form: Literal["written", "made", "again"] = "written"
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +249,8 @@ class Judge:
         #: Which rules look at a kind of observation (see `Kind`), and at facts of a name.
         self._hearing: dict[tuple[object, ...], tuple[Observe, ...]] = {}
         self._heeding: dict[str, tuple[Note, ...]] = {}
+        #: What was published lately and found to be right, by the identity of the header.
+        self._right: dict[int, Message] = {}
 
     def observe(self, item: Item) -> list[Violation]:
         """Judge the next item of the stream; the violations that it completes, which are also kept.
@@ -266,17 +272,43 @@ class Judge:
             if ledger.echoes.made(item):
                 return found
             message = item.message
-            kind = (
-                (item.channel, item.direction, None)
-                if message is None
-                else (item.channel, item.direction, message.msg_type, ledger.about, was_written(item))
-            )
+            if message is None:
+                kind: tuple[object, ...] = (item.channel, item.direction, None)
+            else:
+                form = "written" if type(item.frames) is tuple or message.signature is not None else "made"
+                if form == "made" and item.channel in PUBLISHED and item.direction == "received":
+                    form = self._form(message)
+                kind = (item.channel, item.direction, message.header["msg_type"], ledger.about, form)
             hearing = self._hearing.get(kind)
             for observe in self._who_hears(kind) if hearing is None else hearing:
                 found += observe(item)
         if found:
+            self._right.clear()
             self.violations += found
         return found
+
+    def is_deaf_to(self, channel: str, message: Message) -> bool:
+        """Whether nobody would listen to what was published and is received, so that it need not be observed.
+
+        So it is with most copies of what several subscribers get, where the message itself never was bytes.
+        """
+        if channel != "iopub" or message.signature is not None:
+            return False
+        known = self._right.get(id(message.header))
+        if known is None or not known.shares(message):
+            return False
+        return self._hearing.get((channel, "received", message.header["msg_type"], "", "again")) == ()
+
+    def _form(self, message: Message) -> str:
+        """Whether a message was published before. Until something is found to be wrong, all that was is right."""
+        right = self._right
+        known = right.get(id(message.header))
+        if known is not None and known.shares(message):
+            return "again"
+        if len(right) >= KINDS:
+            right.clear()
+        right[id(message.header)] = message
+        return "made"
 
     def finish(self, now: int) -> list[Violation]:
         """End the stream at this time: the violations of what did not happen, which are also kept."""

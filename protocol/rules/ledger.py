@@ -14,7 +14,7 @@ from protocol.errors import Problem
 from protocol.messages.base import MessageType
 from protocol.messages.registry import lookup
 from protocol.rules.echoes import Echoes
-from protocol.rules.engines import Engines
+from protocol.rules.engines import TOLD, Engines
 from protocol.rules.jobs import QUEUES, Jobs
 from protocol.rules.parts import claimed_id, is_reply, parent_of, part_problems, signature_of, type_problems, whole
 from protocol.rules.setting import Setting
@@ -29,6 +29,8 @@ KINDS = {
 }
 
 
+#: The facts that change what the ledger or its engines know: whoever looks for another one there adds it here.
+FACTS = frozenset({"subscribed", "heart-started", "heart-stopped", "socket-closed", "stalled", "touched"})
 #: What an item is to what is known: the answer to a request, a job that comes to an engine, what its client is told.
 About = Literal["", "answer", "delivery", "outcome"]
 
@@ -122,26 +124,22 @@ class Ledger:
         self._signatures: dict[tuple[str, bytes], Exchange] = {}
         #: What the item just taken in answers.
         self.exchange: Exchange | None = None
+        #: What it is to what is known.
+        self.about: About = ""
         self._stalls: list[tuple[int, int]] = []
         #: Requests of which the network kept, doubled or delayed a message, and those of which it altered one.
         self.touched: set[str] = set()
         self.altered: set[str] = set()
         self._checked: tuple[Observation, tuple[Problem, ...] | None] | None = None
 
-    @property
-    def about(self) -> About:
-        """What the item just taken in is to what is known."""
-        if self.exchange is not None:
-            return "answer"
-        if self.jobs.given is not None:
-            return "delivery"
-        return "" if self.jobs.answered is None else "outcome"
-
     def update(self, item: Observation | Fact) -> None:
         """Take in the next item of the stream."""
         jobs = self.jobs
         self.exchange = self.orphan = jobs.given = jobs.answered = None
+        self.about = ""
         if isinstance(item, Fact):
+            if item.name not in FACTS:
+                return
             if item.name == "socket-closed":
                 self._close(str(item.data.get("socket", "")))
             elif item.name == "stalled":
@@ -160,9 +158,16 @@ class Ledger:
                 self._ask(item)
             elif item.message is not None and is_reply(item.message):
                 self._answer(item)
-        self.engines.update(item, self.exchange)
-        if channel in QUEUES and self.setting.role in (UNSET, "controller"):
+        if channel in TOLD and (channel != "iopub" or item.direction == "sent"):
+            self.engines.update(item, self.exchange)
+        if self.exchange is not None:
+            self.about = "answer"
+        elif channel in QUEUES and self.setting.role in (UNSET, "controller"):
             jobs.update(item)
+            if jobs.given is not None:
+                self.about = "delivery"
+            elif jobs.answered is not None:
+                self.about = "outcome"
 
     def _touch(self, fact: Fact) -> None:
         msg_id = str(fact.data.get("msg_id", ""))

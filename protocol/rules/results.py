@@ -344,7 +344,7 @@ class ResubmitFreshId(OkRule):
         self._used: dict[str, Observation] = {}
 
     def listener(self, kind: Kind) -> Observe | None:
-        return None if kind.msg_type is None else self.observe
+        return None if kind.msg_type is None or kind.form == "again" else self.observe
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         if seen.message is not None:

@@ -24,7 +24,7 @@ class FrameRule(Rule):
     def listener(self, kind: Kind) -> Observe | None:
         if kind.direction != "received" or kind.channel in RAW:
             return None
-        if not kind.is_written:
+        if kind.form != "written":
             # Its sender left it to our own codec to write it, which breaks none of these rules.
             self.is_exercised = True
             return None
@@ -141,7 +141,14 @@ class NumbersFinite(FrameRule):
         return self.judge(not constants, seen, f"the numbers {', '.join(constants)}", "numbers that JSON has")
 
 
-class HeaderComplete(MessageRule):
+class PartsRule(MessageRule):
+    """Base of rules that judge the parts of a message, whoever gets it."""
+
+    def listener(self, kind: Kind) -> Observe | None:
+        return super().listener(kind) if kind.form != "again" else None
+
+
+class HeaderComplete(PartsRule):
     """A sender fills in all six keys of the header."""
 
     slug = "wire.header-complete"
@@ -156,7 +163,7 @@ class HeaderComplete(MessageRule):
         return self.judge(not missing, seen, f"a header without {', '.join(missing)}", "all six keys, each a string")
 
 
-class DateWithZone(MessageRule):
+class DateWithZone(PartsRule):
     """`date` is an ISO 8601 time with its zone."""
 
     slug = "wire.date-utc"
@@ -189,7 +196,7 @@ class MsgIdUnique(MessageRule):
         self._own: set[str] = set()
 
     def listener(self, kind: Kind) -> Observe | None:
-        return None if kind.msg_type is None else self.observe
+        return None if kind.msg_type is None or kind.form == "again" else self.observe
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         if seen.direction == "sent":
@@ -249,11 +256,13 @@ class SessionConstant(MessageRule):
         )
 
 
-class TypeRule(MessageRule):
+class TypeRule(PartsRule):
     """Base of rules that compare a message with the table of message types."""
 
     def check(self, seen: Observation) -> Iterable[Violation]:
         problems = self.ledger.type_problems(seen)
+        if not problems and self.is_exercised:
+            return ()
         # What is published for a request repeats some of it, and may repeat its mistake.
         if problems is None or (seen.channel == "iopub" and self.ledger.is_about_damage(seen)):
             return ()
