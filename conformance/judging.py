@@ -76,12 +76,14 @@ def results_of(
         assert call.excinfo is not None
         trace = call.excinfo.getrepr(style="short")
         details = f"kit error in {case}: {summary}\n{trace}\ntraffic so far:\n{traffic}"
+    is_unusable = isinstance(error, TargetUnusable)
     blocked_by = error.prerequisite if isinstance(error, Blocked) else ""
     only_real = isinstance(error, OnlyReal)
     return [
-        Result(slug, case, target, verdict, summary, details, blocked_by=blocked_by, only_real=only_real)
+        Result(slug, case, target, verdict, summary, details, blocked_by=blocked_by, only_real=only_real,
+               is_unusable=is_unusable)
         for slug in slugs
-    ]
+    ]  # fmt: skip
 
 
 def _stumbled_over(error: BaseException, subject: Subject | None) -> Blocked | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
 BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
 AT_THE_END: pytest.StashKey[list[Result]] = pytest.StashKey()
 SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
+#: Lines for the end of the run.
+_TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 _LOADED = pytest.StashKey["dict[str, Target]"]()
 #: The attribute under which results travel on a report.
 _DETAIL = "ippkit"
@@ -53,6 +56,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run only the cases of requirements whose slug matches (repeatable)",
     )
     group.addoption(
+        "--update-deviations",
+        action="store_true",
+        help="write what a descriptor file does not list yet into it, as unreviewed; that still fails",
+    )
+    group.addoption(
         "--pages",
         metavar="DIR",
         type=Path,
@@ -69,13 +77,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "settings(name=value, ...): what the controller has to run with for this case")
     config.stash[_RESULTS] = []
     config.stash[_LOADED] = {}
+    config.stash[_TOLD] = []
     if config.getoption("target"):
         targets_of(config)
+    if config.getoption("update_deviations"):
+        _refuse_to_update(config)
     if pages := config.getoption("pages"):
         try:
             pages.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise pytest.UsageError(f"no pages can be written to {pages}: {error.strerror}") from None
+
+
+def _refuse_to_update(config: pytest.Config) -> None:
+    """Only a descriptor that somebody keeps in a file can be written to."""
+    from conformance.targets.descriptor import is_file
+
+    if not config.getoption("target"):
+        raise pytest.UsageError("--update-deviations needs a --target to write to")
+    for word in config.getoption("target"):
+        if not is_file(word):
+            raise pytest.UsageError(f"--update-deviations writes to a descriptor file, and {word} is none of yours")
 
 
 def targets_of(config: pytest.Config) -> dict[str, Target]:
@@ -199,6 +221,12 @@ def settings_of(item: pytest.Item) -> dict[str, tuple[object, ...]]:
     return asked
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let what is started for a case know which it is: its environment says so, see `conformance.targets.command`."""
+    if _is_case(item):
+        os.environ["IPPKIT_CASE"] = slugs_of(item)[0]
+
+
 # -- verdicts ----------------------------------------------------------------------------------------------------------
 
 
@@ -270,7 +298,7 @@ def _settle(report: pytest.TestReport, found: list[Result]) -> None:
 
 
 _LETTERS = {
-    "failed": "F", "kit error": "E", "warned": "w", "known": "k", "observed": "o", "not applicable": "n",
+    "failed": "F", "kit error": "E", "warned": "w", "known": "k", "new": "+", "observed": "o", "not applicable": "n",
     "blocked": "b", "undecided": "u",
 }  # fmt: skip
 
@@ -307,7 +335,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say which targets are judged."""
-    names = [f"{target.name} ({target.dialect})" for target in config.stash[_LOADED].values()]
+    names = [
+        f"{target.name} ({', '.join([target.dialect, *target.profile])})" for target in config.stash[_LOADED].values()
+    ]
     return [f"ippkit: target {', '.join(names)}"] if names else []
 
 
@@ -319,20 +349,51 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(config, "workerinput") or not collected or exitstatus not in (0, 1, 2):
         return
     from conformance.agreement import disagreements
-    from conformance.results import exit_status, merge, stale
+    from conformance.results import exit_status, merge, stale, withdraw
 
-    results = config.stash[_RESULTS] = merge(collected)
+    results = config.stash[_RESULTS] = withdraw(merge(collected))
+    _hide(config, {each.target for each in results if each.is_unusable})
     # Under pytest-xdist this session has collected nothing, and so not read the descriptors yet.
     targets = targets_of(config).values()
     stale_fails = _is_strict(config) and any(stale(results, target, _version(target)) for target in targets)
     if exitstatus == 2 and not any(result.verdict == "kit error" for result in results):
         return  # interrupted from the keyboard
+    if config.getoption("update_deviations"):
+        _update_deviations(config, results)
     session.exitstatus = exit_status(
         results,
         session.testsfailed if exitstatus == 1 else 0,
         stale_fails=stale_fails,
         is_at_odds=bool(disagreements(results, targets)),
     )
+
+
+def _update_deviations(config: pytest.Config, results: list[Result]) -> None:
+    from conformance.deviations import update
+    from conformance.targets import DescriptorError
+
+    for target in targets_of(config).values():
+        try:
+            count = update(results, target, _version(target))
+            told = f"{count} deviation{'' if count == 1 else 's'} added to {target.file}"
+            told += "; each still fails until somebody gives the reason and removes `unreviewed`" if count else ""
+        except (DescriptorError, OSError) as error:
+            told = f"nothing was added to {target.file}: {error}"
+        config.stash[_TOLD].append(told)
+
+
+def _hide(config: pytest.Config, unusable: set[str]) -> None:
+    """Let pytest tell of no violations by targets that were not usable."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not unusable:
+        return
+
+    def is_told(report: Any) -> bool:
+        found = getattr(report, _DETAIL, ())
+        return not found or any(each["is_unusable"] or each["target"] not in unusable for each in found)
+
+    for stats in reporter.stats.values():
+        stats[:] = [report for report in stats if is_told(report)]
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
@@ -348,5 +409,5 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
 
         results: list[Result] = config.stash[_RESULTS]
         targets = list(targets_of(config).values())
-        for line in summary(results, targets, _version, width=terminalreporter._tw.fullwidth):
+        for line in (*summary(results, targets, _version, width=terminalreporter._tw.fullwidth), *config.stash[_TOLD]):
             terminalreporter.write_line(line)

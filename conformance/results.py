@@ -43,11 +43,31 @@ def accuse(slug: str) -> Verdict:
     return verdicts[get(slug).level]
 
 
+def withdraw(results: Iterable[Result]) -> list[Result]:
+    """The results without verdicts on targets that were not usable: nothing that was seen of them can be trusted."""
+    found = list(results)
+    unusable = {each.target for each in found if each.is_unusable}
+    return [each for each in found if each.is_unusable or each.target not in unusable]
+
+
+def is_new(slug: str, target: Target) -> bool:
+    """Whether a requirement is newer than the rule set to which the descriptor has pinned itself."""
+    return target.requirements is not None and get(slug).revision > target.requirements
+
+
 def excuse(result: Result, target: Target, version: str | None) -> Result:
     """The result, turned into `known` if the target's descriptor lists it with a reason given by a person.
 
-    What a known deviation blocks is given that reason: it was not judged, and everybody knows why.
+    What a known deviation blocks is given that reason: it was not judged, and everybody knows why. What is demanded
+    only by a newer rule set than the descriptor's is `new`.
     """
+    if is_new(result.requirement, target) and result.verdict in ("failed", "warned", "blocked", "undecided"):
+        revision = get(result.requirement).revision
+        reason = f"demanded since revision {revision}; the descriptor is about {target.requirements}"
+        verdict: Verdict = "new" if result.verdict in ("failed", "warned") else result.verdict
+        return replace(result, verdict=verdict, reason=reason)
+    if result.verdict == "blocked" and result.blocked_by and is_new(result.blocked_by, target):
+        return replace(result, reason=f"{result.blocked_by} is newer than the descriptor's revision")
     if result.verdict == "blocked" and any(
         known.slug == result.blocked_by and known.is_about(version) and not known.unreviewed
         for known in target.deviations

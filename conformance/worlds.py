@@ -39,7 +39,10 @@ def _running(deployment: Deployment[Any], request: pytest.FixtureRequest) -> Ite
             "the end of the run", deployment.current, found, command=command, pages=request.config.getoption("pages")
         )
         request.session.stash.setdefault(AT_THE_END, []).extend(results)
-    deployment.close()
+    try:
+        deployment.prove_again(is_blamed=bool(request.session.testsfailed))
+    finally:
+        deployment.close()
 
 
 @pytest.fixture(scope="session")

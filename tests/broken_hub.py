@@ -135,6 +135,8 @@ class Hub:
         self.publish.send_multipart(self.message(kind, {"id": number, "uuid": uuid, "host": "here"}, {}))
 
     def answer(self, frames: list[bytes]) -> None:
+        if self.fault == "answers-nobody":
+            return
         sender, *rest = frames
         try:
             request = self.codec.open(rest)
@@ -151,6 +153,10 @@ class Hub:
             self.query.send_multipart([sender, *self.message(*reply, parent, request.identities)])
 
     def unknown(self, _: object) -> Answer | None:
+        if self.fault == "dies-of-the-unknown":
+            sys.exit("what is that?")
+        if self.fault == "grants-everything":
+            return "nonsense_reply", {"status": "ok"}
         return None if self.fault == "ignores-unknown-types" else self.error("hub_error", "Unheard of")
 
     def error(self, kind: str, name: str) -> Answer:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conformance import results as book
@@ -9,6 +10,7 @@ from conformance.harness.verdict import Result, Verdict
 from conformance.report.console import summary
 from conformance.targets.descriptor import Target, parse
 from conformance.targets.tables import Deviation
+from protocol.requirements import load
 
 MUST = "registration.duplicate-uuid-refused"
 SHOULD = "registration.unregistration-unanswered"
@@ -89,6 +91,30 @@ def test_what_a_known_deviation_blocks_needs_no_decision() -> None:
     assert book.exit_status([book.excuse(blocked, demo, None)], 0) == 0
     assert book.exit_status([book.excuse(blocked, target(reason="", unreviewed=True), None)], 0) == 6
     assert book.exit_status([book.excuse(blocked, target(reason="argued", versions="<=9.2.0"), "9.3.0")], 0) == 6
+
+
+def test_what_is_demanded_since_a_later_revision_is_new_and_does_not_fail() -> None:
+    later = max(load().values(), key=lambda each: each.revision)
+    assert later.revision > 1
+    pinned = msgspec.structs.replace(target(reason="argued"), requirements=later.revision - 1)
+    broken = book.excuse(result("failed", later.slug), pinned, None)
+    assert (broken.verdict, book.exit_status([broken], 0)) == ("new", 0)
+    assert broken.reason == f"demanded since revision {later.revision}; the descriptor is about {later.revision - 1}"
+    assert book.exit_status([book.excuse(result("undecided", later.slug), pinned, None)], 0) == 0
+    blocked = Result(MUST, "test_a.py::test_x", "demo", "blocked", blocked_by=later.slug)
+    assert book.exit_status([book.excuse(blocked, pinned, None)], 0) == 0
+    assert book.excuse(result("failed", SHOULD), pinned, None).verdict == "failed"
+    present = msgspec.structs.replace(pinned, requirements=later.revision)
+    assert book.excuse(result("failed", later.slug), present, None).verdict == "failed"
+
+
+def test_of_a_target_that_was_not_usable_there_are_no_verdicts() -> None:
+    unusable = Result(MUST, "test_a.py::test_x", "demo", "kit error", is_unusable=True)
+    other = Result(MUST, "test_a.py::test_x", "another", "passed")
+    assert book.withdraw([result("failed"), unusable, other]) == [unusable, other]
+    text = "\n".join(summary([unusable, other], [target(reason="known")], lambda _: None))
+    assert "Nothing is said about demo, because it was not usable." in text
+    assert "violated" not in text
 
 
 def test_a_deviation_whose_case_passes_is_stale() -> None:

@@ -101,6 +101,12 @@ def test_a_target_that_dies_is_a_kit_error_with_its_output(tmp_path: Path) -> No
     assert "violated" not in done.stdout.replace("0 violated", "")
 
 
+def test_a_target_is_told_which_case_it_is_started_for(tmp_path: Path) -> None:
+    text = DESCRIPTOR.replace("import sys; print('a last word')", "import os, sys; print(os.environ['IPPKIT_CASE'])")
+    done = run(tmp_path, "--target", write(tmp_path, text), "--requirement", "registration.id-unique")
+    assert "ended with status 7 before it was ready: registration.id-unique" in done.stdout
+
+
 def test_a_page_is_written_for_a_violation_and_told_beside_it(tmp_path: Path) -> None:
     case = "test_a_purge_of_an_unknown_message_is_refused"
     done = run(tmp_path, "--target", "ipyparallel", "--strict", "--pages", "pages", "-k", case)

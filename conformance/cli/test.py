@@ -15,6 +15,7 @@ QUIET: Final = ("-W", "ignore:Module already imported so cannot be rewritten:pyt
 @click.option("--strict", is_flag=True, help="Known deviations count as violations.")
 @click.option("--requirement", "requirements", multiple=True, metavar="GLOB", help="Only cases of these requirements.")
 @click.option("--pages", metavar="DIR", help="Write a page for each violation, to step through what happened.")
+@click.option("--update-deviations", is_flag=True, help="Write what is not listed yet into the descriptor, unreviewed.")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def test(
@@ -23,6 +24,7 @@ def test(
     strict: bool,
     requirements: tuple[str, ...],
     pages: str | None,
+    update_deviations: bool,
     pytest_args: tuple[str, ...],
 ) -> None:
     """Judge an implementation; further arguments go to pytest (`-k NAME`, `-x`, with the extra xdist `-n auto`).
@@ -37,6 +39,8 @@ def test(
         arguments += ["--requirement", glob]
     if pages is not None:
         arguments += ["--pages", pages]
+    if update_deviations:
+        arguments.append("--update-deviations")
     if strict:
         arguments.append("--strict")
     context.exit(pytest.main([*arguments, *pytest_args]))

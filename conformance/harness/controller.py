@@ -17,7 +17,7 @@ from conformance.harness.notifications import Notifications
 from conformance.harness.output import Output
 from conformance.harness.party import Party
 from conformance.harness.probe import Greeting, ProbeError
-from conformance.harness.subject import HarnessWorld, Instance, Subject
+from conformance.harness.subject import NONSENSE, HarnessWorld, Instance, Subject
 from conformance.harness.verdict import Finding, NotApplicable, OnlyReal, Undecided, Violated
 from conformance.targets.tables import Timing
 from conformance.targets.vocabulary import AS_IT_IS
@@ -173,6 +173,32 @@ class Controller(Subject):
             raise Violated(Finding(found, ("a ZeroMQ socket",)), requirement) from None
 
     # -- the course of a case ----------------------------------------------------------------------------------------
+
+    def smoke(self) -> bool:
+        """The Hub answers a client, and not with ok to what does not exist. Raises TargetUnusable.
+
+        False: it answers no more after that.
+        """
+        client = self.client()
+        if not self._answers(client):
+            patience = self.timing.reply_deadline_s
+            raise self.instance.unusable(f"nothing answers a connection_request within {patience:g} s")
+        client.send_unchecked("a request that does not exist", NONSENSE, {})
+        is_fit = self._answers(client)
+        client.close()
+        self._parties.remove(client)
+        return is_fit
+
+    def _answers(self, client: Client) -> bool:
+        """Whether the Hub answers one more request of a client. Raises TargetUnusable if it grants nonsense."""
+        client.send("connection_request", {})
+        deadline = self.world.now + self.timing.reply_deadline
+        while (seen := client.query.recv(deadline)) is not None:
+            if seen.message is None or seen.message.parent_header.get("msg_type") != NONSENSE:
+                return True
+            if seen.message.content.get("status") == "ok":
+                raise self.instance.unusable(f"it answers a {NONSENSE} with ok: then no other ok means anything")
+        return False
 
     def prove_subscription(self) -> None:
         """Register pilots until one is announced to the shared subscriber; see `Notifications`."""

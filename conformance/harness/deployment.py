@@ -60,13 +60,15 @@ class Deployment(ABC, Generic[S]):
     def __init__(self, target: Target) -> None:
         self.target = target
         self._shared: Up[S] | None = None
+        #: Whether somebody was there once; of what is our own and runs in virtual time, nobody doubts it.
+        self._is_proved = target.is_simulated
 
     def shared(self) -> S:
         """The shared one, started at the first call, and anew when it is of no more use. Raises TargetUnusable."""
         if self._shared is not None and not self._is_usable(self._shared.subject):
             self.close()
         if self._shared is None:
-            self._shared = self._settled(self._start())
+            self._shared = self._settled()
         return self._shared.subject
 
     @property
@@ -80,9 +82,7 @@ class Deployment(ABC, Generic[S]):
 
         Raises TargetUnusable.
         """
-        up = self._start(settings)
-        if is_settled:
-            self._settled(up)
+        up = self._settled(settings) if is_settled else self._start(settings)
         try:
             yield up.subject
         finally:
@@ -94,9 +94,11 @@ class Deployment(ABC, Generic[S]):
             up, self._shared = self._shared, None
             up.stop()
 
-    def _settled(self, up: Up[S]) -> Up[S]:
+    def _settled(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[S]:
+        """One more, at the place where cases begin."""
+        up = self._start(settings)
         try:
-            self._settle(up.subject)
+            is_fit = self._begin(up.subject)
         except BaseException as error:
             known = up.subject.look_ahead() if _is_about_answers(error) else ()
             up.stop()
@@ -104,7 +106,45 @@ class Deployment(ABC, Generic[S]):
             for violation in known:
                 raise Violated(finding_of(violation), violation.requirement) from None
             raise
-        return up
+        if is_fit:
+            return up
+        up.stop()
+        return self._settled(settings)
+
+    def _begin(self, subject: S) -> bool:
+        """Settle one that was just started, and prove it if none was proved before; whether it is fit for cases."""
+        self._settle(subject)
+        return self._is_fit(subject)
+
+    def _is_fit(self, subject: S) -> bool:
+        """Before anything is judged: see `Subject.smoke`."""
+        is_fit = self._is_proved or subject.smoke()
+        self._is_proved = True
+        return is_fit
+
+    def prove_again(self, *, is_blamed: bool) -> None:
+        """After the last case: the target is still there, or comes again if it is started once more.
+
+        If something was found (`is_blamed`), the end of the shared one may be its consequence. Raises TargetUnusable.
+        """
+        if self.target.is_simulated or self._shared is None:
+            return
+        subject = self._shared.subject
+        if not subject.is_running:
+            if not is_blamed:
+                raise subject.instance.unusable("it ended after the last case, and nobody had told it to")
+            return
+        if self._is_usable(subject) and not self._is_there(subject):
+            self.close()
+            self._is_proved = False
+            self.shared()
+
+    @staticmethod
+    def _is_there(subject: Subject) -> bool:
+        try:
+            return subject.smoke()
+        except TargetUnusable:
+            return False
 
     def _is_usable(self, subject: S) -> bool:
         return subject.is_running
@@ -164,6 +204,13 @@ class ControllerDeployment(Deployment[Controller]):
             settings=settings,
             is_pure=settings.get("scheme", usual) == "pure",
         )
+
+    def _begin(self, subject: Controller) -> bool:
+        # What is silent would else be accused of not registering anybody.
+        is_fit = self._is_fit(subject)
+        if is_fit:
+            self._settle(subject)
+        return is_fit
 
     def _settle(self, subject: Controller) -> None:
         subject.prove_subscription()

@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import UNSET
 
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
+from conformance.targets.errors import TargetUnusable
 from conformance.targets.tables import Timing
 from conformance.targets.vocabulary import ROLES, Role
 from protocol.requirements import get
 from protocol.rules import Judge, Setting, Violation, rules_for
 from protocol.wire import Codec, Message
 from protocol.world import SECOND, Fact, Observation
+
+#: A request that no dialect has.
+NONSENSE: Final = "nonsense_request"
 
 
 class HarnessWorld(Protocol):
@@ -57,6 +61,9 @@ class Instance(Protocol):
 
     def processes(self) -> list[int]:
         """The ids of its processes that still live, where the system can tell."""
+
+    def unusable(self, sentence: str) -> TargetUnusable:
+        """The error that says so, with what it printed."""
 
 
 class Subject:
@@ -176,6 +183,14 @@ class Subject:
         """End the case unless the target declares a feature."""
         if feature not in self.features:
             raise NotApplicable(f"the target does not declare the feature {feature!r}")
+
+    def smoke(self) -> bool:
+        """Before anything is judged, and after the last case: somebody is there to be judged. Raises TargetUnusable.
+
+        Whoever answers at all is there; who says yes to what does not exist cannot be judged. False: that was too much
+        for it, and it is no use to a case any more; whether it may be so is for the cases to judge that try the same.
+        """
+        return self.is_running
 
     def let_pass(self, nanoseconds: int) -> None:
         """Wait for something that shows in no message, such as the end of a timer of the target."""

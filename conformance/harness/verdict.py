@@ -11,12 +11,12 @@ from protocol.errors import Problem
 from protocol.rules import Violation
 
 Verdict = Literal[
-    "passed", "failed", "warned", "observed", "known", "not applicable", "blocked", "undecided", "kit error"
+    "passed", "failed", "warned", "observed", "known", "new", "not applicable", "blocked", "undecided", "kit error"
 ]
 
 #: In the order in which reports count them.
 VERDICTS: tuple[Verdict, ...] = (
-    "passed", "failed", "warned", "observed", "known", "not applicable", "blocked", "undecided", "kit error",
+    "passed", "failed", "warned", "observed", "known", "new", "not applicable", "blocked", "undecided", "kit error",
 )  # fmt: skip
 
 #: Reports need one more column for requirements that no case reaches.
@@ -97,3 +97,5 @@ class Result:
     blocked_by: str = ""
     notes: list[str] = field(default_factory=list)
     only_real: bool = False
+    #: The target could not be used, so that nothing can be said about it at all.
+    is_unusable: bool = False

@@ -23,6 +23,7 @@ HEADS = {"not applicable": "n/a", NOT_YET_TESTED: "not yet tested", "kit error":
 _SECTIONS = {
     "warned": "warnings",
     "known": "known deviations",
+    "new": "new demands, which do not count yet",
     "observed": "observed",
     "not applicable": "not applicable",
     "blocked": "blocked",
@@ -43,6 +44,10 @@ def summary(
         # Of two targets each has its own table: a sum would hide which of them fails.
         of = f" of {target.name}" if len(targets) > 1 else ""
         own = [result for result in results if result.target == target.name]
+        if any(result.is_unusable for result in own):
+            console.rule(f"no verdicts{of}", characters="-")
+            console.print(f"Nothing is said about {target.name}, because it was not usable.", markup=False)
+            continue
         for verdict, title in _SECTIONS.items():
             chosen = [result for result in own if result.verdict == verdict]
             if chosen:
@@ -107,7 +112,8 @@ def _short(text: str, limit: int = 150) -> str:
 
 def _table(results: Sequence[Result], roles: Sequence[Role]) -> Table:
     counts = by_family(results, roles)
-    shown = [column for column in COLUMNS if column != "kit error" or any(c["kit error"] for c in counts.values())]
+    rare = {column for column in ("new", "kit error") if not any(counted[column] for counted in counts.values())}
+    shown = [column for column in COLUMNS if column not in rare]
     table = Table(box=None, pad_edge=False, show_footer=True)
     total: Counter[str] = sum(counts.values(), Counter())
     table.add_column("family", "total", no_wrap=True)
@@ -124,7 +130,7 @@ def _headline(results: Sequence[Result], roles: Sequence[Role]) -> str:
     judged = {
         result.requirement
         for result in results
-        if result.verdict in ("passed", "failed", "warned", "known", "observed")
+        if result.verdict in ("passed", "failed", "warned", "known", "new", "observed")
     }
     broken = [result for result in results if result.verdict == "failed"]
     bases = Counter(requirements[slug].basis for slug in judged)

@@ -24,6 +24,8 @@ TAIL: Final = 4000
 #: What a target sees of the kit's own environment; the rest (configuration, credentials, proxies) is withheld.
 INHERITED: Final = (
     "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV",
+    # The requirement whose case runs; for what cases share it is that of the first.
+    "IPPKIT_CASE",
 )  # fmt: skip
 
 

@@ -162,6 +162,11 @@ def known() -> list[str]:
     return sorted(path.stem for path in data(FOLDER).glob("*.toml"))
 
 
+def is_file(word: str) -> bool:
+    """Whether a word names a descriptor file and not a target by its name: it ends in `.toml` or has a folder."""
+    return word.endswith(".toml") or "/" in word or "\\" in word
+
+
 def load(name_or_path: str | Path) -> Target:
     """The target of this name, or of the descriptor file at this path (which ends in `.toml` or has a folder).
 
@@ -171,7 +176,7 @@ def load(name_or_path: str | Path) -> Target:
     base, _, mutant = text.partition("+")
     if mutant and base == SIMULATED:
         return _infected(load(base), mutant)
-    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
+    if isinstance(name_or_path, Path) or is_file(text):
         path = Path(name_or_path)
     else:
         if text not in known():

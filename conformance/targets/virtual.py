@@ -78,6 +78,10 @@ class VirtualRunning:
         said = [line for member in self.controller.members.values() for line in member.process.said]
         return "", "".join(f"{line}\n" for line in said)
 
+    def unusable(self, sentence: str) -> TargetUnusable:
+        """The error that says so."""
+        return TargetUnusable(f"target {self.target.name}: {sentence}")
+
     def processes(self) -> list[int]:
         """Numbers of its processes that are alive, in the place of ids."""
         return [number for number, one in enumerate(self.controller.members.values(), 1) if one.process.is_alive]
@@ -144,7 +148,11 @@ class VirtualRunningEngine:
 
     def late(self, what: str) -> TargetUnusable:
         """The error that says what did not happen."""
-        return TargetUnusable(f"target {self.target.name}: {what}")
+        return self.unusable(what)
+
+    def unusable(self, sentence: str) -> TargetUnusable:
+        """The error that says so."""
+        return TargetUnusable(f"target {self.target.name}: {sentence}")
 
     def kill(self) -> None:
         """End its processes at once."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from conformance.drivers.desk import Connection, Desk
 from conformance.drivers.lines import Answer, Hello, read_command, write
 from conformance.targets.descriptor import Target
+from conformance.targets.errors import TargetUnusable
 from protocol.connection import ClientFile, parse
 from protocol.pickles import trace
 from protocol.roles.base import Effect
@@ -64,6 +65,10 @@ class VirtualRunningClient:
     def output(self) -> tuple[str, str]:
         """What it would have printed."""
         return "", "".join(f"{line}\n" for process in self.world.processes for line in process.said)
+
+    def unusable(self, sentence: str) -> TargetUnusable:
+        """The error that says so."""
+        return TargetUnusable(f"target {self.target.name}: {sentence}")
 
     def processes(self) -> list[int]:
         """Numbers of its processes that are alive, in the place of ids: it has none but the driver."""
