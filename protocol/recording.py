@@ -14,10 +14,18 @@ Times are nanoseconds of the recorder's clock. A frame is a string where it is p
 digits. `why` is there on damage sent on purpose. A key is written only if it was invented for tests (it begins with
 `invented-`): then the reader checks the signatures itself. Otherwise each observation that was refused keeps its
 `problems`, because nobody can find a wrong signature again without the key.
+
+`vantage` is who recorded: `peer` (the default) is a party that wrote down what crossed its own sockets. `relay` lay
+between the parties: its observers are the parties themselves, as far as they could be told apart, and frames are as on
+the wire, without the identity that a ROUTER adds in front of what it receives and takes away from what it sends. The
+fact `link` tells what is at both ends of a connection (`data` is that of `Ends`); the observations of a connection name
+its number behind a `#`, at the end of their socket.
+
+Recordings may be long: `Reader` reads line by line, and `head`, `line` and `end` write so.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -35,6 +43,8 @@ INVENTED: Final = "invented-"
 OBSERVATION_FIELDS: Final = (
     "seq", "now", "observer", "socket", "channel", "direction", "peer", "frames", "why", "problems"
 )  # fmt: skip
+
+RecordedBy = Literal["peer", "relay"]
 
 _FRAME_NAMES: Final = frozenset(get_args(FrameName))
 
@@ -59,22 +69,80 @@ class Accusation(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[int, ...]
 
 
-class Recording(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream, the circumstances in which it was recorded, and the time at which it ended (nanoseconds)."""
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """What one end of a connection told of itself: `identity`, written as frames are, is None for types without one.
 
-    items: tuple[Observation | Fact, ...]
-    end: int
+    `unreadable` says why nothing could be read of what it sent, and from which byte on.
+    """
+
+    socket_type: str = ""
+    identity: str | dict[str, str] | None = None
+    version: str = ""
+    mechanism: str = ""
+    unreadable: str = ""
+
+    @property
+    def routing_id(self) -> bytes:
+        """The identity as bytes; empty if none is set."""
+        if isinstance(self.identity, dict):
+            return bytes.fromhex(self.identity.get("hex", ""))
+        return (self.identity or "").encode()
+
+
+class Ends(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection: `near` has connected and is `party`, of this kind (client, engine, frontend); `far` has bound.
+
+    `closed_by` is near, far or relay; empty while the connection is open.
+    """
+
+    link: int
+    party: str
+    kind: str
+    channel: str
+    near: End = End()
+    far: End = End()
+    closed_by: str = ""
+
+    @property
+    def socket(self) -> str:
+        """The name of the socket in its observations."""
+        return f"{self.party}/{self.channel}#{self.link}"
+
+
+def ends_of(fact: Fact) -> Ends | None:
+    """What a fact `link` tells of a connection; None for any other fact, and for data that are of another form."""
+    if fact.name != "link":
+        return None
+    try:
+        ends = msgspec.convert(fact.data, Ends)
+        _ = ends.near.routing_id, ends.far.routing_id
+    except ValueError:
+        return None
+    return ends
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The circumstances in which a stream was recorded: the first line of a recording."""
+
     setting: Setting = Setting()
     about: str = ""
     key: str = ""
     scheme: str = "hmac-sha256"
     packer: str = "json"
+    vantage: RecordedBy = "peer"
     violations: tuple[Accusation, ...] | None = None
 
     @property
     def codec(self) -> Codec:
         """The codec of the recording; without its key it verifies nothing."""
         return codec_of(self.key, self.scheme, self.packer, self.setting)
+
+
+class Recording(Head, frozen=True, kw_only=True):
+    """A whole stream, and the time at which it ended (nanoseconds)."""
+
+    items: tuple[Observation | Fact, ...]
+    end: int
 
 
 def codec_of(key: str, scheme: str, packer: str, setting: Setting) -> Codec:
@@ -94,18 +162,35 @@ def open_frames(codec: Codec, channel: str, frames: tuple[Frame, ...]) -> tuple[
 
 def write(recording: Recording) -> Iterator[str]:
     """The lines of a recording, without line ends. Raises ValueError for a key that was not invented for tests."""
-    head: dict[str, object] = {"format": FORMAT, "version": VERSION, "about": recording.about}
-    if recording.key:
-        if not recording.key.startswith(INVENTED):
-            raise ValueError(f"only keys that begin with {INVENTED!r} are written into recordings")
-        head["key"] = recording.key
-    head |= {"scheme": recording.scheme, "packer": recording.packer, "setting": recording.setting}
-    if recording.violations is not None:
-        head["violations"] = recording.violations
-    yield _line(head)
+    yield head(recording)
     for item in recording.items:
-        yield _line(_fact(item) if isinstance(item, Fact) else _observation(item, with_problems=not recording.key))
-    yield _line({"end": recording.end})
+        yield line(item, has_key=bool(recording.key))
+    yield end(recording.end)
+
+
+def head(recorded: Head) -> str:
+    """The first line. Raises ValueError as `write`."""
+    told: dict[str, object] = {"format": FORMAT, "version": VERSION, "about": recorded.about}
+    if recorded.key:
+        if not recorded.key.startswith(INVENTED):
+            raise ValueError(f"only keys that begin with {INVENTED!r} are written into recordings")
+        told["key"] = recorded.key
+    told |= {"scheme": recorded.scheme, "packer": recorded.packer, "setting": recorded.setting}
+    if recorded.vantage != "peer":
+        told["vantage"] = recorded.vantage
+    if recorded.violations is not None:
+        told["violations"] = recorded.violations
+    return _line(told)
+
+
+def line(item: Observation | Fact, *, has_key: bool = False) -> str:
+    """The line of an item; `has_key` says that the first line has the key, so that problems can be found again."""
+    return _line(_fact(item) if isinstance(item, Fact) else _observation(item, with_problems=not has_key))
+
+
+def end(now: int) -> str:
+    """The last line."""
+    return _line({"end": now})
 
 
 def _line(value: object) -> str:
@@ -125,7 +210,7 @@ def _observation(seen: Observation, *, with_problems: bool) -> dict[str, object]
         "channel": seen.channel,
         "direction": seen.direction,
         "peer": seen.peer,
-        "frames": [_frame(bytes(frame)) for frame in seen.frames],
+        "frames": [written(bytes(frame)) for frame in seen.frames],
     }
     if seen.why is not None:
         line["why"] = seen.why
@@ -137,7 +222,8 @@ def _observation(seen: Observation, *, with_problems: bool) -> dict[str, object]
     return line
 
 
-def _frame(frame: bytes) -> str | dict[str, str]:
+def written(frame: bytes) -> str | dict[str, str]:
+    """How a frame stands in a recording."""
     try:
         text = frame.decode()
     except UnicodeDecodeError:
@@ -147,31 +233,41 @@ def _frame(frame: bytes) -> str | dict[str, str]:
 
 def read(lines: Iterable[str]) -> Recording:
     """The recording in these lines. Raises RecordingError."""
-    head: Mapping[str, Any] | None = None
-    items: list[Observation | Fact] = []
-    end: int | None = None
-    last = -1
-    for number, text in enumerate(lines, 1):
-        line = _Line(number, text)
-        if head is None:
-            head = line.head()
-            codec = codec_of(head["key"], head["scheme"], head["packer"], head["setting"])
-            has_key = bool(head["key"])
-        elif end is not None:
-            raise RecordingError(number, "line", "nothing after the end", "one more line")
-        elif "end" in line.data:
-            end = line.take("end", int, "an integer")
-        else:
+    reader = Reader(lines)
+    items = tuple(reader)
+    return Recording(items=items, end=reader.end, **msgspec.structs.asdict(reader.head))
+
+
+class Reader:
+    """A recording line by line: the head at once, the items when they are asked for, the end after the last of them.
+
+    Raises RecordingError, from whatever reads the line. A recording that was cut off ends with its last item.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = enumerate(lines, 1)
+        self.end = 0
+        number, text = next(self._lines, (1, None))
+        if text is None:
+            raise RecordingError(number, "line", f"a first line with the format {FORMAT!r}", "nothing")
+        self.head = Head(**_Line(number, text).head())
+
+    def __iter__(self) -> Iterator[Observation | Fact]:
+        codec, has_key = self.head.codec, bool(self.head.key)
+        last, is_over = -1, False
+        for number, text in self._lines:
+            if is_over:
+                raise RecordingError(number, "line", "nothing after the end", "one more line")
+            line = _Line(number, text)
+            if "end" in line.data:
+                self.end = line.take("end", int, "an integer")
+                is_over = True
+                continue
             item = line.fact() if "fact" in line.data else line.observation(codec, has_key=has_key)
             if item.seq <= last:
                 raise RecordingError(number, "seq", f"more than {last}", str(item.seq))
-            last = item.seq
-            items.append(item)
-    if head is None:
-        raise RecordingError(1, "line", f"a first line with the format {FORMAT!r}", "nothing")
-    if end is None:
-        end = items[-1].now if items else 0
-    return Recording(items=tuple(items), end=end, **head)
+            last, self.end = item.seq, item.now
+            yield item
 
 
 class _Line:
@@ -216,13 +312,14 @@ class _Line:
             raise RecordingError(self.number, "format", repr(FORMAT), repr(found))
         if (version := self.data.get("version")) != VERSION:
             raise RecordingError(self.number, "version", str(VERSION), repr(version))
-        self.check_keys(("format", "version", "about", "key", "scheme", "packer", "setting", "violations"))
+        self.check_keys(("format", "version", "about", "key", "scheme", "packer", "setting", "vantage", "violations"))
         head: dict[str, Any] = {
             "about": self.text("about", ""),
             "key": self.text("key", ""),
             "scheme": self.text("scheme", "hmac-sha256"),
             "packer": self.text("packer", "json"),
             "setting": self.converted("setting", Setting, self.data.get("setting", {})),
+            "vantage": self.converted("vantage", RecordedBy, self.text("vantage", "peer")),
         }
         if "violations" in self.data:
             head["violations"] = self.converted("violations", tuple[Accusation, ...], self.data["violations"])

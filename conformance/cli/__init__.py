@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "certify-sockets": Entry("conformance.cli.certify:certify_sockets", "Compare the virtual sockets with libzmq."),
     "simulate": Entry("conformance.cli.simulate:simulate", "Let things go wrong in virtual time, and judge."),
     "minimise": Entry("conformance.cli.minimise:minimise", "Find the smallest run that fails as a trace does."),
+    "record": Entry("conformance.cli.record:record", "Record what happens between the parties of a cluster."),
+    "check": Entry("conformance.cli.check:check", "Judge a recording by the rules of the protocol."),
     "view": Entry("conformance.cli.view:view", "Draw what happened in a run, as a sequence diagram."),
     "mutants": Entry("conformance.cli.mutants:mutants", "Show which requirement finds which broken controller."),
     "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for frames that the decoder does not handle."),

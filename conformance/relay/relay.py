@@ -43,7 +43,7 @@ WAITING: Final = 1 << 22
 #: Seconds in which somebody must take a connection, or the rest of what was sent to them.
 PROMPT: Final = 1.0
 
-F = TypeVar("F", ClientFile, EngineFile, KernelFile)
+F = TypeVar("F", bound=ClientFile | EngineFile | KernelFile)
 Item = Hop | Link
 
 

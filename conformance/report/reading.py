@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 
+from conformance.relay.jury import Jury
 from conformance.report.story import Line, Story, lane_of, of_items
 from conformance.simulating import carry_out, command, hooks_of
 from protocol import recording
-from protocol.recording import Recording, RecordingError
+from protocol.recording import Recording, RecordingError, ends_of
 from protocol.rules import RULES, Judge, Vantage
-from protocol.world import Observation
+from protocol.world import Fact, Observation
 from simulator.faults import vocabulary
 from simulator.plans import Event
 from simulator.recorder import Recorder
@@ -151,6 +152,8 @@ def _faults(recorder: Recorder) -> Iterator[Line]:
 
 def of_recording(recorded: Recording, name: str) -> Story:
     """The story of a recording, judged by all rules whose vantage it has."""
+    if recorded.vantage == "relay":
+        return _of_relay(recorded, name)
     vantages: list[Vantage] = ["peer"]
     if any(isinstance(item, Observation) and item.channel == "monitor" for item in recorded.items):
         vantages.append("monitor")
@@ -161,6 +164,32 @@ def of_recording(recorded: Recording, name: str) -> Story:
         title=recorded.about or name,
         violations=[(str(violation), violation.evidence) for violation in judge.violations],
     )
+
+
+def _of_relay(recorded: Recording, name: str) -> Story:
+    """A relay saw everybody: each party is judged, and a connection is an event."""
+    jury = Jury(recorded.setting, recorded.codec)
+    charges = [charge for item in recorded.items for charge in jury.observe(item)]
+    charges += jury.finish(recorded.end)
+    return of_items(
+        recorded.items,
+        title=recorded.about or name,
+        violations=[(str(charge.violation), charge.violation.evidence) for charge in charges],
+        marks=_connections(recorded),
+    )
+
+
+def _connections(recorded: Recording) -> Iterator[Line]:
+    begin = recorded.items[0].now if recorded.items else 0
+    for item in recorded.items:
+        ends = ends_of(item) if isinstance(item, Fact) else None
+        if ends is None:
+            continue
+        what = f"{ends.channel}: {ends.near.socket_type or 'a socket'} to {ends.far.socket_type or 'a socket'}"
+        if ends.closed_by:
+            what = f"{ends.channel}: {'hangs up' if ends.closed_by == 'near' else 'is hung up on'}"
+        unreadable = ends.near.unreadable or ends.far.unreadable
+        yield Line(kind="event", at=item.now - begin, sender=ends.party, what=what, remark=unreadable, seqs=(item.seq,))
 
 
 __all__ = ["UnreadableStory", "of_file", "of_outcome", "of_recording", "replayed", "setup_from"]

@@ -234,13 +234,16 @@ def _about(seen: Observation) -> str:
 
 
 def _event(fact: Fact, at: int, *, is_whole: bool) -> Iterable[Line]:
-    """What a fact tells a reader: of roles that note everything, only what happens to processes."""
+    """What a fact tells a reader: of roles that note everything, only what happens to processes.
+
+    Connections that a relay saw are told by whoever reads its recording.
+    """
     if fact.name in _EVENTS:
         if at > 0:
             lane, _, part = str(fact.data.get("process", "")).partition(".")
             what = f"{part} {_EVENTS[fact.name]}".strip()
             yield Line(kind="event", at=at, sender=lane, what=what, seqs=(fact.seq,))
-    elif not is_whole:
+    elif not is_whole and fact.name != "link":
         data = ", ".join(f"{key} {value}" for key, value in fact.data.items())
         yield Line(kind="event", at=at, sender="", what=f"{fact.name}: {data}".rstrip(": "), seqs=(fact.seq,))
 
