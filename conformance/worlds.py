@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from conformance.harness.controller import Controller
     from conformance.harness.deployment import ControllerDeployment, Deployment, EngineDeployment
     from conformance.harness.engine import EngineUnderTest
+    from conformance.harness.kernel import KernelUnderTest
+    from conformance.harness.kernels import KernelDeployment
     from conformance.targets.descriptor import Target
 
 
@@ -154,6 +156,37 @@ def new_client(clients: ClientDeployment, request: pytest.FixtureRequest) -> Ite
     """A driver, which was told nothing yet, and a controller that knows of no client."""
     with clients.fresh(_file_of(request), is_settled=False) as own:
         own.wait_for_driver()
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture(scope="session")
+def kernels(target: Target, request: pytest.FixtureRequest) -> Iterator[KernelDeployment]:
+    """What starts kernels of the target, and stops them all at the end."""
+    from conformance.harness.kernels import KernelDeployment
+
+    yield from _running(KernelDeployment(target), request)
+
+
+@pytest.fixture
+def kernel(kernels: KernelDeployment, request: pytest.FixtureRequest) -> Iterator[KernelUnderTest]:
+    """The kernel that all cases of this worker share."""
+    yield from _run_case(kernels.shared(), request)
+
+
+@pytest.fixture
+def fresh_kernel(kernels: KernelDeployment, request: pytest.FixtureRequest) -> Iterator[KernelUnderTest]:
+    """A kernel of this case's own, for what ends it or leaves traces.
+
+    The marker `connection_file` says what is unusual in the file that it was started with.
+    """
+    with kernels.fresh(_file_of(request)) as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
+def new_kernel(kernels: KernelDeployment, request: pytest.FixtureRequest) -> Iterator[KernelUnderTest]:
+    """A kernel of this case's own that was just started: it was asked nothing."""
+    with kernels.fresh(is_settled=False) as own:
         yield from _run_case(own, request, is_last=True)
 
 

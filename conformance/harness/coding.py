@@ -13,19 +13,20 @@ import msgspec
 
 from conformance.harness.actors import Reply
 from conformance.harness.party import Author
-from conformance.harness.subject import HarnessWorld, Instance, Subject
+from conformance.harness.subject import NONSENSE, HarnessWorld, Instance, Subject
 from conformance.harness.verdict import Blocked, Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import Target
 from conformance.targets.tables import Samples
 from conformance.targets.vocabulary import Role
 from protocol.messages import lookup
+from protocol.rules.parts import content_seen
 from protocol.wire import DELIMITER, Frame, Json, Message
 from protocol.world import SECOND, Observation
 
 _SAMPLES: Final = {field.encode_name: field.name for field in msgspec.structs.fields(Samples)}
 
 
-class Coding(Subject):
+class Coding(Subject, ABC):
     """A target that runs code, and what it has answered and published since the case began."""
 
     #: The requirement that keeps a case from being judged where a request is never said to be done.
@@ -72,6 +73,24 @@ class Coding(Subject):
         ):
             self.is_spent = True
 
+    @abstractmethod
+    def asker(self) -> Asker:
+        """Somebody new who asks it to run code."""
+
+    def smoke(self) -> bool:
+        """It does not say ok to what does not exist. Raises TargetUnusable.
+
+        False: it answers no more after that.
+        """
+        asker = self.asker()
+        nonsense = asker.send(NONSENSE, {}, why="a request that does not exist")
+        marker = asker.execute("", content={"silent": True, "store_history": False})
+        is_fit = self.world.run_until(lambda: bool(self.answers(marker)), self.world.now + self.timing.reply_deadline)
+        for seen in self.answers(nonsense):
+            if seen.message is not None and seen.message.content.get("status") == "ok":
+                raise self.instance.unusable(f"it answers a {NONSENSE} with ok: then no other ok means anything")
+        return is_fit
+
     @property
     def is_heard(self) -> bool:
         """Whether it publishes what its code does."""
@@ -110,8 +129,8 @@ class Coding(Subject):
                 if seen.message]  # fmt: skip
 
     def text(self, request: Message, stream: str = "stdout") -> str:
-        """What was published of a stream for a request, up to now."""
-        said = [seen.message.content for seen in self.outputs(request, "stream") if seen.message]
+        """What was published of a stream for a request, up to now; what cannot be read is nothing."""
+        said = [content_seen(seen) for seen in self.outputs(request, "stream")]
         return "".join(str(each.get("text", "")) for each in said if each.get("name") == stream)
 
     def until_running(self, request: Message) -> None:

@@ -13,7 +13,6 @@ from conformance.harness.coding import Asker, Coding
 from conformance.harness.controllerside import ControllerSide, VirtualControllerSide
 from conformance.harness.observing import RawSocket, Unreachable
 from conformance.harness.party import Author
-from conformance.harness.subject import NONSENSE
 from conformance.harness.verdict import Blocked, Finding, Violated
 from conformance.targets.descriptor import Target
 from conformance.targets.process import RunningEngine
@@ -158,20 +157,6 @@ class EngineUnderTest(Coding):
             deadline = self.world.now + self.timing.reply_deadline
             self.world.run_until(lambda: bool(self.answers(pilot)), deadline)
 
-    def smoke(self) -> bool:
-        """It has registered, and does not say ok to what does not exist. Raises TargetUnusable.
-
-        False: it answers no more after that.
-        """
-        client = self.client()
-        nonsense = client.send(NONSENSE, {}, why="a request that does not exist")
-        marker = client.execute("", content={"silent": True, "store_history": False})
-        is_fit = self.world.run_until(lambda: bool(self.answers(marker)), self.world.now + self.timing.reply_deadline)
-        for seen in self.answers(nonsense):
-            if seen.message is not None and seen.message.content.get("status") == "ok":
-                raise self.instance.unusable(f"it answers a {NONSENSE} with ok: then no other ok means anything")
-        return is_fit
-
     def _prove_output(self) -> None:
         """Run pilots until something is published for one: what is published before we listen is lost."""
         if "output" not in self.features or not self.samples.print:
@@ -229,6 +214,10 @@ class EngineUnderTest(Coding):
         return self.pongs[count]
 
     # -- requests ----------------------------------------------------------------------------------------------------
+
+    def asker(self) -> Caller:
+        """Any client."""
+        return self.client()
 
     def client(self) -> Caller:
         """A client, as the engine sees one: an identity behind the relays."""

@@ -240,7 +240,10 @@ class Pump(Observer[RealSocket]):
                 return
             try:
                 frames = tuple(socket.zsocket.recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
+            except zmq.ZMQError as nothing:
+                # A REQ has nothing more to say until it is used again.
+                if nothing.errno not in (zmq.EAGAIN, zmq.EFSM):
+                    raise
                 return
             if socket.zsocket.type == zmq.XPUB:
                 socket.told(frames[0])

@@ -63,7 +63,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
     "kernel-introspection": Profile(
         "kernel", "it completes, explains and remembers code", ("complete", "inspect", "history", "is-complete")
     ),
-    "kernel-stdin": Profile("kernel", "code can ask for a line", ("stdin",), ("input",)),
+    "kernel-stdin": Profile("kernel", "code can ask for a line", ("stdin",), ("read_line",)),
     "kernel-control": Profile("kernel", "what runs can be interrupted by a message", ("interrupt",)),
 }  # fmt: skip
 

@@ -82,6 +82,23 @@ class Samples(Table, frozen=True, kw_only=True):
     input             asks whoever runs it for a line, with the prompt {text}
     define            sets the variable {name}
     recall            uses the variable {name}, and ends with an error if it was never set
+
+    For kernels also:
+
+    busy              computes for {seconds} seconds, without waiting for anything
+    read_line         asks for a line with the prompt {text}, and writes it to standard output
+    password          asks for a password with the prompt {text}
+    read_stdin        reads from the standard input of the process itself
+    display           displays a value whose text holds {text}
+    display_as        the same, under the display id {name}
+    update_display    replaces what is displayed under the display id {name} by a value whose text holds {text}
+    clear_output      clears what is displayed
+    background        starts a thread that writes {text} after {seconds} seconds, and does not wait for it
+    unencodable       writes a character that is none (half a surrogate pair, U+D800), then {text} and a line end
+    undecodable       writes what the language puts for a byte that is no text, then {text} and a line end
+    comm_target       makes {name} a target of comms
+    incomplete        code to which a line is missing
+    invalid           code that can never run
     """
 
     print: str = ""
@@ -94,6 +111,20 @@ class Samples(Table, frozen=True, kw_only=True):
     input: str = ""
     define: str = ""
     recall: str = ""
+    busy: str = ""
+    read_line: str = ""
+    password: str = ""
+    read_stdin: str = ""
+    display: str = ""
+    display_as: str = ""
+    update_display: str = ""
+    clear_output: str = ""
+    background: str = ""
+    unencodable: str = ""
+    undecodable: str = ""
+    comm_target: str = ""
+    incomplete: str = ""
+    invalid: str = ""
 
 
 class Timing(Table, frozen=True, kw_only=True):

@@ -81,14 +81,20 @@ FEATURES: Final[Mapping[Role, Mapping[str, str]]] = {
         "shutdown": "it ends engines and the controller",
     },
     "kernel": {
-        "stdin": "code can ask the client that sent it for a line",
+        "stdin": "code can ask the frontend that sent it for a line",
+        "expressions": "user_expressions of an execute_request",
+        "display": "code can show, update and clear what frontends display",
         "complete": "complete_request",
         "inspect": "inspect_request",
         "history": "history_request",
         "is-complete": "is_complete_request",
-        "comm-info": "comm_info_request",
         "connect": "connect_request",
+        "comm-info": "comm_info_request",
+        "comms": "comm_open, comm_msg and comm_close",
         "interrupt": "interrupt_request ends what is running",
+        "subshells": "requests that name a subshell run beside the main shell",
+        "debugger": "debug_request",
+        "welcome": "iopub_welcome says when a subscription is effective",
     },
 }
 
@@ -113,5 +119,7 @@ AS_IT_IS: Final[Mapping[str, object]] = MappingProxyType({})
 #: What the kit has to be able to write into each sample.
 SLOTS: Final[Mapping[str, str]] = {
     "print": "text", "stderr": "text", "sleep": "seconds", "value": "text", "many_lines": "count",
-    "hold_interpreter": "seconds", "input": "text", "define": "name", "recall": "name",
+    "hold_interpreter": "seconds", "input": "text", "define": "name", "recall": "name", "busy": "seconds",
+    "read_line": "text", "password": "text", "display": "text", "display_as": "text", "update_display": "text",
+    "background": "text", "unencodable": "text", "undecodable": "text", "comm_target": "name",
 }  # fmt: skip

@@ -185,9 +185,10 @@ class Ledger:
 
     def is_about_damage(self, seen: Observation) -> bool:
         """Whether a message belongs to a request that the recorder made wrong on purpose."""
-        return (
-            bool(self._damaged) and seen.message is not None and parent_of(seen.message).get("msg_id") in self._damaged
-        )
+        if not self._damaged or seen.message is None:
+            return False
+        asked = parent_of(seen.message).get("msg_id")
+        return isinstance(asked, str) and asked in self._damaged
 
     def type_problems(self, seen: Observation) -> tuple[Problem, ...] | None:
         """As `parts.type_problems`, worked out once for the rules that ask."""

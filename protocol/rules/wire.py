@@ -264,7 +264,7 @@ class TypeRule(PartsRule):
         if not problems and self.is_exercised:
             return ()
         # What is published for a request repeats some of it, and may repeat its mistake.
-        if problems is None or (seen.channel == "iopub" and self.ledger.is_about_damage(seen)):
+        if problems is None or (seen.channel in ("iopub", "kernel-iopub") and self.ledger.is_about_damage(seen)):
             return ()
         mine = [problem for problem in problems if problem.rule == self.slug]
         if not mine:

@@ -1,0 +1,71 @@
+"""Kernels: heartbeats, which are any bytes, and come back whatever the kernel is doing.
+
+Source: IPython messaging.txt, commit 'Add note about pure-zmq heartbeat messaging' (2010); jupyter_client
+messaging.rst, "Heartbeat for kernels"; measured on ipykernel 7.4.0.
+"""
+
+import pytest
+
+from conformance.harness.case import requirement
+from conformance.harness.kernel import Frontend, KernelUnderTest
+from conformance.harness.verdict import violate
+from protocol.wire import DELIMITER
+from protocol.world import SECOND
+
+PINGS = {
+    "ping": b"ping", "empty": b"", "binary": bytes(range(256)), "delimiter": bytes(DELIMITER), "number": b"17.5",
+    "large": b"\xff" * 1_000_000,
+}  # fmt: skip
+#: Code that runs or holds the interpreter for so long, in seconds; a heartbeat has to come back long before it ends.
+WHILE = 1.0
+
+
+def expect_echo(frontend: Frontend, *frames: bytes) -> int:
+    """These frames must come back as they are; when that was."""
+    seen = frontend.ping(*frames)
+    if tuple(map(bytes, seen.frames)) != frames:
+        shown = [bytes(frame)[:40] for frame in seen.frames[:5]]
+        violate(f"{len(seen.frames)} frames {shown!r}", "the same bytes", evidence=(seen.seq,))
+    return seen.now
+
+
+@requirement("kernel.heartbeat-echo", "kernel.heartbeat-raw")
+@pytest.mark.parametrize("content", PINGS.values(), ids=PINGS)
+def test_a_heartbeat_comes_back_as_it_is(kernel: KernelUnderTest, content: bytes) -> None:
+    expect_echo(kernel.frontend(), content)
+
+
+@requirement("kernel.heartbeat-echo", "kernel.heartbeat-raw")
+def test_several_frames_come_back_as_they_are(kernel: KernelUnderTest) -> None:
+    expect_echo(kernel.frontend(), b"a", b"", b"b")
+
+
+@requirement("kernel.heartbeat-echo")
+def test_one_socket_can_ping_again_and_again(kernel: KernelUnderTest) -> None:
+    socket = kernel.world.open("kernel-heartbeat", party="pinger")
+    for number in range(50):
+        socket.send_raw([b"%d" % number], "raw by design: a heartbeat")
+        seen = socket.recv(kernel.world.now + kernel.timing.reply_deadline)
+        if seen is None or tuple(map(bytes, seen.frames)) != (b"%d" % number,):
+            violate(f"{seen.frames if seen else 'no echo'!r} of ping {number}", "the same bytes")
+    socket.close()
+
+
+@requirement("kernel.heartbeat-when-busy")
+@pytest.mark.parametrize("sample", ["busy", "hold_interpreter"])
+def test_a_heartbeat_comes_back_while_code_runs(kernel: KernelUnderTest, sample: str) -> None:
+    frontend = kernel.frontend()
+    request = frontend.execute(kernel.sample(sample, seconds=WHILE))
+    kernel.world.run_until(
+        lambda: "busy" in kernel.states(request) or bool(kernel.answers(request)),
+        kernel.world.now + kernel.timing.reply_deadline,
+    )
+    started = kernel.world.now
+    for _ in range(3):
+        expect_echo(frontend, b"alive")
+    answers = kernel.answers(request)
+    if answers:
+        kernel.expect_steady(started, round(WHILE * SECOND))
+        violate(f"echoes only when the code had ended, after {(kernel.world.now - started) / SECOND:.2f} s",
+                "echoes while it runs", evidence=(answers[0].seq,))  # fmt: skip
+    frontend.reply(request)
