@@ -1,12 +1,15 @@
-"""Which case tests which requirement, read from the source of the cases without importing them."""
+"""What judges which requirement: cases, read from their source without importing them, rules, and test vectors."""
 
 import ast
+import json
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
+from conformance.files import data
 from conformance.targets.vocabulary import ROLES, Role
+from conformance.vectors import FOLDER, MANIFEST
 from protocol.requirements import Requirement, load
 from protocol.rules import RULES
 
@@ -30,6 +33,13 @@ def cases(role: Role | None = None) -> dict[str, tuple[str, ...]]:
     return {slug: tuple(names) for slug, names in found.items()}
 
 
+@cache
+def vectored() -> frozenset[str]:
+    """The requirements that test vectors are about, by which a codec can be judged without a peer."""
+    manifest = data(FOLDER) / MANIFEST
+    return frozenset(json.loads(manifest.read_text(encoding="utf-8"))["requirements"])
+
+
 def _slugs(function: ast.FunctionDef) -> list[str]:
     return [
         argument.value
@@ -47,6 +57,6 @@ def concerned(roles: Collection[Role]) -> list[Requirement]:
 
 
 def untested(roles: Collection[Role] = ()) -> list[Requirement]:
-    """What a target of these roles has to keep (or anybody), and neither a case nor a rule judges yet."""
-    judged = {rule.slug for rule in RULES}.union(*(cases(role) for role in roles or get_args(Role)))
-    return [each for each in concerned(roles) if each.slug not in judged]
+    """What a target of these roles has to keep (or anybody), can be observed, and nothing judges yet."""
+    judged = vectored().union({rule.slug for rule in RULES}, *(cases(role) for role in roles or get_args(Role)))
+    return [each for each in concerned(roles) if each.unobservable is None and each.slug not in judged]

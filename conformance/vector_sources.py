@@ -16,6 +16,7 @@ from protocol.messages import NINE, OLD, REGISTRY, MessageType, build, example, 
 from protocol.messages.examples import DATE
 from protocol.pickles import Global, Instance
 from protocol.pickles import write as pickled
+from protocol.requirements import get
 from protocol.strange import READABLE_VALUES, UNREADABLE_VALUES, with_value
 from protocol.wire import DELIMITER, Codec, Frame, Json, Message
 
@@ -49,6 +50,29 @@ def files() -> dict[str, bytes]:
 
 
 # Every message type
+
+
+#: What the oldest dialect has of its own, which its messages show. Nobody who speaks it can be started.
+_OF_OLD: Final = (
+    "connection.addresses-in-reply",
+    "connection.scheme-with-task-address",
+    "kernel.connect-reply-old-keys",
+    "kernel.old-iopub-names",
+    "kernel.old-stream-key",
+    "notification.queue-key",
+    "registration.queue-and-heart-identities",
+    "stdin.historical-req",
+    "wire.task-fields-in-header",
+)
+
+
+def _shown(row: MessageType, dialect: str) -> list[str]:
+    """The requirements of its dialect that a message shows."""
+    if dialect != OLD:
+        return []
+    of_old = [get(slug) for slug in _OF_OLD]
+    return ["wire.three-dictionaries", *(each.slug for each in of_old if row.name in each.messages
+            and not set(row.channels).isdisjoint(each.channels))]  # fmt: skip
 
 
 def _codec(dialect: str) -> Codec:
@@ -91,7 +115,7 @@ def _messages(row: MessageType) -> Iterator[Vector]:
             yield make(
                 f"{_identifier(row)}.{dialect}.{kind}",
                 f"A valid {row.name_in(dialect)}{f' with status {status}' if number else ''} in {dialect}.",
-                (*_TYPED, "wire.three-dictionaries") if dialect == OLD else _TYPED,
+                (*_TYPED, *_shown(row, dialect)),
                 codec,
                 frames,
                 place=place,

@@ -230,7 +230,8 @@ def rendered(files: Mapping[str, tuple[str, Sequence[Vector]]]) -> dict[str, byt
         for name, (about, vectors) in files.items()
     ]
     count = sum(len(vectors) for _, vectors in files.values())
-    manifest = json.dumps({"format": FORMAT, "count": count, "files": rows}, indent=2) + "\n"
+    named = sorted({slug for _, vectors in files.values() for vector in vectors for slug in vector["requirements"]})
+    manifest = json.dumps({"format": FORMAT, "count": count, "requirements": named, "files": rows}, indent=2) + "\n"
     return {**made, MANIFEST: manifest.encode()}
 
 

@@ -3,7 +3,8 @@
 import click
 from rich.table import Table
 
-from conformance.catalogue import cases
+from conformance import catalogue
+from conformance.catalogue import cases, vectored
 from conformance.cli.group import ExitStatus
 from conformance.console import plain_or_rich, style_of
 from conformance.judges import ruled
@@ -15,19 +16,20 @@ LEVELS = ("MUST", "SHOULD", "MAY")
 @click.command()
 @click.option("--family", "-f", type=click.Choice(FAMILIES), help="Only this family.")
 @click.option("--level", "-l", type=click.Choice(LEVELS, case_sensitive=False), help="Only this level.")
-@click.option("--untested", is_flag=True, help="Only what neither a case nor a rule judges yet.")
+@click.option("--untested", is_flag=True, help="Only what neither a case nor a rule nor a test vector judges yet.")
 def requirements(family: str | None, level: str | None, untested: bool) -> int:
     """List the requirements of the protocol, with what judges them.
 
     Exit status: 0, or 5 if none is selected.
     """
     tested, ruling = cases(), ruled()
+    waiting = {each.slug for each in catalogue.untested()}
     chosen = [
         requirement
         for requirement in load().values()
         if (family is None or requirement.family == family)
         and (level is None or requirement.level == level)
-        and not (untested and (requirement.slug in tested or requirement.slug in ruling))
+        and (not untested or requirement.slug in waiting)
     ]
     if not chosen:
         click.echo("ippkit: no requirement is selected", err=True)
@@ -62,4 +64,5 @@ def _judged(requirement: Requirement, count: int, is_ruled: bool) -> str:
     if requirement.unobservable is not None:
         return "not observable"
     found = [f"{count} case{'s' * (count > 1)}"] if count else []
-    return ", ".join(found + ["rule"] * is_ruled) or "not yet tested"
+    found += ["rule"] * is_ruled + ["vectors"] * (requirement.slug in vectored())
+    return ", ".join(found) or "not yet tested"
