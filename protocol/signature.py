@@ -51,6 +51,9 @@ class ReplayMemory:
         # A dictionary would know the order, too, but finds its oldest key slowly once many were taken from its front.
         self._order: deque[bytes] = deque()
 
+    def __len__(self) -> int:
+        return len(self._order)
+
     def admit(self, signature: bytes) -> bool:
         """Whether this signature is new; it is not new a second time."""
         seen = self._seen

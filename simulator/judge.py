@@ -128,11 +128,22 @@ def _count(cluster: "VirtualCluster", recorder: Recorder) -> None:
         counts = {
             "tasks that others wait for": [len(scheduler.dependents), active],
             "outcomes": [len(scheduler.outcomes), scheduler.config.remember],
+            **_signatures(cluster, "tasks"),
         }
         recorder.note(cluster.controller.members["tasks"].process.name, "kept", {"counts": counts})
     if isinstance(hub, Hub):
-        counts = {"requests with early output": [len(hub.traffic.early), EARLY_MESSAGES]}
+        counts = {
+            "requests with early output": [len(hub.traffic.early), EARLY_MESSAGES],
+            **_signatures(cluster, "hub"),
+        }
         recorder.note(cluster.controller.members["hub"].process.name, "kept", {"counts": counts})
+
+
+def _signatures(cluster: "VirtualCluster", part: str) -> dict[str, list[int]]:
+    """How many signatures the roles of a part remember at most, and how many they may."""
+    memories = [shell.codec.replay for shell in cluster.controller.members[part].shells]
+    counts = [[len(memory), memory.capacity] for memory in memories if memory is not None]
+    return {"signatures": max(counts)} if counts else {}
 
 
 def chain(recorder: Recorder, evidence: Sequence[int]) -> list[Observation | Fact]:

@@ -546,7 +546,7 @@ def _(story: Story, broken: bool) -> Seen:
 
 @log("heartbeat.hearts-reported", guilty="heart-monitor")
 def _(story: Story, broken: bool) -> Seen:
-    story.fact("subscribed", socket="hub/monitor")
+    story.fact("overheard", socket="hub/monitor")
     for kind, heart in (("new_heart", "a"), ("stopped_heart", "b" if broken else "a")):
         message = story.message("heart-monitor", kind, {"hearts": [heart]})
         story.see("hub", "monitor", "received", [b"heartmonitor", b"", *story.frames(message)])

@@ -302,4 +302,94 @@ def _(story: Story, broken: bool) -> Fact:
 
 @log("storage.memory-bounded", guilty="scheduler")
 def _(story: Story, broken: bool) -> Fact:
+    return story.note("scheduler", "kept", counts={"tasks that others wait for": [11 if broken else 10, 10]})
+
+
+@log("task.finished-bounded", guilty="scheduler")
+def _(story: Story, broken: bool) -> Fact:
     return story.note("scheduler", "kept", counts={"outcomes": [11 if broken else 10, 10]})
+
+
+@log("wire.replay-memory-bounded", guilty="hub")
+def _(story: Story, broken: bool) -> Fact:
+    return story.note("hub", "kept", counts={"signatures": [11 if broken else 10, 10]})
+
+
+# -- what the Hub is told ----------------------------------------------------------------------------------------------
+
+
+def copied(story: Story, *prefix: bytes, of: Observation) -> Observation:
+    """The copy of a message on the monitor channel."""
+    assert of.message is not None
+    return story.see("hub", "monitor", "received", story.frames(of.message.replace(identities=prefix)))
+
+
+def passed(story: Story, channel: str) -> tuple[Observation, Observation]:
+    """A request that came to its engine through a relay, when everybody was listening."""
+    story.fact("overheard", socket="hub/monitor")
+    Work(story, "a")
+    message = story.message("client-1", "execute_request", {"code": "1"}, identities=(b"a",))
+    request = story.see("client-1", channel, "sent", story.frames(message))
+    return request, story.see("a", channel, "received", story.frames(message.replace(identities=(b"client-1",))))
+
+
+@log("mux.monitored", guilty="mux-relay")
+def _(story: Story, broken: bool) -> Seen:
+    request, given = passed(story, "mux")
+    if not broken:
+        copied(story, b"in", b"a", b"client-1", of=request)
+    story.wait(2 * story.setting.margin_ns)
+    return given
+
+
+@log("control.monitored", guilty="control-relay")
+def _(story: Story, broken: bool) -> Seen:
+    request, given = passed(story, "control")
+    if not broken:
+        copied(story, b"incontrol", b"a", b"client-1", of=request)
+    story.wait(2 * story.setting.margin_ns)
+    return given
+
+
+@log("mux.monitor-prefixes", guilty="heart-monitor")
+def _(story: Story, broken: bool) -> Seen:
+    request, _ = passed(story, "mux")
+    names = (b"client-1", b"a") if broken else (b"a", b"client-1")
+    return copied(story, b"in", *names, of=request)
+
+
+@log("broadcast.recorded", guilty="hub")
+def _(story: Story, broken: bool) -> Seen:
+    story.fact("overheard", socket="hub/monitor")
+    Work(story, "a")
+    about = {"is_broadcast": True, "is_coalescing": False, "targets": [["a", 0]]}
+    message = story.message("client-1", "apply_request", {}, metadata=about, buffers=BUFFERS)
+    request = story.see("client-1", "broadcast", "sent", story.frames(message))
+    if not broken:
+        copied(story, b"inbcast", b"client-1", of=request)
+    copy = message.replace(
+        header=message.header | {"msg_id": f"{message.msg_id}_a"},
+        metadata=about | {"original_msg_id": message.msg_id}, identities=(b"sub_scheduler_00",),
+    )  # fmt: skip
+    given = story.see("a", "broadcast", "received", story.frames(copy))
+    story.wait(2 * story.setting.margin_ns)
+    return given
+
+
+@log("task.intask-before-destination", guilty="heart-monitor")
+def _(story: Story, broken: bool) -> Seen:
+    story.fact("overheard", socket="hub/monitor")
+    request = Work(story, "a").submit()
+    assert request.message is not None
+    if not broken:
+        copied(story, b"intask", b"client-1", of=request)
+    told = story.message("scheduler", "task_destination", {"msg_id": request.message.msg_id, "engine_id": "a"})
+    return story.see("hub", "monitor", "received", [b"tracktask", b"scheduler", *story.frames(told)])
+
+
+@log("heartbeat.death-reported-once", guilty="heart-monitor")
+def _(story: Story, broken: bool) -> Seen:
+    for kind in ("stopped_heart", "stopped_heart" if broken else "new_heart"):
+        message = story.message("heart-monitor", kind, {"hearts": ["a"]})
+        seen = story.see("hub", "monitor", "received", [b"heartmonitor", b"", *story.frames(message)])
+    return seen

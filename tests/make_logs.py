@@ -27,6 +27,7 @@ DATE = "2026-01-05T12:00:00.000000Z"
 HOST = {
     "iopub": "engine",
     "mux": "mux-relay",
+    "control": "control-relay",
     "task": "task-scheduler",
     "heartbeat-ping": "heart-monitor",
     "heartbeat-pong": "heart-monitor",

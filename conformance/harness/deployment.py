@@ -251,6 +251,8 @@ class VirtualDeployment(ControllerDeployment):
         self._started += 1
         running = VirtualRunning(self.target, self._started, settings)
         world = VirtualWorld(running.world, running.client, running.engine)
+        world.expect_copies()
+        running.eavesdroppers.append(world.overhear)
         return Up(running, world, self._controller(world, running, f"kit-{self._started:08x}", running.date, settings))
 
 

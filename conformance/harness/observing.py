@@ -15,6 +15,7 @@ from protocol.connection import ClientFile, ClusterFile, EngineFile
 from protocol.errors import ProtocolError
 from protocol.messages import validate
 from protocol.patterns import DEFAULT_DIALECT, Dialect, End
+from protocol.rules import Vantage
 from protocol.wire import Codec, Frame, Message
 from protocol.world import Direction, Fact, Observation, Socket
 
@@ -100,7 +101,9 @@ S = TypeVar("S", bound=RawSocket)
 
 
 class Observer(ABC, Generic[S]):
-    """All sockets of one party of the kit, or of several, and what was seen on them."""
+    """All sockets of one party of the kit, or of several, and what was seen on them; `vantages` says from where."""
+
+    vantages: tuple[Vantage, ...] = ("peer",)
 
     def __init__(self, codec: Codec, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
         self.dialect: Dialect = dialect

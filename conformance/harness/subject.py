@@ -15,7 +15,8 @@ from conformance.targets.errors import TargetUnusable
 from conformance.targets.tables import Timing
 from conformance.targets.vocabulary import ROLES, Role
 from protocol.requirements import get
-from protocol.rules import Judge, Setting, Violation, rules_for
+from protocol.rules import Judge, Setting, Vantage, Violation, rules_for
+from protocol.rules.framework import COPIES
 from protocol.wire import Codec, Message
 from protocol.world import SECOND, Fact, Observation
 
@@ -33,6 +34,10 @@ class HarnessWorld(Protocol):
     @property
     def observations(self) -> Sequence[Observation | Fact]:
         """Everything seen so far, in the order in which it was seen."""
+
+    @property
+    def vantages(self) -> Sequence[Vantage]:
+        """From where the rules can see what happens."""
 
     def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
         """Pump until the predicate holds (True) or the deadline has passed (its last value)."""
@@ -106,6 +111,7 @@ class Subject:
                 reply_deadline_ns=timing.reply_deadline,
                 margin_ns=timing.margin,
             ),
+            world.vantages,
         )
         #: Requirements that rules were already said to have judged.
         self.reported: frozenset[str] = frozenset()
@@ -134,8 +140,9 @@ class Subject:
 
     @property
     def observations(self) -> Sequence[Observation]:
-        """What was seen since the case began."""
-        return [seen for seen in self.world.observations[self.case_start :] if isinstance(seen, Observation)]
+        """What was seen since the case began, but for what the Hub alone is told."""
+        seen = self.world.observations[self.case_start :]
+        return [each for each in seen if isinstance(each, Observation) and each.channel != COPIES]
 
     def _name(self, kind: str) -> str:
         self._counts[kind] = self._counts.get(kind, 0) + 1

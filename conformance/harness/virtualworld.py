@@ -12,11 +12,13 @@ from conformance.harness.observing import Observer, RawSocket, Unreachable, Visi
 from conformance.harness.probe import COMPATIBLE, Greeting, ProbeError
 from protocol.connection import ClientFile, EngineFile
 from protocol.patterns import DEFAULT_DIALECT, Dialect
-from protocol.wire import Codec, Frame
-from protocol.world import MILLISECOND
+from protocol.rules.framework import COPIES
+from protocol.wire import Codec, Frame, Message
+from protocol.world import MILLISECOND, Observation
 from simulator import sockets as virtual
 from simulator.engines import start_heart
 from simulator.hosts import Process
+from simulator.recorder import Frames
 from simulator.shell import in_bytes
 from simulator.world import World
 
@@ -166,6 +168,20 @@ class VirtualWorld(VirtualPump, Visitor[VirtualSocket]):
         super().__init__(world, client.codec(), dialect=dialect)
         self.client = client
         self.engine = engine
+
+    def overhear(self, message: Message) -> None:
+        """Write down what a queue, a scheduler or the heart monitor publishes to the Hub."""
+        seen = Observation(
+            seq=len(self.observations), now=self.now, observer="hub", socket=f"hub/{COPIES}", channel=COPIES,
+            direction="received", peer="the target", message=message,
+            frames=Frames(message.identities, message, self.codec),  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.observations.append(seen)
+
+    def expect_copies(self) -> None:
+        """From now on `overhear` is told of everything."""
+        self.vantages = ("peer", "monitor")
+        self.note("hub", "overheard", socket=f"hub/{COPIES}")
 
     def greeting(self, channel: str, *, end: str, index: int = 0) -> Greeting:
         """What the socket to which this end connects says of itself. Raises ProbeError if nobody is there."""

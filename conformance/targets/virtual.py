@@ -6,7 +6,7 @@ are marked `needs_system`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from conformance.files import FileOnDisk
@@ -15,12 +15,16 @@ from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
 from protocol.connection import ClientFile, EngineFile
 from protocol.roles.assembly import ControllerConfig
+from protocol.roles.base import Arrived, Event
 from protocol.roles.engine import EngineConfig
+from protocol.rules.framework import COPIES
+from protocol.wire import Message
 from protocol.world import SECOND
 from simulator.controller import CLIENT_FILE, ENGINE_FILE, VirtualController
 from simulator.engines import VirtualEngine
 from simulator.env import Calendar
 from simulator.hosts import Process
+from simulator.shell import VirtualShell
 from simulator.wardens import VirtualWarden
 from simulator.world import World
 
@@ -48,9 +52,9 @@ class VirtualRunning:
         self.version = None
         self.world = World(seed)
         self._mutant = find(target.mutant) if target.mutant else Mutant
-        self.controller = VirtualController(
-            self.world, config, host=HOST, on_shell=self._mutant.infect if target.mutant else None
-        )
+        #: Who is told of every message that the queues and schedulers publish to the Hub.
+        self.eavesdroppers: list[Callable[[Message], None]] = []
+        self.controller = VirtualController(self.world, config, host=HOST, on_shell=self._made)
         self.controller.start()
         if not self.world.kernel.run_until(lambda: self.controller.has_begun, START):
             raise TargetUnusable(f"target {target.name}: the virtual controller did not begin")
@@ -58,6 +62,17 @@ class VirtualRunning:
         self.engine: EngineFile
         self.client, self.engine = self.controller.files()
         self._calendar = Calendar()
+
+    def _made(self, shell: VirtualShell) -> None:
+        if self.target.mutant:
+            self._mutant.infect(shell)
+        if shell.role.NAME == "hub":
+            shell.listen_in(self._overhear, {})
+
+    def _overhear(self, event: Event) -> None:
+        if isinstance(event, Arrived) and event.socket == COPIES:
+            for told in self.eavesdroppers:
+                told(event.message)
 
     def date(self) -> str:
         """The present moment of virtual time, as in headers."""

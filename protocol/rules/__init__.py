@@ -11,6 +11,7 @@ from protocol.rules import (
     delivery,
     heartbeat,
     keeping,
+    monitor,
     notification,
     output,
     query,
@@ -40,6 +41,7 @@ RULES: tuple[type[Rule], ...] = (
     *keeping.RULES,
     *resubmissions.RULES,
     *reaching.RULES,
+    *monitor.RULES,
     *INVARIANTS,
 )
 

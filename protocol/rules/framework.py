@@ -37,6 +37,8 @@ Vantage = Literal["peer", "relay", "monitor", "state"]
 Item = Observation | Fact
 #: Channels on which many are told the same.
 PUBLISHED: Final = frozenset({"iopub", "notification"})
+#: The channel on which the Hub is told what others say to each other.
+COPIES: Final = "monitor"
 Observe = Callable[[Observation], Iterable["Violation"]]
 Note = Callable[[Fact], Iterable["Violation"]]
 
@@ -86,7 +88,8 @@ class Rule(ABC):
     """Base of all rules; one instance judges one stream.
 
     A subclass names its requirement (`slug`), a `variant` where several rules share one requirement, the vantage it
-    needs, and the channels it wants to see (empty: all). Its docstring is the requirement in one sentence.
+    needs, and the channels it wants to see (empty: all but `monitor`, whose copies were said elsewhere and are judged
+    there). Its docstring is the requirement in one sentence.
     """
 
     slug: ClassVar[str]
@@ -343,7 +346,8 @@ class Judge:
         if len(self._hearing) >= KINDS:
             self._hearing.clear()
         kind = Kind(*key)
-        listeners = (rule.listener(kind) for rule in self.rules)
+        rules = [rule for rule in self.rules if kind.channel != COPIES or COPIES in rule.channels]
+        listeners = (rule.listener(kind) for rule in rules)
         found = self._hearing[key] = tuple(one for one in listeners if one is not None)
         return found
 

@@ -11,7 +11,7 @@ from statistics import median
 from protocol.rules.engines import Engine
 from protocol.rules.framework import Kind, MessageRule, Observe, Rule, Violation
 from protocol.rules.notification import WENT, SameForAll, names
-from protocol.rules.parts import content_seen, text_list, whole
+from protocol.rules.parts import content_seen, whole
 from protocol.wire import DELIMITER
 from protocol.world import MILLISECOND, SECOND, Fact, Observation
 
@@ -345,36 +345,6 @@ class UnknownHeartIgnored(MessageRule):
         return self.judge(named[0] not in strangers, seen, found, "nothing", evidence=evidence)
 
 
-class HeartsReported(MessageRule):
-    """The monitor tells the hub of each heart found and lost: nobody is lost who was not found.
-
-    The latter to a recorder that noted `subscribed` for its socket before anything came: it has missed nothing.
-    """
-
-    slug = "heartbeat.hearts-reported"
-    vantage = "monitor"
-    channels = frozenset({"monitor"})
-    types = frozenset({"new_heart", "stopped_heart"})
-
-    def begin(self) -> None:
-        self._beating: dict[str, Observation] = {}
-
-    def check(self, seen: Observation) -> Iterable[Violation]:
-        assert seen.message is not None
-        for heart in text_list(content_seen(seen).get("hearts")):
-            first = self._beating.pop(heart, None)
-            if seen.message.msg_type == "new_heart":
-                self._beating[heart] = seen
-                found, allowed = f"heart {heart!r} found again", "each heart once"
-                evidence = [] if first is None else [first]
-                yield from self.judge(first is None, seen, found, allowed, evidence=evidence)
-            else:
-                if seen.socket not in self.ledger.engines.watchers:
-                    continue
-                found, allowed = f"heart {heart!r} lost, which was never found", "hearts that were found"
-                yield from self.judge(first is not None, seen, found, allowed)
-
-
 RULES: tuple[type[Rule], ...] = (
     RawNotMessage,
     PingSingleFrame,
@@ -388,5 +358,4 @@ RULES: tuple[type[Rule], ...] = (
     RemovalNotEarly,
     RemovalInTime,
     UnknownHeartIgnored,
-    HeartsReported,
 )

@@ -318,11 +318,36 @@ class MemoryBounded(StateRule):
 
     slug = "storage.memory-bounded"
     facts = frozenset({"kept"})
+    #: What has a requirement of its own, and this rule leaves to it.
+    elsewhere: ClassVar[frozenset[str]] = frozenset({"outcomes", "signatures"})
+
+    def is_mine(self, name: str) -> bool:
+        """Whether what is kept under this name is the rule's business."""
+        return name not in self.elsewhere
 
     def look(self, fact: Fact) -> Iterable[Violation]:
         counts = fact.data.get("counts")
         for name, (number, most) in (counts if isinstance(counts, dict) else {}).items():
-            yield from self.judge_fact(number <= most, fact, f"{number} {name} kept", f"at most {most}")
+            if self.is_mine(name):
+                yield from self.judge_fact(number <= most, fact, f"{number} {name} kept", f"at most {most}")
+
+
+class FinishedBounded(MemoryBounded):
+    """Of how many finished tasks the scheduler remembers the outcome is bounded."""
+
+    slug = "task.finished-bounded"
+
+    def is_mine(self, name: str) -> bool:
+        return name == "outcomes"
+
+
+class ReplayMemoryBounded(MemoryBounded):
+    """How many signatures a receiver remembers, in order to know replays, is bounded."""
+
+    slug = "wire.replay-memory-bounded"
+
+    def is_mine(self, name: str) -> bool:
+        return name == "signatures"
 
 
 def pairs(value: object) -> list[tuple[Any, Any]]:
@@ -340,4 +365,6 @@ RULES: tuple[type[Rule], ...] = (
     ViewsConverge,
     DoneAgrees,
     MemoryBounded,
+    FinishedBounded,
+    ReplayMemoryBounded,
 )
