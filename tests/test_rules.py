@@ -2,6 +2,7 @@
 
 import make_logs
 import pytest
+from log_work_scenarios import Work
 
 from protocol import recording, requirements
 from protocol.recording import Recording
@@ -118,6 +119,20 @@ def test_a_request_on_a_closed_socket_is_owed_nothing() -> None:
     judge = Judge(RULES, log.setting)
     judge.feed([*log.items, closed], log.end)
     assert judge.violations == []
+
+
+def test_who_bears_the_name_of_an_earlier_party_is_judged_as_that_was() -> None:
+    story = make_logs.Story()
+    former = story.ask("a", "registration_request", {"uuid": "former"})
+    story.answer(former, "registration_reply", {**make_logs.OK, "id": 9, "hb_period": 100}, parent={})
+    story.fact("socket-closed", socket="a/query")
+    work = Work(story)
+    request = work.submit()
+    work.give(request)
+    work.give(request)
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert "task.dispatches-bounded" in {violation.requirement for violation in judge.violations}
 
 
 def test_before_its_deadline_a_request_is_not_yet_unanswered() -> None:

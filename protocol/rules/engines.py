@@ -5,6 +5,7 @@ Facts that a recorder may note, and that change what may be concluded:
 * `heart-started` with `party` and `uuid`: this party beats for this uuid. `unseen: true` says that a device beats whose
   answers are not recorded. Without the fact, a party named `X-heart` beats for what party X registered.
 * `heart-stopped` with `party`: it beats no more.
+* `socket-closed` with `socket`: if a party registered through it, another one may bear its name from now on.
 * `subscribed` with `socket`: this notification socket hears everything from now on. Without the fact, a socket counts
   as subscribed once it has received something.
 """
@@ -103,7 +104,12 @@ class Engines:
             if uuid in self.hearts:
                 self.hearts[uuid].stopped = fact.now
         elif fact.name == "socket-closed":
-            self.watchers.pop(str(data.get("socket")), None)
+            socket = str(data.get("socket"))
+            self.watchers.pop(socket, None)
+            party, _, name = socket.partition("/")
+            if name.partition("#")[0] == "query":
+                # Whoever is called so later is another party, which registers anew.
+                self._uuids.pop(party, None)
 
     def update(self, seen: Observation, exchange: "Exchange | None") -> None:
         """Take in an observation; `exchange` is what it answers."""
