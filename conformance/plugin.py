@@ -28,6 +28,8 @@ DEFAULT_TARGETS = ("reference", "simulated")
 _SUITE = Path(__file__).parent
 _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
 BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
+#: The requirements that a case accused itself.
+ACCUSED = pytest.StashKey[frozenset[str]]()
 AT_THE_END: pytest.StashKey[list[Result]] = pytest.StashKey()
 SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
 #: Lines for the end of the run.
@@ -248,6 +250,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             own.distrust()
         pages = item.config.getoption("pages")
         found = results_of(item, call, slugs_of(item), own, target=target.name, command=command, pages=pages)
+        item.stash[ACCUSED] = frozenset(each.requirement for each in found if each.verdict in book.ACCUSING)
     if call.when == "teardown":
         found += item.stash.get(BY_RULE, []) + item.session.stash.get(AT_THE_END, [])
         item.session.stash[AT_THE_END] = []

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Final
 
 from conformance.catalogue import untested
 from conformance.harness.verdict import NOT_YET_TESTED, VERDICTS, Result, Verdict
@@ -11,6 +11,9 @@ from conformance.targets.descriptor import Target
 from conformance.targets.tables import Deviation
 from conformance.targets.vocabulary import Role
 from protocol.requirements import FAMILIES, get
+
+#: The verdicts that say that something was not as the requirement has it.
+ACCUSING: Final = frozenset({"failed", "warned", "observed", "known"})
 
 CONFORMS, VIOLATIONS, UNUSABLE, USAGE, NOTHING_SELECTED, UNDECIDED = 0, 1, 3, 4, 5, 6
 
@@ -26,12 +29,20 @@ def from_dict(data: dict[str, Any]) -> Result:
 
 
 def merge(results: Iterable[Result]) -> list[Result]:
-    """The results without what several workers said twice, and without a rule's praise where the rule also accused."""
+    """The results without what several workers said twice, and without praise where a rule accused.
+
+    A rule's own praise is of a whole run; a case's is of this case, and so is what it did not come to judge.
+    """
     found = list(results)
-    accused = {(each.target, each.requirement) for each in found if each.by_rule and each.verdict != "passed"}
+    accusing = [each for each in found if each.by_rule and each.verdict != "passed"]
+    accused = {(each.target, each.requirement) for each in accusing}
+    here = {(each.target, each.requirement, each.case) for each in accusing}
     kept: dict[tuple[str, str, str, Verdict, str], Result] = {}
     for each in found:
         if each.by_rule and each.verdict == "passed" and (each.target, each.requirement) in accused:
+            continue
+        is_settled = not each.by_rule and each.verdict in ("passed", "blocked")
+        if is_settled and (each.target, each.requirement, each.case) in here:
             continue
         kept.setdefault((each.target, each.requirement, each.case, each.verdict, each.summary), each)
     return list(kept.values())

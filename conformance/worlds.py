@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.plugin import AT_THE_END, BY_RULE, SUBJECT, command_of, settings_of, slugs_of, targets_of
+from conformance.plugin import ACCUSED, AT_THE_END, BY_RULE, SUBJECT, command_of, settings_of, targets_of
 
 if TYPE_CHECKING:
     from conformance.harness.client import ClientUnderTest
@@ -90,7 +90,8 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     found = subject.judge_rest() if is_last else subject.judge_new()
     pages = request.config.getoption("pages")
     # What the case itself accuses is not reported a second time.
-    others = [each for each in found if each.requirement not in slugs_of(node)]
+    own = node.stash.get(ACCUSED, frozenset())
+    others = [each for each in found if each.requirement not in own]
     node.stash[BY_RULE] = by_rules(case_name(node.nodeid), subject, others, command=command, pages=pages)
     node.stash[BY_RULE] += passed_by_rule(subject)
 

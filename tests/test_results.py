@@ -134,6 +134,13 @@ def test_a_rule_that_accuses_is_not_also_said_to_have_passed() -> None:
     assert book.merge([praised, accused]) == [accused]
 
 
+def test_what_a_case_did_not_accuse_counts_for_nothing_where_a_rule_did() -> None:
+    accused = result("failed", case="test_a.py::test_x", by_rule=True)
+    for verdict in ("passed", "blocked"):
+        here, elsewhere = (result(verdict, case=f"test_a.py::{name}") for name in ("test_x", "test_y"))
+        assert book.merge([here, accused, elsewhere]) == [accused, elsewhere]
+
+
 def test_results_travel_as_plain_data() -> None:
     original = result("known")
     assert book.from_dict(book.to_dict(original)) == original
