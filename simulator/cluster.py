@@ -38,6 +38,8 @@ REFRESH: Final = 5 * SECOND
 #: Checks after which an engine asks to be registered again: it may have been given up without a sign.
 CHECKS: Final = 8
 CONTROLLER_HOST: Final = "controller"
+#: Nanoseconds that what was said before a run was healed may be under way.
+REST: Final = SECOND
 #: Nanoseconds by which messages between hosts may be late.
 JITTER: Final = 50_000
 
@@ -58,6 +60,7 @@ def setting_of(config: ControllerConfig) -> Setting:
         period_ns=config.period_ms * MILLISECOND,
         allowed_misses=config.misses,
         registration_timeout_ns=round(config.registration_timeout_s * SECOND),
+        rest_ns=REST,
         margin_ns=config.period_ms * MILLISECOND,
     )
 

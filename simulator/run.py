@@ -17,7 +17,7 @@ import msgspec
 
 from protocol.roles.assembly import ControllerConfig
 from protocol.world import SECOND
-from simulator.cluster import CONFIG, JITTER, STEP, VirtualCluster
+from simulator.cluster import CONFIG, JITTER, REST, STEP, VirtualCluster
 from simulator.excuses import excuse
 from simulator.faults import Fault
 from simulator.judge import Judgement, judge
@@ -143,6 +143,7 @@ def run(setup: Setup, scenario: Scenario | None = None, hooks: Hooks = NOBODY) -
 def _heal(cluster: VirtualCluster) -> None:
     """The healed phase: it is over when everything is at rest but that whose message a fault took."""
     cluster.mend()
+    mended = cluster.now
     if not any(is_expected(engine) for engine in cluster.engines):
         # Tasks may wait for ever for an engine; that there is none is no fault of anybody.
         cluster.engine(is_awaited=False)
@@ -152,6 +153,8 @@ def _heal(cluster: VirtualCluster) -> None:
     deadline = cluster.now + HEALED
     while cluster.now < deadline and any(matter.msg_id not in taken for matter in open_matters(cluster)):
         cluster.run_for(STEP)
+    # Rules about the end of a run say nothing before.
+    cluster.run_for(max(mended + REST - cluster.now, 0))
 
 
 def _demanded(matter: Matter) -> str:

@@ -26,6 +26,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     `is_pure` says that its task scheduler is the one which reads nothing of a task.
     `period_ns` and `allowed_misses` are the heart monitor's; `registration_timeout_ns` is how long a registration may
     stay pending. `reply_deadline_ns` is how long an accepted request may stay unanswered before that is a violation,
+    `rest_ns` how long what was said before everything was healed may be under way, if it is not the same,
     and `margin_ns` what the clocks, the network and a busy machine may add to any other time.
     """
 
@@ -36,6 +37,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     allowed_misses: int = 10
     registration_timeout_ns: int = 30 * SECOND
     reply_deadline_ns: int = 10 * SECOND
+    rest_ns: int | UnsetType = UNSET
     margin_ns: int = 2 * SECOND
 
     @property

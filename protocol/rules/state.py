@@ -16,6 +16,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from msgspec import UNSET
+
 from protocol.rules.framework import Rule, Vantage, Violation
 from protocol.world import Fact
 
@@ -56,6 +58,11 @@ class StateRule(Rule):
     def has_settled(self, now: int) -> bool:
         """Whether all has been well for so long that everything must have come to rest."""
         return self.healed is not None and now - self.healed >= self.setting.reply_deadline_ns
+
+    def has_calmed(self, now: int) -> bool:
+        """Whether all has been well for so long that whatever was said has been heard."""
+        rest = self.setting.reply_deadline_ns if self.setting.rest_ns is UNSET else self.setting.rest_ns
+        return self.healed is not None and now - self.healed >= rest
 
     def judge_fact(self, holds: object, fact: Fact, found: str, *allowed: str) -> Iterable[Violation]:
         """Mark the rule as exercised, and accuse whoever noted the fact unless the condition holds."""
@@ -306,7 +313,7 @@ class DoneAgrees(StateRule):
         return ()
 
     def finish(self, now: int) -> Iterable[Violation]:
-        if not self.has_settled(now):
+        if not self.has_calmed(now):
             return
         for task, fact in self._open.items():
             found = f"{task} open, which the scheduler has done"
