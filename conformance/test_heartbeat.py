@@ -101,6 +101,8 @@ def test_pings_come_without_engines_with_one_and_after_it_left(controller: Contr
     engine.unregister()
     controller.notifications.wait("unregistration_notification", uuid=engine.uuid)
     engine.stop_heart()
+    # Whoever pings only those that answer stops when this heart is given up, and not before.
+    controller.let_pass(controller.timing.heart_failure[1])
     listener.expect_pings(2)
 
 

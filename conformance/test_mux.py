@@ -94,9 +94,10 @@ def test_many_clients_and_engines_at_once_are_told_apart(controller: Controller,
     for client in clients:
         wanted = {requests[client, engine].msg_id for engine in engines}
         for _ in engines:
+            started = controller.world.now
             reply = client.queue("mux").recv(controller.world.now + controller.timing.reply_deadline)
             if reply is None:
-                raise controller.silence(None, controller.case_start, ("three replies",), None)
+                raise controller.silence(None, started, ("three replies",), None)
             parent = reply.message.parent_header.get("msg_id") if reply.message else None
             if parent not in wanted:
                 violate(f"{client.name} was given a reply to {parent}", f"one of {wanted}", evidence=(reply.seq,))

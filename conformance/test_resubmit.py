@@ -33,7 +33,7 @@ def resubmit(client: Client, *requests: Message) -> list[str]:
 
 
 def take_again(engine: Engine, msg_id: str) -> Observation:
-    taken = engine.take("task")
+    taken = engine.take("task", requirement="query.resubmit-runs")
     assert taken.message is not None
     if taken.message.msg_id != msg_id:
         violate(f"the engine was given {taken.message.msg_id}", f"{msg_id}", requirement="query.resubmit-runs")

@@ -22,7 +22,7 @@ def expect_promises_kept(queue: TaskQueue) -> None:
     """Whoever is chosen: targets, dependencies and a mark of 1 hold, and every task is run once."""
     first, second, _ = queue.engines
     held = queue.submit(targets=[first.uuid])
-    queue.taken(held, among=(first,), requirement="task.targets-respected")
+    queue.taken(held, among=(first,), requirement="task.scheme-choice-allowed")
     behind = [queue.submit(targets=[first.uuid]) for _ in range(3)]
     after, follow = queue.submit(after=[held.msg_id]), queue.submit(after=[held.msg_id], follow=[held.msg_id])
     queue.expect_waiting(*behind, requirement="task.hwm-respected")
@@ -37,14 +37,14 @@ def expect_promises_kept(queue: TaskQueue) -> None:
         queue.finish(queue.next_of(rest))
     queue.expect_once(held, *free, *bound, *rest, requirement="task.exactly-one-engine")
     for task in bound:
-        queue.taken(task, among=(second,), requirement="task.targets-respected")
+        queue.taken(task, among=(second,), requirement="task.scheme-choice-allowed")
     for task in behind:
-        queue.taken(task, among=(first,), requirement="task.targets-respected")
+        queue.taken(task, among=(first,), requirement="task.scheme-choice-allowed")
     queue.taken(follow, among=(first,), requirement="dependency.follow-same-engine")
 
 
 PROMISES = (
-    "task.some-engine-runs", "task.targets-respected", "task.hwm-respected", "task.exactly-one-engine",
+    "task.some-engine-runs", "task.scheme-choice-allowed", "task.hwm-respected", "task.exactly-one-engine",
     "dependency.after-waits", "dependency.follow-same-engine",
 )  # fmt: skip
 

@@ -379,14 +379,17 @@ class Engine(Client):
         for channel in channels or ("mux",):
             self._queues.pop(channel).close()
 
-    def take(self, channel: str = "mux") -> Observation:
-        """The next request that a queue delivers to this engine."""
+    def take(self, channel: str = "mux", *, requirement: str | None = None) -> Observation:
+        """The next request that a queue delivers to this engine; if none does, that violates a `requirement`."""
         started = self.world.now
         limit = self.controller.timing.reply_deadline
         observation = self._queues[channel].recv(started + limit)
         if observation is None:
             self.controller.expect_steady(started, limit)
-            raise Blocked(f"{channel}.request-delivered", f"{self.name} was never given the request")
+            found = f"{self.name} was never given the request"
+            if requirement is not None:
+                raise Violated(Finding(found, ("it is delivered",)), requirement)
+            raise Blocked(f"{channel}.request-delivered", found)
         return observation
 
     def pending(self, channel: str = "mux") -> Observation | None:
