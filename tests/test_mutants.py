@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from conformance.cli import main
 from conformance.mutants import Mutant, Variant, find, load
+from conformance.mutants.unproved import REASONS
 from conformance.targets import DescriptorError
 from conformance.targets import load as load_target
 from protocol.requirements import load as load_requirements
@@ -19,14 +20,21 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("mutants")]
 
 
 @pytest.fixture(scope="module")
-def fates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the command says of each mutant, by name."""
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the command says."""
     command = [sys.executable, "-c", "from conformance.cli import main; main()", "mutants", "--json"]
     done = subprocess.run(
         command, cwd=tmp_path_factory.mktemp("mutants"), capture_output=True, text=True, timeout=580, check=False
     )
     assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-2000:]
-    return {fate["name"]: fate for fate in json.loads(done.stdout)["mutants"]}
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def fates(told: dict[str, Any]) -> dict[str, Any]:
+    """What it says of each mutant, by name."""
+    return {fate["name"]: fate for fate in told["mutants"]}
 
 
 @pytest.mark.parametrize("name", load())
@@ -35,6 +43,10 @@ def test_a_mutant_is_killed_under_its_name_and_a_variant_is_accused_of_nothing(
 ) -> None:
     fate = fates[name]
     assert fate["is_as_it_should_be"], fate
+
+
+def test_what_no_mutant_proves_has_a_reason_and_nothing_else_has_one(told: dict[str, Any]) -> None:
+    assert set(told["not_proved"]) == {slug for slugs in REASONS.values() for slug in slugs}
 
 
 @pytest.mark.parametrize("mutant", load().values(), ids=list(load()))

@@ -1,5 +1,7 @@
 """`ippkit mutants`: the kill matrix of the kit's own mutants."""
 
+from textwrap import fill
+
 import click
 
 from conformance.cli.group import ExitStatus
@@ -14,11 +16,13 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
     """Judge broken controllers, each with one mistake, and show which requirement finds which.
 
     GLOB selects by the name of a mutant or by a requirement that it breaks, such as 'task.*'. Variants are legal and
-    must be accused of nothing. What is judged and kills no mutant is listed as not proved.
+    must be accused of nothing. What is judged and kills no mutant is listed as not proved, with the reason.
 
-    Exit status: 0 if all is as it should be, 1 if a mutant survived or a variant was accused, 5 if none is selected.
+    Exit status: 0 if all is as it should be, 1 if a mutant survived, a variant was accused, or something is not proved
+    without a reason, 5 if none is selected.
     """
     from conformance.mutants.matrix import chosen, judge, judged, killers
+    from conformance.mutants.unproved import reason
 
     selected = chosen(globs)
     if not selected:
@@ -28,7 +32,8 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
     proved = killers(fates)
     wrong = [fate for fate in fates if not fate.is_as_it_should_be]
     # Of a selection nothing can be said about the rest.
-    open_slugs = [] if globs else [each.slug for each in judged() if each.slug not in proved]
+    open_slugs = {} if globs else {each.slug: reason(each.slug) for each in judged() if each.slug not in proved}
+    status = ExitStatus.VIOLATIONS if wrong or not all(open_slugs.values()) else ExitStatus.CONFORMS
     if as_json:
         print_json(
             {
@@ -50,7 +55,7 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
                 "not_proved": open_slugs,
             }
         )
-        return ExitStatus.VIOLATIONS if wrong else ExitStatus.CONFORMS
+        return status
     rows = [(slug, ", ".join(names)) for slug, names in sorted(proved.items())]
     print_table("requirements, and the mutants that each of them found", ("requirement", "killed"), rows)
     for fate in fates:
@@ -59,14 +64,16 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
     for fate in wrong:
         _tell(fate.mutant.name(), fate.mutant.sentence(), fate)
     if open_slugs:
-        click.echo(f"\nnot proved ({len(open_slugs)}): no mutant breaks them")
-        for slug in open_slugs:
-            click.echo(f"  {slug}")
+        click.echo(f"\nnot proved ({len(open_slugs)}): no mutant breaks them, since")
+        for why in dict.fromkeys(open_slugs.values()):
+            click.echo(fill(why or "nobody has said why", 100, initial_indent="  ", subsequent_indent="  "))
+            for slug in (slug for slug, known in open_slugs.items() if known == why):
+                click.echo(f"    {slug}")
     click.echo(
         f"\n{len(fates)} mutants and variants, {len(fates) - len(wrong)} as they should be; "
         f"{len(proved)} requirements proved" + (f", {len(open_slugs)} not" if not globs else "")
     )
-    return ExitStatus.VIOLATIONS if wrong else ExitStatus.CONFORMS
+    return status
 
 
 def _tell(name: str, sentence: str, fate: object) -> None:

@@ -12,7 +12,8 @@ from conformance.mutants.mutant import MUTANTS, Mutant, Variant
 
 _MODULES = (
     "wire", "connections", "registrations", "notifications", "hearts", "queries", "queues", "results", "history",
-    "purges", "resubmissions", "records", "relays", "tasks", "variants",
+    "purges", "resubmissions", "records", "answers", "relays", "passing", "tasks", "dependencies", "scheduling",
+    "inside", "variants",
 )  # fmt: skip
 
 

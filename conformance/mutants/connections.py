@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from conformance.mutants.changes import told
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.refusals import Refusing
+from protocol.connection import ClientFile, EngineFile
 from protocol.roles.base import Arrived, Effect, Event, Send
 from protocol.wire import Message
 
@@ -144,3 +147,32 @@ class GivesClientsAKeyOfTheirOwn(Mutant):
     def file(cls, which: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """Another key for clients."""
         return {**content, "key": "clients"} if which == "client" else content
+
+
+class NamesAPortOfNobody(Mutant):
+    """The port was free when the file was written."""
+
+    breaks = ("connection.addresses-from-file",)
+
+    @classmethod
+    def tells(cls, client: ClientFile, engine: EngineFile) -> tuple[ClientFile, EngineFile]:
+        """A port for requests at which nobody listens."""
+        return replace(client, mux=1), engine
+
+
+class MixesPortsUp(Mutant):
+    """One port is as good as another."""
+
+    breaks = ("connection.peers-connect", "mux.socket-types")
+
+    @classmethod
+    def tells(cls, client: ClientFile, engine: EngineFile) -> tuple[ClientFile, EngineFile]:
+        """The port of output in the place of that for requests."""
+        return replace(client, mux=client.iopub), engine
+
+
+class LeavesItsFiles(Mutant):
+    """The next controller will write them again."""
+
+    breaks = ("connection.file-removed-at-exit",)
+    leaves_files = True

@@ -1,11 +1,12 @@
 """Mistakes of a heart monitor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from conformance.mutants.changes import wrap
 from conformance.mutants.mutant import Mutant
-from protocol.roles.base import Effect, Event, Raw, Send, SendRaw, SetTimer
+from protocol.roles.base import Arrived, Effect, Event, Fired, Raw, Send, SendRaw, SetTimer
 from protocol.wire import DELIMITER
+from protocol.world import MILLISECOND
 
 MONITOR = "heart-monitor"
 
@@ -286,3 +287,106 @@ class MissesHeartsWhenBusy(Mutant):
                 if engine.is_live:
                     return self.role._happens(now, engine, "heart stopped")  # type: ignore[no-any-return]
         return super().handle(now, event)
+
+
+class PingsOnlyTheLiving(Mutant):
+    """Who has nobody left to listen need not speak."""
+
+    breaks = ("heartbeat.ping-periodic",)
+    part = MONITOR
+
+    def do(self, now: int, effect: Effect) -> Sequence[Effect]:
+        """No pings once the last heart has stopped."""
+        self.memory["ever"] = self.memory.get("ever") or bool(self.role.hearts)
+        is_ping = isinstance(effect, SendRaw) and effect.socket == "ping"
+        return () if is_ping and self.memory["ever"] and not self.role.hearts else (effect,)
+
+
+class TiresOfHearts(Mutant):
+    """After three beats everybody knows that it lives."""
+
+    breaks = ("heartbeat.echo-keeps-alive",)
+    part = MONITOR
+
+    def hear(self, event: Event) -> Sequence[Event]:
+        """No fourth answer of a heart, nor a later one."""
+        if isinstance(event, Raw) and event.socket == "pong" and len(event.frames) == 2:
+            heart = bytes(event.frames[0]).hex()
+            self.memory[heart] = count = self.memory.get(heart, 0) + 1
+            return () if count > 3 else (event,)
+        return (event,)
+
+
+class HearsTheNamed(Mutant):
+    """A heart may speak for another one."""
+
+    breaks = ("heartbeat.identity-names-heart",)
+    part = MONITOR
+
+    def hear(self, event: Event) -> Sequence[Event]:
+        """A beat of the heart that is named in a frame of its own."""
+        if isinstance(event, Raw) and event.socket == "pong" and len(event.frames) == 3:
+            return (Raw("pong", event.frames[1:]),)
+        return (event,)
+
+
+class WantsManyBeats(Mutant):
+    """One beat may be an accident."""
+
+    breaks = ("heartbeat.first-beat-completes-registration",)
+    part = MONITOR
+
+    def hear(self, event: Event) -> Sequence[Event]:
+        """Nothing of a heart before its fortieth answer."""
+        if isinstance(event, Raw) and event.socket == "pong" and len(event.frames) == 2:
+            heart = bytes(event.frames[0]).hex()
+            self.memory[heart] = count = self.memory.get(heart, 0) + 1
+            return () if count < 40 else (event,)
+        return (event,)
+
+
+class KeepsBeatsInStock(Mutant):
+    """Who beats more than is needed has some to spare."""
+
+    breaks = ("heartbeat.repeated-echo-harmless",)
+    part = MONITOR
+
+    def prepare(self) -> None:
+        """Answers beyond the first of a period count for ten later periods."""
+
+        def pong(old: Callable[..., object], frames: Sequence[bytes]) -> None:
+            heart = bytes(frames[0])
+            if heart in self.role.responses:
+                self.memory[heart.hex()] = self.memory.get(heart.hex(), 0) + 10
+            old(frames)
+
+        def beat(old: Callable[..., object], now: int) -> object:
+            for heart in self.role.hearts:
+                if heart not in self.role.responses and self.memory.get(heart.hex(), 0):
+                    self.memory[heart.hex()] -= 1
+                    self.role.responses[heart] = None
+            return old(now)
+
+        wrap(self.role, "_pong", pong)
+        wrap(self.role, "_beat", beat)
+
+
+class BuriesTheBusy(Mutant):
+    """Who answers nothing is dead, whatever its heart does."""
+
+    breaks = ("heartbeat.beat-outlives-silence",)
+
+    def handle(self, now: int, event: Event) -> Sequence[Effect]:
+        """An engine that has had a request for a few periods is gone."""
+        if isinstance(event, Fired) and event.timer.startswith("busy:"):
+            _, uuid, msg_id = event.timer.split(":", 2)
+            engine = self.role.engines.by_uuid.get(uuid)
+            if engine is not None and msg_id in self.role.traffic.open:
+                return self.role._happens(now, engine, "heart stopped")  # type: ignore[no-any-return]
+            return ()
+        done = super().handle(now, event)
+        if isinstance(event, Arrived) and event.socket == "monitor" and event.message.identities[0] == b"in":
+            uuid = event.message.identities[1].decode()
+            due = now + 3 * self.role.config.hb_period_ms * MILLISECOND
+            return (*done, SetTimer(f"busy:{uuid}:{event.message.msg_id}", due))
+        return done

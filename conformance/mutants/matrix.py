@@ -6,6 +6,7 @@ a variant is innocent when nothing is. What is judged and kills no mutant is not
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,10 +20,11 @@ from conformance.catalogue import cases, concerned
 from conformance.harness.verdict import Result
 from conformance.judges import ruled
 from conformance.mutants import Mutant, Variant, load
-from conformance.results import from_dict
+from conformance.results import ACCUSING, from_dict
+from conformance.simulating import carry_out
 from protocol.requirements import Requirement
+from simulator.run import Setup
 
-ACCUSING: Final = frozenset({"failed", "warned", "observed"})
 _SIMULATED: Final = "simulated"
 
 
@@ -68,7 +70,7 @@ def chosen(globs: Sequence[str] = ()) -> list[type[Mutant]]:
 
 
 def judge(mutants: Iterable[type[Mutant]], *, jobs: int = 1) -> list[Fate]:
-    """Let the suite judge mutants; `jobs` is the number of processes."""
+    """Let the suite and whole runs judge mutants; `jobs` is the number of processes."""
     fates = {f"{_SIMULATED}+{mutant.name()}": Fate(mutant) for mutant in mutants}
     book = _Book(fates)
     words = [
@@ -87,7 +89,27 @@ def judge(mutants: Iterable[type[Mutant]], *, jobs: int = 1) -> list[Fate]:
     targets = [word for name in fates for word in ("--target", name)]
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         pytest.main([str(Path(conformance.__file__).parent), *words, *targets], plugins=[book])
+    for fate in fates.values():
+        for run in fate.mutant.runs:
+            _judge_run(fate, run)
     return list(fates.values())
+
+
+def _judge_run(fate: Fate, run: str) -> None:
+    """Let a whole run judge a mutant."""
+    name, _, seed = run.partition(" ")
+    began = time.monotonic()
+    command = f"ippkit simulate {name} --seed {seed}"
+    try:
+        outcome = carry_out(Setup(name=name, seed=int(seed), mutant=fate.mutant.name()))
+    except Exception as error:  # a role with a mistake in it may do anything
+        fate.errors.append(f"{command}: {type(error).__name__}: {error}")
+    else:
+        for blame, text in zip(outcome.blames, outcome.violations, strict=True):
+            fate.accused.setdefault(blame.requirement, []).append(command)
+            fate.said.append(f"{text} in {command}")
+    fate.judged += 1
+    fate.seconds += time.monotonic() - began
 
 
 class _Book:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Final
 
+from protocol.connection import ClientFile, EngineFile
 from protocol.errors import RemoteProtocolError
 from protocol.roles.base import Effect, Event, Forward, Send
 from protocol.wire import Message
@@ -25,14 +26,18 @@ class Mutant:
     """One mistake. A class is listed in `MUTANTS` as soon as it says what it `breaks`.
 
     `part` is the name of the role that makes it; empty: every role does. `shows_in` are patterns of cases that show it
-    besides, or instead if it is not empty, of those that name what is broken: `test_module.py::test_function`.
+    besides, or instead if it is not empty, of those that name what is broken: `test_module.py::test_function`. `runs`
+    are whole simulated runs that judge it in the place of cases: the name of a scenario or `swarm`, and the seed.
     """
 
     breaks: ClassVar[tuple[str, ...]] = ()
     part: ClassVar[str] = "hub"
     shows_in: ClassVar[tuple[str, ...]] = ()
+    runs: ClassVar[tuple[str, ...]] = ()
     says: ClassVar[tuple[Change, ...]] = ()
     hears: ClassVar[tuple[Hearing, ...]] = ()
+    #: Whether the connection files are there for ever.
+    leaves_files: ClassVar[bool] = False
 
     def __init__(self, shell: VirtualShell) -> None:
         self.shell: Final = shell
@@ -63,6 +68,8 @@ class Mutant:
     @classmethod
     def covers(cls, case: str, slugs: Sequence[str]) -> bool:
         """Whether it is judged by this case, which names these requirements."""
+        if cls.runs and not cls.shows_in:
+            return False
         if cls.shows_in:
             return any(fnmatchcase(case, pattern) for pattern in cls.shows_in)
         return any(slug in cls.breaks for slug in slugs)
@@ -112,6 +119,11 @@ class Mutant:
         ]
 
     # -- the files ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def tells(cls, client: ClientFile, engine: EngineFile) -> tuple[ClientFile, EngineFile]:
+        """What peers read in its connection files."""
+        return client, engine
 
     @classmethod
     def file(cls, which: str, content: Mapping[str, Any]) -> Mapping[str, Any]:

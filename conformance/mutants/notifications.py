@@ -118,3 +118,18 @@ class EndsWithoutACause(Mutant):
 
     breaks = ("notification.shutdown-parent",)
     says = (edited(lambda m: m.replace(parent_header={}), "shutdown_notification"),)
+
+
+class CountsTheDeadAnew(Mutant):
+    """The dead have numbers of their own."""
+
+    breaks = ("notification.no-polling",)
+    says = (told(WENT, lambda c: c | {"id": c["id"] + 1000}, status=""),)
+
+
+class CallsThemAllTheSame(Mutant):
+    """They are all engines."""
+
+    breaks = ("registration.identity-unique",)
+    shows_in = ("test_connection.py::test_the_reply_lists_every_engine",)
+    says = (told("connection_reply", lambda c: c | {"engines": dict.fromkeys(c["engines"], "engine")}),)

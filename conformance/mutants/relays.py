@@ -61,7 +61,7 @@ class HidesTheClient(Passing):
 class AnswersWhoAskedLast(Passing):
     """The last to ask is the one who waits."""
 
-    breaks = ("mux.reply-to-requester",)
+    breaks: ClassVar[tuple[str, ...]] = ("mux.reply-to-requester", "mux.raw-router-addressing")
 
     def passed(self, effect: Forward) -> Sequence[Effect]:
         """Replies go to the client that sent last."""

@@ -27,7 +27,7 @@ class ResubmitsUnderTheOldId(Mutant):
 class ResubmitsNothing(Mutant):
     """It ran once."""
 
-    breaks = ("task.resubmission-is-a-task",)
+    breaks = ("task.resubmission-is-a-task", "query.resubmit-runs")
 
     def do(self, now: int, effect: Effect) -> Sequence[Effect]:
         """No task."""

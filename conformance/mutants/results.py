@@ -119,7 +119,7 @@ class KnowsOneNameOfTheFlag(Mutant):
 class KeepsResultsForWhoAsked(Mutant):
     """A result is its owner's."""
 
-    breaks = ("query.result-any-client",)
+    breaks = ("query.result-any-client", "storage.results-kept")
 
     def do(self, now: int, effect: Effect) -> Sequence[Effect]:
         """Only the session that sent the request finds it."""

@@ -1,7 +1,7 @@
 """Mistakes of a task scheduler: where tasks go, when, how often, and who hears of it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from conformance.mutants.changes import GONE, content, edited, heard, other, unheard, when, without, wrap
 from conformance.mutants.mutant import Mutant
@@ -26,7 +26,7 @@ class Scheduler(Mutant):
 class IgnoresTargets(Scheduler):
     """Any engine will do."""
 
-    breaks = ("task.targets-respected", "task.no-live-target-error")
+    breaks: ClassVar[tuple[str, ...]] = ("task.targets-respected", "task.no-live-target-error")
     hears = (demanding(targets=GONE),)
 
 
@@ -85,7 +85,7 @@ class AnswersNobody(Scheduler):
 class GivesOutTwice(Scheduler):
     """One of two will do it."""
 
-    breaks = ("task.exactly-one-engine",)
+    breaks = ("task.exactly-one-engine", "task.one-live-assignment")
 
     def do(self, now: int, effect: Effect) -> Sequence[Effect]:
         """Each task to one more engine."""

@@ -1,7 +1,7 @@
 """Mistakes about frames, signatures, headers and replies."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from conformance.mutants.changes import (
     GONE,
@@ -33,7 +33,7 @@ KNOWN = frozenset(
 class Frames(Mutant):
     """A mutant that changes what is sent as bytes."""
 
-    shows_in = ANYWHERE
+    shows_in: ClassVar[tuple[str, ...]] = ANYWHERE
 
     def prepare(self) -> None:
         """Have everything encoded, and pass it on changed."""
@@ -134,6 +134,24 @@ class TrustsEverybody(Mutant):
     def prepare(self) -> None:
         """Verify nothing."""
         self.shell.codec.key = b""
+
+
+class LooksAtNoSignature(Mutant):
+    """A signature is for those who want to look at it."""
+
+    breaks = ("wire.refused-changes-nothing",)
+
+    def prepare(self) -> None:
+        """Open everything as if it were signed well; what is said is signed as it should be."""
+        codec = self.shell.codec
+
+        def look(opens: Any, frames: Sequence[Frame]) -> Message:
+            at = frames.index(DELIMITER) + 1 if DELIMITER in frames else 0
+            right = codec.sign(b"".join(frames[at + 1 : at + 5]))
+            message: Message = opens([*frames[:at], right, *frames[at + 1 :]])
+            return message
+
+        wrap(codec, "open_header", look)
 
 
 class AnswersReplays(Mutant):

@@ -60,7 +60,8 @@ class VirtualRunning:
             raise TargetUnusable(f"target {target.name}: the virtual controller did not begin")
         self.client: ClientFile
         self.engine: EngineFile
-        self.client, self.engine = self.controller.files()
+        self.client, self.engine = self._mutant.tells(*self.controller.files())
+        self._files = dict(self.controller.disk)
         self._calendar = Calendar()
 
     def _made(self, shell: VirtualShell) -> None:
@@ -104,7 +105,7 @@ class VirtualRunning:
     def on_disk(self) -> dict[str, FileOnDisk]:
         """Its connection files ("client", "engine") as they are now; missing ones are left out."""
         files = {"client": CLIENT_FILE, "engine": ENGINE_FILE}
-        disk = self.controller.disk
+        disk = self._files if self._mutant.leaves_files else self.controller.disk
         return {
             which: FileOnDisk(0o600, self._mutant.file(which, json.loads(disk[name])))
             for which, name in files.items()
