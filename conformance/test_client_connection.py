@@ -6,7 +6,7 @@ Source: IPython commit a2c57acba, parallel_messages.txt, "Client"; measured on i
 import pytest
 
 from conformance.drivers.lines import Outcome
-from conformance.harness.case import connection_file, needs, needs_system, requirement
+from conformance.harness.case import connection_file, needs, requirement
 from conformance.harness.client import ENGINES, ClientUnderTest, told
 from conformance.harness.verdict import violate
 from protocol.connection import render
@@ -64,23 +64,26 @@ def test_an_engine_that_is_told_twice_is_there_once(tested_client: ClientUnderTe
 @needs("execute")
 @requirement("connection.file-extra-keys")
 @connection_file(of_tomorrow=[1, {"two": 3}])
-def test_an_unknown_key_of_the_file_does_not_matter(tested_client: ClientUnderTest) -> None:
-    works(tested_client)
+def test_an_unknown_key_of_the_file_does_not_matter(new_client: ClientUnderTest) -> None:
+    connected(new_client)
+    works(new_client)
 
 
 @needs("execute")
 @requirement("wire.signature-scheme")
 @connection_file(signature_scheme="hmac-sha512")
-def test_the_file_says_how_messages_are_signed(tested_client: ClientUnderTest) -> None:
-    works(tested_client)
+def test_the_file_says_how_messages_are_signed(new_client: ClientUnderTest) -> None:
+    connected(new_client)
+    works(new_client)
 
 
 @needs("execute")
 @requirement("wire.empty-key-unsigned")
 @connection_file(key="")
-def test_with_an_empty_key_nothing_is_signed(tested_client: ClientUnderTest) -> None:
-    works(tested_client)
-    for seen in tested_client.arrived["mux"]:
+def test_with_an_empty_key_nothing_is_signed(new_client: ClientUnderTest) -> None:
+    connected(new_client)
+    works(new_client)
+    for seen in new_client.arrived["mux"]:
         if (signature := bytes(seen.frames[-5])) != b"":
             violate(f"a message has the signature {signature!r}", "an empty frame", evidence=(seen.seq,))
 
@@ -92,7 +95,6 @@ def works(client: ClientUnderTest) -> None:
     client.expect_results(work, OK)
 
 
-@needs_system("files that are half written")
 @requirement("connection.half-written-file-waits")
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.98])
 def test_a_file_that_is_half_written_is_refused_or_waited_for(new_client: ClientUnderTest, share: float) -> None:

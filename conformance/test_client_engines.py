@@ -19,7 +19,11 @@ DIED = Outcome(status="error", ename="EngineError")
 
 
 def expect_no_change(client: ClientUnderTest) -> None:
-    """What was published up to now must have changed nothing; one more engine is the barrier."""
+    """What was published up to now must have changed nothing; one more engine is the barrier.
+
+    The Hub says nothing besides: who asked it once more would be told again.
+    """
+    client.is_hub_awake = False
     client.add_engine(7)
     client.until_known(7, requirement="wire.sender-recovers")
     client.expect_engines(2, 5, 7)
@@ -27,6 +31,7 @@ def expect_no_change(client: ClientUnderTest) -> None:
 
 @requirement("client.follows-notifications")
 def test_engines_come_and_go(tested_client: ClientUnderTest) -> None:
+    tested_client.is_hub_awake = False
     tested_client.add_engine(6)
     tested_client.expect_engines(2, 5, 6)
     tested_client.remove_engine(2)
@@ -44,12 +49,14 @@ def test_an_engine_that_was_announced_is_sent_work(tested_client: ClientUnderTes
     tested_client.expect_engines(*ENGINES, 11)
     work = tested_client.execute(11)
     if (found := work.message.identities[1:]) != (b"engine-of-late",):
-        violate(f"the identities {list(found)!r} in front", "that of the engine", evidence=(work.request.seq,))
+        wrong, rule = f"the identities {list(found)!r} in front", "client.addresses-engine"
+        violate(wrong, "that of the engine", requirement=rule, evidence=(work.request.seq,))
 
 
 @requirement("notification.unknown-types-ignored")
 def test_a_notification_of_an_unknown_type_does_not_matter(tested_client: ClientUnderTest) -> None:
     tested_client.add_engine(6)
+    tested_client.is_hub_awake = False
     tested_client.publish("tomorrow_notification", {"id": 6, "uuid": "x"}, why="a type that nobody knows")
     tested_client.add_engine(7)
     tested_client.expect_engines(2, 5, 6, 7)
@@ -122,8 +129,9 @@ def test_the_death_of_an_engine_ends_nothing_of_another(tested_client: ClientUnd
 @needs("execute")
 @requirement("client.death-of-another")
 def test_work_for_several_engines_goes_on_without_the_dead_one(tested_client: ClientUnderTest) -> None:
-    work = tested_client.execute(2, 5)
+    marker, work = tested_client.execute(2), tested_client.execute(2, 5)
     tested_client.remove_engine(2)
+    tested_client.expect_results(marker, DIED, requirement="mux.dead-engine-inferred")
     (kept,) = [seen for seen in work.requests if tested_client.engine_of(seen) == ENGINES[5]]
     tested_client.execute_reply(kept)
     tested_client.expect_results(work, DIED, OK)
