@@ -35,6 +35,11 @@ def types(seen: list[Observation]) -> list[str]:
 def expect_brackets(frontend: Frontend, request: Message, requirement: str = "kernel.status-brackets") -> None:
     """What was published for a request must lie between one busy and one idle."""
     kernel = frontend.kernel
+    started, limit = kernel.world.now, kernel.timing.reply_deadline
+    if not kernel.world.run_until(lambda: "idle" in kernel.states(request), started + limit):
+        kernel.expect_steady(started, limit)
+        violate(f"the states {kernel.states(request)} for {request.msg_type}", "busy, then idle",
+                requirement=requirement)  # fmt: skip
     barrier(frontend)
     if kernel.states(request) != ["busy", "idle"]:
         violate(f"the states {kernel.states(request)} for {request.msg_type}", "busy, then idle",
@@ -51,7 +56,9 @@ def expect_brackets(frontend: Frontend, request: Message, requirement: str = "ke
 @pytest.mark.parametrize("sample", ["print", "raise", "value", "many_lines"])
 def test_output_lies_between_one_busy_and_one_idle(kernel: KernelUnderTest, sample: str) -> None:
     frontend = kernel.frontend()
-    request = done(frontend, sample, text="hello", count=20)
+    request = frontend.execute(kernel.sample(sample, text="hello", count=20))
+    frontend.reply(request)
+    kernel.world.run_until(lambda: "idle" in kernel.states(request), kernel.world.now + kernel.timing.reply_deadline)
     if sample == "many_lines" and kernel.text(request).count("\n") != 20:
         violate(f"{kernel.text(request)!r:.200} before idle", "20 lines", requirement="kernel.idle-after-output")
     expect_brackets(frontend, request)
@@ -77,7 +84,7 @@ QUESTIONS = {
 def test_each_request_is_bracketed(kernel: KernelUnderTest, msg_type: str) -> None:
     frontend = kernel.frontend()
     request = frontend.send(msg_type, QUESTIONS[msg_type])
-    kernel.done(request)
+    frontend.reply(request)
     expect_brackets(frontend, request)
 
 
@@ -85,7 +92,7 @@ def test_each_request_is_bracketed(kernel: KernelUnderTest, msg_type: str) -> No
 def test_a_request_on_control_is_bracketed(kernel: KernelUnderTest) -> None:
     frontend = kernel.frontend()
     request = frontend.send("kernel_info_request", channel="kernel-control")
-    kernel.done(request)
+    frontend.reply(request)
     expect_brackets(frontend, request)
 
 
@@ -318,13 +325,10 @@ def heard_states(listener: Frontend, request: Message) -> list[object]:
 @needs("welcome")
 @requirement("kernel.welcome-effective")
 def test_after_its_welcome_a_subscriber_misses_nothing(new_kernel: KernelUnderTest) -> None:
-    frontend = new_kernel.frontend()
-    deadline = new_kernel.world.now + new_kernel.timing.start_deadline
-    if not new_kernel.world.run_until(lambda: "iopub_welcome" in types(new_kernel.published), deadline):
-        new_kernel.instance.expect_alive()
+    frontend, world = new_kernel.frontend(), new_kernel.world
+    new_kernel.until_answered(frontend.send("kernel_info_request"))
+    started, limit = world.now, new_kernel.timing.reply_deadline
+    if not world.run_until(lambda: "iopub_welcome" in types(new_kernel.published), started + limit):
+        new_kernel.expect_steady(started, limit)
         violate("no iopub_welcome", "one for the first subscription")
-    request = frontend.send("kernel_info_request")
-    new_kernel.until_answered(request)
-    new_kernel.done(frontend.send("kernel_info_request"))
-    if new_kernel.states(request) != ["busy", "idle"]:
-        violate(f"the states {new_kernel.states(request)} of the first request after the welcome", "busy, then idle")
+    expect_brackets(frontend, frontend.send("kernel_info_request"), "kernel.welcome-effective")

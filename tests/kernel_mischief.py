@@ -1,0 +1,595 @@
+"""Mistakes that a kernel can make, as rules that rewrite what passes between a sound kernel and its frontends."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from conformance.relay.rewriting import Alter, Corrupt, Drop, Duplicate, Hold, Passing, Rule, When, of
+from protocol.wire import Message
+
+ERROR = {"status": "error", "ename": "Mistake", "evalue": "made on purpose", "traceback": []}
+ASKED = ("kernel-shell", "kernel-control")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake. `found` names each case that must find it, and the requirement that it accuses."""
+
+    name: str
+    rules: Callable[[], Sequence[Rule]]
+    found: dict[str, str]
+
+
+MISTAKES: dict[str, Mistake] = {}
+
+
+def mistake(name: str, found: dict[str, str], *rules: Callable[[], Rule]) -> None:
+    """One more; rules remember what they saw, so each run makes its own."""
+    assert name not in MISTAKES
+    MISTAKES[name] = Mistake(name, lambda: [make() for make in rules], found)
+
+
+def every() -> Iterator[tuple[str, str, str]]:
+    """Each mistake with each case that must find it, and the requirement that the case must accuse."""
+    for each in MISTAKES.values():
+        for case, slug in each.found.items():
+            yield each.name, case, slug
+
+
+# -- what can be changed -----------------------------------------------------------------------------------------------
+
+
+def down(*types: str, channel: str = "", where: When | None = None) -> When:
+    """What the kernel sends."""
+    return of(*types, channel=channel, is_up=False, where=where)
+
+
+def published(*types: str, state: str = "") -> When:
+    """What the kernel publishes; with `state`, a status that says so."""
+    return down(*types, channel="kernel-iopub", where=lambda p: state in ("", said(p).get("execution_state")))
+
+
+def said(passing: Passing) -> dict[str, Any]:
+    """The content of a message."""
+    return {} if passing.message is None else passing.message.content
+
+
+def changed(when: When, **changes: Any) -> Callable[[], Rule]:
+    """Other fields in the content of these messages; a field that is `...` is left out."""
+
+    def change(passing: Passing) -> Passing:
+        kept = {key: value for key, value in said(passing).items() if key not in changes}
+        return passing.replace(content=kept | {key: value for key, value in changes.items() if value is not ...})
+
+    return lambda: Alter(when, change)
+
+
+def replies(msg_type: str, **changes: Any) -> Callable[[], Rule]:
+    """Replies of this type have other fields."""
+    return changed(down(msg_type), **changes)
+
+
+def becomes(msg_type: str, status: str, content: dict[str, Any]) -> Callable[[], Rule]:
+    """Replies with this status have quite another content."""
+    meant = down(msg_type, where=lambda p: said(p).get("status") == status)
+    return lambda: Alter(meant, lambda p: p.replace(content=content))
+
+
+def requests(msg_type: str, **changes: Any) -> Callable[[], Rule]:
+    """The kernel reads these requests as if they said something else."""
+    return changed(of(msg_type, is_up=True), **changes)
+
+
+def lost(when: When) -> Callable[[], Rule]:
+    """These never arrive."""
+    return lambda: Drop(when)
+
+
+def twice(when: When) -> Callable[[], Rule]:
+    """These arrive twice."""
+    return lambda: Duplicate(when)
+
+
+def late(when: When, until: When, *, across: bool = False, times: int | None = None) -> Callable[[], Rule]:
+    """These come after what they should come before."""
+    return lambda: Hold(when, until, across=across, times=times)
+
+
+def is_damaged(passing: Passing) -> bool:
+    """Whether a frontend sent what is no message, on shell or control."""
+    return passing.hop.is_up and passing.hop.channel in ASKED and passing.message is None
+
+
+def _mended(passing: Passing) -> Passing:
+    """A sound request in place of what is damaged."""
+    head = {"msg_id": uuid4().hex, "msg_type": "kernel_info_request", "session": "mended", "username": "kit",
+            "date": "2026-01-05T12:00:00Z", "version": "5.4"}  # fmt: skip
+    return passing.with_frames(bytes(frame) for frame in passing.codec.encode(Message(head)))
+
+
+def _forgetful() -> Rule:
+    """What was heard before is heard as if it were new."""
+    heard: set[tuple[bytes, ...]] = set()
+
+    def renew(passing: Passing) -> Sequence[Passing] | None:
+        if not passing.hop.is_up or passing.msg_type != "kernel_info_request":
+            return None
+        known, before = passing.hop.frames, len(heard)
+        heard.add(tuple(map(bytes, known)))
+        return (passing,) if len(heard) > before else (passing.replace(metadata={"copy": True}),)
+
+    return renew
+
+
+def _after_damage(rule: Callable[[], Rule]) -> Callable[[], Rule]:
+    """A rule that holds as soon as something damaged has passed."""
+
+    def make() -> Rule:
+        inner, begun = rule(), [False]
+
+        def follow(passing: Passing) -> Sequence[Passing] | None:
+            begun[0] = begun[0] or is_damaged(passing)
+            return inner(passing) if begun[0] else None
+
+        return follow
+
+    return make
+
+
+def _counting() -> Rule:
+    """Every reply counts."""
+    numbers = iter(range(1, 10**6))
+    return Alter(down("execute_reply"), lambda p: p.replace(content=said(p) | {"execution_count": next(numbers)}))
+
+
+def _talkative() -> Rule:
+    """The input of every request is shown, however silent or aborted it is."""
+
+    def show(passing: Passing) -> Sequence[Passing] | None:
+        if not published("status", state="idle")(passing) or passing.message is None:
+            return None
+        header = passing.message.header | {"msg_type": "execute_input", "msg_id": f"{passing.message.msg_id}-shown"}
+        return passing.replace(header=header, content={"code": "", "execution_count": 1}), passing
+
+    return show
+
+
+def _gossiping() -> Rule:
+    """Each reply is followed by one to a request that somebody else made."""
+
+    def gossip(passing: Passing) -> Sequence[Passing] | None:
+        if not down("execute_reply")(passing) or passing.message is None:
+            return None
+        return passing, passing.replace(parent_header=passing.message.parent_header | {"msg_id": "of-another"})
+
+    return gossip
+
+
+def echoes(change: Callable[[tuple[bytes, ...]], Sequence[bytes]]) -> Callable[[], Rule]:
+    """Heartbeats come back changed."""
+    return lambda: Alter(
+        down(channel="kernel-heartbeat"), lambda p: p.with_frames(change(tuple(map(bytes, p.hop.frames))))
+    )
+
+
+def parents(when: When) -> Callable[[], Rule]:
+    """These name another parent."""
+    return lambda: Alter(when, lambda p: p.replace(parent_header={"msg_id": "of-another"}))
+
+
+# -- code --------------------------------------------------------------------------------------------------------------
+
+mistake(
+    "fails-at-everything",
+    {
+        "test_code_is_run_and_answered": "kernel.execute-answered",
+        "test_after_an_error_the_next_request_runs": "kernel.execute-answered",
+        "test_what_is_set_in_one_request_is_there_in_the_next": "kernel.execute-answered",
+        "test_fields_of_tomorrow_are_ignored": "kernel.extra-fields-ignored",
+        "test_what_is_sent_after_the_abort_is_run": "kernel.later-requests-run",
+        "test_each_flag_may_be_left_out": "kernel.execute-answered",
+    },
+    becomes("execute_reply", "ok", ERROR),
+)
+mistake(
+    "hides-errors",
+    {
+        "test_code_that_fails_is_answered_with_an_error": "kernel.execute-answered",
+        "test_an_interrupt_ends_what_runs": "kernel.interrupt-ends-cell",
+        "test_a_request_for_an_unknown_subshell_is_an_error": "kernel.unknown-subshell-error",
+        "test_a_frontend_with_another_identity_on_stdin_is_not_asked": "stdin.identity-shared",
+        "test_an_interrupt_ends_the_waiting": "stdin.interrupt-ends-waiting",
+    },
+    becomes("execute_reply", "error", {"status": "ok", "execution_count": 1, "user_expressions": {}}),
+)
+mistake(
+    "an-error-without-count",
+    {"test_code_that_fails_is_answered_with_an_error": "kernel.count-in-ok-and-error"},
+    replies("execute_reply", execution_count=...),
+)
+mistake(
+    "counts-everything",
+    {
+        "test_no_code_at_all_is_ok_and_does_not_count": "kernel.empty-code-ok",
+        "test_a_silent_request_does_not_count": "kernel.silent-quiet",
+        "test_a_request_that_is_not_to_be_stored_does_not_count": "kernel.store-history-false",
+        "test_an_aborted_request_does_not_count": "kernel.aborted-answered",
+    },
+    _counting,
+)
+mistake(
+    "always-seven",
+    {
+        "test_the_counter_rises_with_each_request": "kernel.execution-count",
+        "test_the_counter_starts_at_one": "kernel.execution-count",
+    },
+    replies("execute_reply", execution_count=7),
+)
+mistake(
+    "no-expressions",
+    {"test_each_expression_is_answered_for_itself": "kernel.user-expressions"},
+    replies("execute_reply", user_expressions={}),
+)
+mistake(
+    "changes-places",
+    {"test_requests_of_one_frontend_are_answered_in_the_order_sent": "kernel.shell-fifo"},
+    late(down("execute_reply"), down("execute_reply"), times=1),
+)
+mistake(
+    "answers-twice",
+    {"test_requests_of_one_frontend_are_answered_in_the_order_sent": "wire.at-most-one-reply"},
+    twice(down("execute_reply")),
+)
+mistake(
+    "tells-others",
+    {"test_each_frontend_gets_its_own_replies_and_no_others": "kernel.reply-to-sender-only"},
+    _gossiping,
+)
+mistake(
+    "runs-what-it-should-abort",
+    {
+        "test_after_an_error_what_waits_is_aborted": "kernel.stop-on-error-aborts",
+        "test_what_waits_behind_an_interrupted_request_is_aborted": "kernel.interrupt-aborts-queue",
+    },
+    becomes("execute_reply", "aborted", {"status": "ok", "execution_count": 1, "user_expressions": {}}),
+)
+mistake(
+    "forgets-what-it-aborts",
+    {"test_after_an_error_what_waits_is_aborted": "kernel.aborted-answered"},
+    lost(down("execute_reply", where=lambda p: said(p).get("status") == "aborted")),
+)
+mistake(
+    "aborts-everything",
+    {
+        "test_without_stop_on_error_what_waits_is_run": "kernel.stop-on-error-false",
+        "test_a_silent_request_that_fails_aborts_nothing": "kernel.silent-error-aborts-nothing",
+        "test_an_error_in_a_subshell_aborts_nothing_in_the_main_shell": "kernel.subshell-abort-apart",
+    },
+    becomes("execute_reply", "ok", {"status": "aborted"}),
+)
+mistake(
+    "has-a-status-of-its-own",
+    {
+        "test_what_others_have_waiting_is_run_or_aborted_and_in_any_case_answered": "kernel.abort-spans-frontends",
+        "test_code_that_reads_the_standard_input_of_the_kernel_ends": "stdin.no-raw-stdin",
+    },
+    replies("execute_reply", status="perhaps"),
+)
+mistake(
+    "shows-what-is-silent",
+    {
+        "test_an_aborted_request_has_its_brackets_and_nothing_else": "kernel.aborted-answered",
+        "test_a_silent_request_shows_neither_input_nor_value": "kernel.silent-quiet",
+    },
+    _talkative,
+)
+
+# -- output ------------------------------------------------------------------------------------------------------------
+
+mistake(
+    "idle-before-busy",
+    {
+        "test_output_lies_between_one_busy_and_one_idle": "kernel.status-brackets",
+        "test_an_unknown_type_has_its_brackets": "kernel.unknown-type-bracketed",
+    },
+    late(published("status", state="busy"), published("status", state="idle")),
+)
+mistake(
+    "busy-twice",
+    {
+        "test_each_request_is_bracketed": "kernel.status-brackets",
+        "test_a_request_on_control_is_bracketed": "kernel.status-brackets",
+        "test_a_request_on_control_during_a_cell_has_brackets_of_its_own": "kernel.status-brackets",
+        "test_a_question_has_no_brackets_of_its_own": "stdin.no-status",
+    },
+    twice(published("status", state="busy")),
+)
+mistake(
+    "idle-of-another",
+    {"test_each_request_is_bracketed": "kernel.status-brackets"},
+    parents(published("status", state="idle")),
+)
+mistake(
+    "output-after-idle",
+    {"test_output_lies_between_one_busy_and_one_idle": "kernel.output-after-busy"},
+    late(published("stream", "error", "execute_result"), published("status", state="idle")),
+)
+mistake(
+    "other-words",
+    {
+        "test_what_code_writes_is_published": "kernel.stream-complete",
+        "test_many_lines_arrive_complete_and_in_order": "kernel.stream-complete",
+        "test_a_very_long_line_arrives_whole": "kernel.stream-complete",
+    },
+    changed(published("stream"), text="something else\n"),
+)
+mistake(
+    "one-stream",
+    {"test_each_stream_is_complete_by_itself": "kernel.stream-complete"},
+    changed(published("stream"), name="stdout"),
+)
+mistake(
+    "input-behind-output",
+    {"test_code_is_published_before_its_output": "kernel.execute-input-first"},
+    late(published("execute_input"), published("stream")),
+)
+mistake(
+    "values-without-data",
+    {
+        "test_the_value_of_an_expression_is_published": "kernel.execute-result",
+        "test_what_code_displays_is_published": "kernel.display-data",
+    },
+    changed(published("execute_result", "display_data"), data={}),
+)
+mistake(
+    "another-error",
+    {"test_an_error_is_published_as_it_is_answered": "kernel.error-published"},
+    changed(published("error"), evalue="something else"),
+)
+mistake(
+    "an-update-of-nothing",
+    {"test_a_display_with_an_id_can_be_updated": "kernel.display-data"},
+    changed(published("update_display_data"), transient={}),
+)
+mistake(
+    "clears-without-a-word",
+    {"test_clearing_says_whether_to_wait": "kernel.clear-output"},
+    changed(published("clear_output"), wait=...),
+)
+mistake(
+    "no-output",
+    {"test_every_frontend_hears_what_each_has_asked": "kernel.iopub-to-all"},
+    lost(published("stream")),
+)
+
+# -- questions ---------------------------------------------------------------------------------------------------------
+
+mistake("no-banner", {"test_a_kernel_says_what_it_is": "kernel.kernel-info"}, replies("kernel_info_reply", banner=...))
+mistake(
+    "speaks-version-four",
+    {"test_versions_are_told_and_need_not_agree": "kernel.versions-may-differ"},
+    replies("kernel_info_reply", protocol_version="4.1"),
+)
+mistake(
+    "one-subshell",
+    {"test_subshells_that_are_announced_are_there": "kernel.supported-features-true"},
+    replies("list_subshell_reply", subshell_id="one"),
+)
+mistake(
+    "no-debugger",
+    {"test_a_debugger_that_is_announced_is_there": "kernel.debug-reply"},
+    replies("debug_reply", success=False),
+)
+mistake(
+    "other-ports", {"test_a_kernel_tells_its_ports": "kernel.connect-reply-ports"}, replies("connect_reply", hb_port=1)
+)
+mistake(
+    "completes-to-nonsense",
+    {
+        "test_the_beginning_of_a_name_is_completed": "kernel.complete",
+        "test_completion_looks_at_the_cursor_and_not_at_the_end": "kernel.complete",
+        "test_cursors_count_code_points": "kernel.cursor-in-code-points",
+    },
+    replies("complete_reply", matches=["nonsense"]),
+)
+mistake("knows-nothing", {"test_a_name_that_is_known_is_explained": "kernel.inspect"},
+        replies("inspect_reply", found=False))  # fmt: skip
+mistake("knows-all", {"test_a_name_that_is_unknown_is_no_error": "kernel.inspect"},
+        replies("inspect_reply", found=True))  # fmt: skip
+mistake(
+    "all-code-is-invalid",
+    {"test_a_kernel_says_whether_code_is_complete": "kernel.is-complete"},
+    replies("is_complete_reply", status="invalid"),
+)
+mistake(
+    "no-history",
+    {
+        "test_the_end_of_the_history_is_what_was_run_last": "kernel.history",
+        "test_a_range_of_this_session_is_told": "kernel.history",
+        "test_the_history_can_be_searched": "kernel.history",
+        "test_with_output_each_line_of_history_has_both": "kernel.history",
+    },
+    replies("history_reply", history=[]),
+)
+mistake(
+    "invents-comms",
+    {"test_without_comms_none_is_told": "kernel.comm-info"},
+    replies("comm_info_reply", comms={"invented": {"target_name": "invented"}}),
+)
+mistake(
+    "denies-comms", {"test_a_comm_that_was_opened_is_told": "kernel.comm-info"}, replies("comm_info_reply", comms={})
+)
+mistake(
+    "leaves-comms-open",
+    {"test_a_comm_to_an_unknown_target_is_closed_again": "kernel.comm-unknown-target-closed"},
+    lost(published("comm_close")),
+)
+
+# -- control -----------------------------------------------------------------------------------------------------------
+
+mistake(
+    "control-waits",
+    {"test_control_is_answered_while_code_runs": "kernel.control-during-cell"},
+    late(down("kernel_info_reply", channel="kernel-control"), down("execute_reply"), across=True),
+)
+mistake(
+    "control-changes-places",
+    {"test_control_is_answered_in_the_order_sent": "kernel.control-fifo"},
+    late(down("kernel_info_reply"), down("kernel_info_reply"), times=1),
+)
+mistake(
+    "interrupts-fail",
+    {"test_an_interrupt_of_nothing_has_no_effect": "kernel.interrupt-idle-harmless"},
+    becomes("interrupt_reply", "ok", ERROR),
+)
+mistake(
+    "subshells-wait",
+    {"test_a_subshell_answers_while_the_main_shell_is_busy": "kernel.subshells"},
+    late(
+        down("execute_reply", where=lambda p: p.message is not None and "subshell_id" in p.message.parent_header),
+        down("execute_reply", where=lambda p: p.message is not None and "subshell_id" not in p.message.parent_header),
+    ),
+)
+mistake(
+    "never-ends",
+    {
+        "test_a_shutdown_is_answered_and_the_kernel_ends": "kernel.shutdown-answered",
+        "test_a_shutdown_on_shell_is_served": "kernel.shutdown-on-shell",
+        "test_a_shutdown_during_a_cell_is_answered_at_once": "kernel.shutdown-during-cell",
+        "test_a_file_that_was_given_is_left_behind": "kernel.connection-file-kept",
+    },
+    lost(of("shutdown_request", is_up=True)),
+)
+
+# -- input -------------------------------------------------------------------------------------------------------------
+
+mistake(
+    "all-is-secret",
+    {"test_code_that_asks_makes_the_kernel_ask": "stdin.input-requested"},
+    changed(down("input_request"), password=True),
+)
+mistake(
+    "asks-for-another",
+    {"test_code_that_asks_makes_the_kernel_ask": "stdin.request-parent"},
+    parents(down("input_request")),
+)
+mistake(
+    "asks-twice",
+    {"test_the_frontend_whose_code_runs_is_asked_and_no_other": "stdin.goes-to-requester"},
+    twice(down("input_request")),
+)
+mistake(
+    "reads-something-else",
+    {
+        "test_the_code_reads_what_the_frontend_gives": "stdin.input-delivered",
+        "test_code_can_ask_twice": "stdin.input-delivered",
+        "test_an_end_of_transmission_is_an_end_of_file": "stdin.end-of-file",
+        "test_a_line_that_was_given_before_anybody_asked_is_not_read": "stdin.stale-replies-dropped",
+    },
+    requests("input_reply", value="something else"),
+)
+mistake(
+    "asks-who-may-not-be-asked",
+    {
+        "test_code_that_may_not_ask_fails": "stdin.not-allowed-error",
+        "test_code_may_not_ask_if_nothing_is_said": "stdin.allow-default",
+    },
+    requests("execute_request", allow_stdin=True),
+)
+
+# -- heartbeats --------------------------------------------------------------------------------------------------------
+
+mistake(
+    "a-heart-that-adds",
+    {
+        "test_a_heartbeat_comes_back_as_it_is": "kernel.heartbeat-echo",
+        "test_several_frames_come_back_as_they_are": "kernel.heartbeat-echo",
+        "test_one_socket_can_ping_again_and_again": "kernel.heartbeat-echo",
+    },
+    echoes(lambda frames: (*frames[:-1], frames[-1] + b"!")),
+)
+mistake(
+    "a-heart-that-waits",
+    {"test_a_heartbeat_comes_back_while_code_runs": "kernel.heartbeat-when-busy"},
+    late(down(channel="kernel-heartbeat"), down("execute_reply"), across=True),
+)
+mistake(
+    "no-heart",
+    {
+        "test_all_five_sockets_are_where_the_file_says": "kernel.binds-sockets",
+        "test_control_and_heartbeat_are_served_while_code_waits": "stdin.others-work-while-waiting",
+    },
+    lost(down(channel="kernel-heartbeat")),
+)
+
+# -- envelopes ---------------------------------------------------------------------------------------------------------
+
+mistake(
+    "refuses-sound-questions",
+    {
+        "test_a_parent_that_is_no_object_is_taken_as_empty": "kernel.odd-parent-tolerated",
+        "test_a_header_without_what_is_optional_is_answered": "wire.header-optional-fields",
+        "test_a_header_with_more_is_answered_with_all_of_it": "wire.header-extra-keys",
+        "test_a_request_of_another_version_is_answered": "wire.header-any-version",
+        "test_buffers_that_belong_to_nothing_are_ignored": "wire.unexpected-buffers-ignored",
+        "test_a_delimiter_among_the_buffers_is_one_of_them": "wire.first-delimiter-counts",
+        "test_requests_of_other_types_are_not_aborted": "kernel.abort-spares-other-types",
+        "test_messages_of_an_unknown_comm_are_ignored": "kernel.comm-unknown-id-ignored",
+        "test_a_question_about_subshells_harms_nobody": "kernel.no-subshells-no-reply",
+        "test_a_frontend_that_comes_back_is_answered_where_it_is": "kernel.socket-handover",
+    },
+    becomes("kernel_info_reply", "ok", ERROR),
+)
+mistake(
+    "answers-what-is-damaged",
+    {
+        "test_a_multipart_without_delimiter_is_dropped": "kernel.malformed-dropped",
+        "test_a_message_that_ends_too_early_is_dropped": "kernel.malformed-dropped",
+        "test_a_message_with_a_wrong_signature_is_dropped": "wire.signature-verified",
+        "test_an_altered_dictionary_is_dropped": "wire.signature-verified",
+        "test_a_message_under_another_key_is_dropped": "wire.signature-verified",
+        "test_a_signature_in_uppercase_is_refused": "wire.signature-uppercase-refused",
+    },
+    lambda: Alter(is_damaged, _mended),
+)
+mistake(
+    "forgets-signatures",
+    {
+        "test_a_repeated_message_is_answered_once": "wire.replay-refused",
+        "test_a_message_is_not_answered_again_on_another_channel": "kernel.replay-across-channels",
+    },
+    _forgetful,
+)
+mistake(
+    "deaf-after-damage",
+    {
+        "test_what_cannot_be_read_harms_nobody": "wire.sender-recovers",
+        "test_a_header_that_is_no_object_harms_nobody": "wire.sender-recovers",
+    },
+    _after_damage(lost(of("kernel_info_request", is_up=True))),
+)
+mistake(
+    "fails-after-damage",
+    {"test_others_do_not_notice_what_is_damaged": "wire.malformed-harms-nobody"},
+    _after_damage(becomes("execute_reply", "ok", ERROR)),
+)
+mistake(
+    "loses-the-way-back",
+    {"test_what_stands_before_the_delimiter_comes_back": "wire.reply-identities-echoed"},
+    lambda: Alter(down("kernel_info_reply"), lambda p: p.replace(identities=())),
+)
+mistake(
+    "signs-otherwise",
+    {"test_a_kernel_signs_as_its_file_says": "wire.signature-scheme"},
+    lambda: Corrupt(down("execute_reply"), frame=1),
+)
+mistake(
+    "a-kernel-with-a-key-and-an-old-file",
+    {
+        # What these cases ask for in the file of a fresh kernel, the file of this one does not say.
+        "test_a_kernel_without_key_signs_nothing_and_accepts_everything": "wire.empty-key-unsigned",
+        "test_a_file_with_a_key_of_tomorrow_is_read_and_kept": "kernel.connection-file-extra-keys",
+        "test_after_its_welcome_a_subscriber_misses_nothing": "kernel.welcome-effective",
+    },
+)
