@@ -10,7 +10,9 @@ from conformance.harness.case import needs, needs_system, requirement
 from conformance.harness.controller import Controller
 from conformance.harness.expect import kind, ok
 from conformance.harness.verdict import violate
+from protocol import channels
 from protocol.connection import AGREED, ClientFile, EngineFile
+from protocol.patterns import CONTROLLER
 
 # -- the request -------------------------------------------------------------------------------------------------------
 
@@ -147,6 +149,31 @@ def test_every_address_accepts_the_peers_it_is_for(
     greeting = controller.greeting(channel, end=end, requirement="connection.addresses-from-file")
     if greeting.is_accepted is False:
         violate(f"{greeting}", f"a socket that takes a {greeting.probed_as}", requirement="connection.peers-connect")
+
+
+@requirement("connection.controller-socket-types")
+@pytest.mark.parametrize(("channel", "end", "feature"), ADDRESSES, ids=[f"{each[0]} {each[1]}" for each in ADDRESSES])
+def test_the_sockets_are_of_the_usual_types(controller: Controller, channel: str, end: str, feature: str) -> None:
+    if feature:
+        controller.need(feature)
+    greeting = controller.greeting(channel, end=end, requirement="connection.addresses-from-file")
+    allowed = usual_types(channel, end, controller.dialect)
+    if greeting.socket_type not in (None, *allowed):
+        violate(f"{greeting}", *allowed)
+
+
+def usual_types(channel: str, end: str, dialect: str) -> list[str]:
+    """The types of sockets that a controller binds for this end of a channel, as the table of channels has them.
+
+    A PUB may be an XPUB.
+    """
+    sides = ("", "client" if end == "client" else "engine")
+    found = {
+        kind for each in channels.channel(channel).ends
+        if each.role in CONTROLLER and each.attach == "bind" and dialect in each.dialects and each.side in sides
+        for kind in (each.socket, *each.also)
+    }  # fmt: skip
+    return sorted(found | ({"XPUB"} if "PUB" in found else set()))
 
 
 @requirement("connection.socket-names-are-aliases")

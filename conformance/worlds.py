@@ -136,6 +136,13 @@ def fresh_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> I
 
 
 @pytest.fixture
+def visible_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
+    """An engine of this case's own, registered, whose sockets can be seen: their types, identities and connections."""
+    with engines.seen_through() as own:
+        yield from _run_case(own, request, is_last=True)
+
+
+@pytest.fixture
 def new_engine(engines: EngineDeployment, request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
     """An engine of this case's own that was just started: nobody has answered its registration.
 

@@ -16,7 +16,7 @@ from typing import Any
 import engine_faults
 import engine_faults_around
 import zmq
-from engine_mischief import FAULTS, A, C, E, H, R, X, fault
+from engine_mischief import FAULTS, A, C, E, H, R, S, X, fault
 
 from conformance.reference import code, engine, objects, warden
 from conformance.reference.env import new_id
@@ -37,6 +37,8 @@ class SlowHeart:
     """A heart in Python, which may do anything with a ping: `answer` gives the messages that come back."""
 
     answer: Callable[[list[bytes]], Iterable[Frames]]
+    #: The type of the socket that is pinged.
+    ears = zmq.SUB
 
     def __init__(self, ping: str, pong: str, monitor: str, identity: bytes, _: object = None) -> None:
         self.addresses = ping, pong, monitor
@@ -45,11 +47,14 @@ class SlowHeart:
         threading.Thread(target=self.beat, daemon=True).start()
 
     def beat(self) -> None:
-        sub, dealer, watch = (self.context.socket(kind) for kind in (zmq.SUB, zmq.DEALER, zmq.PUB))
-        sub.subscribe(b"")
+        sub, dealer, watch = (self.context.socket(kind) for kind in (self.ears, zmq.DEALER, zmq.PUB))
+        if self.ears == zmq.SUB:
+            sub.subscribe(b"")
         dealer.routing_id = self.identity
         for socket, address in zip((sub, dealer, watch), self.addresses, strict=True):
             socket.connect(address)
+        if self.ears != zmq.SUB:
+            sub.send(b"\x01")
         while True:
             frames = sub.recv_multipart()
             for message in type(self).answer(frames):
@@ -60,11 +65,12 @@ class SlowHeart:
         """It has no end of its own."""
 
 
-def heart(answer: Callable[[list[bytes]], Iterable[Frames]]) -> Callable[[], None]:
-    """Let hearts answer like this."""
+def heart(answer: Callable[[list[bytes]], Iterable[Frames]], ears: int = zmq.SUB) -> Callable[[], None]:
+    """Let hearts answer like this, and hear with a socket of this type."""
 
     def patch() -> None:
-        engine.DeviceHeart = type("Heart", (SlowHeart,), {"answer": staticmethod(answer)})  # type: ignore[misc]
+        body = {"answer": staticmethod(answer), "ears": ears}
+        engine.DeviceHeart = type("Heart", (SlowHeart,), body)  # type: ignore[misc]
 
     return patch
 
@@ -123,8 +129,16 @@ PING = f"{H}test_a_ping_comes_back_unchanged_behind_the_uuid"
 
 fault(
     "heart-of-another",
-    {f"{R}test_the_identity_on_registration_heart_mux_and_control_is_the_uuid": "registration.identity-is-uuid"},
+    {
+        f"{R}test_the_identity_on_registration_heart_mux_and_control_is_the_uuid": "registration.identity-is-uuid",
+        f"{S}test_every_socket_that_tells_an_identity_tells_the_uuid": "registration.identity-is-uuid",
+    },
     patch=_another_identity,
+)
+fault(
+    "heart-hears-otherwise",
+    {f"{S}test_the_sockets_are_of_the_usual_types": "heart-device.device-layout"},
+    patch=heart(lambda ping: [ping], zmq.XSUB),
 )
 fault("heart-mute", {PING: "heart-device.connects-to-monitor"}, patch=heart(lambda _: []))
 fault("heart-shouts", {PING: "heart-device.echo-unchanged"}, patch=heart(lambda ping: [[*ping[:-1], ping[-1] + b"!"]]))

@@ -187,7 +187,7 @@ def both(*changes: Leaves) -> Leaves:
 #: Where the cases are.
 R, H, X = "test_engine_registration.py::", "test_engine_heart.py::", "test_engine_execute.py::"
 A, C, P = "test_engine_apply.py::", "test_engine_control.py::", "test_engine_output.py::"
-E = "test_engine_envelope.py::"
+E, S = "test_engine_envelope.py::", "test_engine_sockets.py::"
 BAD_CONTENT = "test_a_request_for_code_with_bad_content_is_answered_with_an_error"
 BAD_CALL = "test_buffers_that_are_no_call_are_answered_with_an_error"
 

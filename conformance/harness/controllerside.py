@@ -8,11 +8,12 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from conformance.harness.observing import RawSocket
 from conformance.harness.pump import Pump, RealSocket
 from conformance.harness.virtualworld import HOST, VirtualPump, VirtualSocket
+from conformance.relay.relay import Relay
 from protocol.channels import socket_for
 from protocol.connection import EngineFile
 from protocol.patterns import DEFAULT_DIALECT, Dialect
@@ -36,7 +37,18 @@ _ENDS: Final = {
     "iopub": "iopub-relay",
 }
 
+#: The types of sockets that tell an identity, be it that none is set.
+_NAMED: Final = frozenset({"REQ", "DEALER", "ROUTER"})
+
 S = TypeVar("S", bound=RawSocket)
+
+
+class Contact(NamedTuple):
+    """A socket that is connected to one of ours: its channel, type and identity (None for types without one)."""
+
+    channel: str
+    socket_type: str
+    identity: bytes | None
 
 
 class Bound(ABC, Generic[S]):
@@ -49,6 +61,10 @@ class Bound(ABC, Generic[S]):
     sockets: dict[str, S]
     leaves: list[S]
     file: EngineFile
+
+    @abstractmethod
+    def contacts(self) -> list[Contact]:
+        """The sockets of others that are connected to ours, as far as their handshake has come."""
 
     @abstractmethod
     def bind(
@@ -100,12 +116,35 @@ class Bound(ABC, Generic[S]):
 
 
 class ControllerSide(Pump, Bound[RealSocket]):
-    """On real sockets. `said` gives keys of the connection file other values, or adds keys that nobody knows."""
+    """On real sockets. `said` gives keys of the connection file other values, or adds keys that nobody knows.
 
-    def __init__(self, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
+    If it `is_relayed`, a relay lies between it and the engine, and sees what sits at the other end. `told` is the file
+    that an engine is started with.
+    """
+
+    def __init__(
+        self, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT, is_relayed: bool = False
+    ) -> None:
         words = usual(said, secrets.token_hex(16), INTERFACE, "localhost")
         super().__init__(codec_of(words), dialect=dialect)
         self.bind_all(words, said)
+        self._relay = Relay() if is_relayed else None
+        self.told = self.file if self._relay is None else self._relay.copy("engine", self.file)
+
+    def contacts(self) -> list[Contact]:
+        """The sockets of others that are connected to ours. Only one that is relayed can tell."""
+        assert self._relay is not None
+        return [
+            Contact(link.channel, link.near.socket_type, link.near.identity)
+            for link in self._relay.links.values()
+            if not link.closed_by and link.near.socket_type
+        ]
+
+    def close(self) -> None:
+        """Close every socket, and the relay. May be called twice."""
+        super().close()
+        if self._relay is not None:
+            self._relay.close()
 
 
 class VirtualControllerSide(VirtualPump, Bound[VirtualSocket]):
@@ -115,6 +154,17 @@ class VirtualControllerSide(VirtualPump, Bound[VirtualSocket]):
         words = usual(said, world.key, f"tcp://{HOST}", HOST)
         super().__init__(world, codec_of(words), dialect=dialect)
         self.bind_all(words, said)
+
+    def contacts(self) -> list[Contact]:
+        """The sockets of others that are connected to ours."""
+        found = []
+        for socket in (*self.sockets.values(), *self.leaves):
+            for session in socket.vsocket.sessions:
+                if session.far is not None:
+                    other = session.far.socket
+                    identity = other.options.routing_id if other.KIND in _NAMED else None
+                    found.append(Contact(socket.channel, other.KIND, identity))
+        return found
 
 
 def usual(said: Mapping[str, object], key: str, interface: str, location: str) -> dict[str, Any]:

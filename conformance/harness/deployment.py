@@ -259,15 +259,31 @@ class VirtualDeployment(ControllerDeployment):
 class EngineDeployment(Deployment[EngineUnderTest]):
     """Engines of a target, each with a controller of its own."""
 
+    @contextmanager
+    def seen_through(self) -> Iterator[EngineUnderTest]:
+        """One for a single case, which is registered and whose sockets can be seen. Raises TargetUnusable."""
+        up = self._start_seen()
+        try:
+            self._settle(up.subject)
+            yield up.subject
+        finally:
+            up.stop()
+
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[EngineUnderTest]:
         # What can be set for an engine is the file that tells it of its controller.
-        world = ControllerSide(settings, dialect=self.target.dialect)
+        return self._start_beside(ControllerSide(settings, dialect=self.target.dialect))
+
+    def _start_seen(self) -> Up[EngineUnderTest]:
+        """Start one behind a relay."""
+        return self._start_beside(ControllerSide(dialect=self.target.dialect, is_relayed=True))
+
+    def _start_beside(self, world: ControllerSide) -> Up[EngineUnderTest]:
         if self._shared is not None:
             # The shared engine must hear pings while another one is judged.
             assert isinstance(self._shared.world, ControllerSide)
             world.beside.append(self._shared.world)
         try:
-            running = start_engine(self.target, world.file)
+            running = start_engine(self.target, world.told)
         except BaseException:
             world.close()
             raise
@@ -294,6 +310,10 @@ class VirtualEngineDeployment(EngineDeployment):
         running = VirtualRunningEngine(self.target, world.world, world.file)
         token = f"kit-{self._started:08x}"
         return Up(running, world, EngineUnderTest(world, self.target, token=token, date=running.date, instance=running))
+
+    def _start_seen(self) -> Up[EngineUnderTest]:
+        # Virtual sockets can be seen anyway.
+        return self._start()
 
 
 def engines(target: Target) -> EngineDeployment:

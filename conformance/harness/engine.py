@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from conformance.harness.coding import Asker, Coding
-from conformance.harness.controllerside import ControllerSide, VirtualControllerSide
+from conformance.harness.controllerside import Contact, ControllerSide, VirtualControllerSide
 from conformance.harness.observing import RawSocket, Unreachable
 from conformance.harness.party import Author
 from conformance.harness.verdict import Blocked, Finding, Violated
@@ -255,6 +255,21 @@ class EngineUnderTest(Coding):
             self.expect_steady(started, limit)
             finding = Finding(f"nobody is connected to {channel} as {self.uuid!r}", ("a socket with that identity",))
             raise Violated(finding, requirement)
+
+    def contacts(self, *channels: str) -> list[Contact]:
+        """The sockets of a visible engine that are connected to ours, once there is one on each of these channels."""
+        started, limit = self.world.now, self.timing.start_deadline
+
+        def missing() -> set[str]:
+            return set(channels) - {contact.channel for contact in self.world.contacts()}
+
+        if not self.world.run_until(lambda: not missing(), started + limit):
+            self.expect_steady(started, limit)
+            finding = Finding(
+                f"no connection on {', '.join(sorted(missing()))}", ("one to each address that it needs",)
+            )
+            raise Violated(finding, "connection.engine-connects")
+        return self.world.contacts()
 
 
 class Caller(Asker):
