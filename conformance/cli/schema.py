@@ -1,4 +1,4 @@
-"""`ippkit schema`: the JSON Schemas of the message types, and of the descriptor of a target."""
+"""`ippkit schema`: the JSON Schemas of the message types, of the descriptor of a target, and of a driver's lines."""
 
 import json
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from conformance.cli.tables import print_json
+from conformance.drivers import lines
 from conformance.targets.schema import descriptor_schema
 from protocol import schema as schemas
 from protocol.messages import DEFAULT_DIALECT, DIALECTS, REGISTRY, MessageType, rows
@@ -60,18 +61,19 @@ def _nearest(value: str, known: Iterable[str]) -> str:
     help="Write one file per message type into this directory.",
 )
 @click.option("--descriptor", is_flag=True, help="That of the descriptor of a target, in place of messages.")
+@click.option("--driver", is_flag=True, help="That of the lines between the kit and the driver of a client.")
 def schema(
-    msg_type: str | None, channel: str | None, dialect: str | None, out: Path | None, *, descriptor: bool
+    msg_type: str | None, channel: str | None, dialect: str | None, out: Path | None, *, descriptor: bool, driver: bool
 ) -> None:
     """Print the JSON Schema (2020-12) of a message type, or of all of them in one document.
 
     Where a name means several things, such as a shutdown_request to the Hub and to an engine, all of them are printed;
     --channel and --dialect narrow it.
     """
-    if descriptor:
-        if msg_type or channel or dialect or out:
-            raise click.UsageError("--descriptor goes with nothing else")
-        print_json(descriptor_schema())
+    if descriptor or driver:
+        if msg_type or channel or dialect or out or (descriptor and driver):
+            raise click.UsageError(f"{'--descriptor' if descriptor else '--driver'} goes with nothing else")
+        print_json(descriptor_schema() if descriptor else lines.schema())
         return
     chosen = _chosen(msg_type, channel, dialect)
     if out is None:

@@ -299,12 +299,10 @@ _ANSWERS: Final = msgspec.json.Decoder(Answer)
 def schema() -> dict[str, Any]:
     """The JSON Schema of every line: a command for a driver, or what it says itself."""
     kinds = (AnyCommand, Hello, Answer)
-    (command, hello, answer), definitions = msgspec.json.schema_components(
-        kinds, ref_template="#/$defs/{name}"
-    )  # fmt: skip
+    (command, hello, answer), definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The lines between the kit and the driver of a client",
-        "oneOf": [command, hello, answer],
+        "oneOf": [command, hello, {"allOf": [answer, {"oneOf": [{"required": ["ok"]}, {"required": ["error"]}]}]}],
         "$defs": definitions,
     }

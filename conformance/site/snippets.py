@@ -10,14 +10,16 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import click
+import msgspec
 
 import conformance
 from conformance.catalogue import cases
 from conformance.cli import COMMANDS
 from conformance.cli import main as cli
+from conformance.drivers import lines
 from conformance.exchanges import KEY
 from conformance.judges import rules_of
 from conformance.reference.code import CELLS
@@ -74,6 +76,23 @@ LIMITS: Final = (
 )
 
 
+def _default(key: msgspec.structs.FieldInfo) -> str:
+    """What stands for a key that is missing, as JSON."""
+    return msgspec.json.encode(key.default if key.default is not msgspec.NODEFAULT else {}).decode()
+
+
+def _driver() -> str:
+    """The commands that a driver is given: their keys, and what they do."""
+    rows = []
+    for command in get_args(lines.AnyCommand):
+        keys = [field for field in msgspec.structs.fields(command) if field.name != "id"]
+        shown = ", ".join(md.code(key.name if key.required else f"{key.name}={_default(key)}") for key in keys)
+        what = " ".join((inspect.getdoc(command) or "").split())
+        feature = md.code(command.feature) if command.feature else ""
+        rows.append((md.code(command.__struct_config__.tag), md.prose(what), shown, feature))
+    return md.table(("do", "what", "keys beside `id`", "feature"), rows)
+
+
 def parts() -> Iterator[tuple[str, str]]:
     """Name and text of every part."""
     yield "envelope", md.raw(envelope_diagram())
@@ -119,6 +138,7 @@ def parts() -> Iterator[tuple[str, str]]:
             [(md.code(f"ippkit {name}"), md.prose(entry.summary)) for name, entry in COMMANDS.items()],
         ),
     )
+    yield "driver", _driver()
     yield "processes", _processes()
     yield "limits", md.table(("of what", "how much is kept", "then"), LIMITS)
     for name in ("controller", "engine", "submit"):
