@@ -5,13 +5,21 @@ import json
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from conformance.files import data
 from conformance.targets.vocabulary import ROLES, Role
 from conformance.vectors import FOLDER, MANIFEST
 from protocol.requirements import Requirement, load
 from protocol.rules import RULES
+
+#: What tells pytest, called from a program, to run the suite. The program has imported the kit before pytest could
+#: rewrite its asserts: nothing is lost by that (cases are imported later), but a checkout, where warnings are errors,
+#: would end there.
+SUITE: Final = (
+    "--pyargs", "conformance", "-p", "no:cacheprovider",
+    "-W", "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
 
 
 def role_of(file: str) -> Role:

@@ -36,7 +36,7 @@ SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
 _TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 _LOADED = pytest.StashKey["dict[str, Target]"]()
 #: The attribute under which results travel on a report.
-_DETAIL = "ippkit"
+DETAIL = "ippkit"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -261,7 +261,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
         if isinstance(call.excinfo.value, TargetUnusable):
             item.session.shouldstop = "the target is not usable"
-    setattr(report, _DETAIL, [book.to_dict(result) for result in found])
+    setattr(report, DETAIL, [book.to_dict(result) for result in found])
     _settle(report, found)
     return report
 
@@ -308,7 +308,7 @@ _LETTERS = {
 
 def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
     """Name the verdict where pytest would say passed or skipped."""
-    found = getattr(report, _DETAIL, None)
+    found = getattr(report, DETAIL, None)
     if not found:
         return None
     verdicts = {entry["verdict"] for entry in found}
@@ -320,7 +320,7 @@ def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Collect the results; under pytest-xdist this runs in the session that prints."""
-    found = getattr(report, _DETAIL, None)
+    found = getattr(report, DETAIL, None)
     if found and _session_config is not None:
         from conformance.results import from_dict
 
@@ -392,7 +392,7 @@ def _hide(config: pytest.Config, unusable: set[str]) -> None:
         return
 
     def is_told(report: Any) -> bool:
-        found = getattr(report, _DETAIL, ())
+        found = getattr(report, DETAIL, ())
         return not found or any(each["is_unusable"] or each["target"] not in unusable for each in found)
 
     for stats in reporter.stats.values():

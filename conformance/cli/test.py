@@ -1,13 +1,9 @@
 """`ippkit test`: the suite from anywhere, without knowing where it is installed."""
 
-from typing import Final
-
 import click
 import pytest
 
-#: The command has imported the kit before pytest could rewrite its asserts. Nothing is lost by that (cases are imported
-#: later), but a checkout, whose settings make errors of warnings, would end here.
-QUIET: Final = ("-W", "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning")
+from conformance.catalogue import SUITE
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -32,7 +28,7 @@ def test(
     Exit status: 0 conforms (or only known deviations), 1 violations, 3 the target or the kit is not usable, 4 wrong
     usage, 5 nothing selected, 6 something demanded stayed undecided or blocked.
     """
-    arguments = ["--pyargs", "conformance", "-p", "no:cacheprovider", *QUIET]
+    arguments = [*SUITE]
     for name in targets:
         arguments += ["--target", name]
     for glob in requirements:

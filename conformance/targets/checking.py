@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=Table)
 
 #: The internal fields of a target, which no descriptor has.
-INTERNAL: Final = ("file", "mutant")
+INTERNAL: Final = ("file", "mutant", "python")
 _PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_]*)\}")
 #: A step on the way to a place: a key, or an index.
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")

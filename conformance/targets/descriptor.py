@@ -119,6 +119,8 @@ class Target(Table, frozen=True, kw_only=True):
     file: str
     #: What is wrong with it on purpose: a name of `conformance.mutants`. No descriptor says so: see `load`.
     mutant: str = ""
+    #: The interpreter that `{python}` stands for; the kit's own unless `load` was told another.
+    python: str = sys.executable
 
     @property
     def attached(self) -> tuple[Role, ...]:
@@ -137,7 +139,7 @@ class Target(Table, frozen=True, kw_only=True):
 
     def placeholders(self, directory: Path, role: Role | None = None) -> dict[str, str]:
         """The value of every placeholder for a target that runs in `directory`, in this role or in none."""
-        values = {"python": sys.executable, "here": str(Path(self.file).parent), "dir": str(directory)}
+        values = {"python": self.python, "here": str(Path(self.file).parent), "dir": str(directory)}
         values |= {name: _plain(value) for name, value in msgspec.structs.asdict(self.timing).items()}
         if role == "controller" and self.controller is not None:
             for name in ("client_file", "engine_file"):
@@ -164,15 +166,19 @@ def known() -> list[str]:
 
 def is_file(word: str) -> bool:
     """Whether a word names a descriptor file and not a target by its name: it ends in `.toml` or has a folder."""
+    word = _with_environment(word)[0]
     return word.endswith(".toml") or "/" in word or "\\" in word
 
 
 def load(name_or_path: str | Path) -> Target:
     """The target of this name, or of the descriptor file at this path (which ends in `.toml` or has a folder).
 
-    `simulated+NAME` is the simulation with this mutant in it. Raises DescriptorError, in one sentence.
+    `simulated+NAME` is the simulation with this mutant in it; with `@FOLDER` behind the name, `{python}` is that of the
+    virtual environment there. Raises DescriptorError, in one sentence.
     """
-    text = str(name_or_path)
+    text, environment = _with_environment(str(name_or_path))
+    if environment:
+        return _in_environment(load(text), Path(environment))
     base, _, mutant = text.partition("+")
     if mutant and base == SIMULATED:
         return _infected(load(base), mutant)
@@ -191,6 +197,20 @@ def load(name_or_path: str | Path) -> Target:
     except OSError as error:
         raise DescriptorError(f"{path}: cannot be read: {error.strerror or error}") from None
     return parse(content, path)
+
+
+def _with_environment(word: str) -> tuple[str, str]:
+    """The name or file of a target, and the folder of a virtual environment behind it, if there is one."""
+    text, is_there, environment = word.rpartition("@")
+    return (text, environment) if is_there and (text in known() or text.endswith(".toml")) else (word, "")
+
+
+def _in_environment(target: Target, folder: Path) -> Target:
+    python = folder / "bin" / "python"
+    if not python.is_file():
+        raise DescriptorError(f"{folder}: is no virtual environment: there is no bin/python (see ippkit venv)")
+    # Not resolved: through its link, an interpreter would not know to which environment it belongs.
+    return msgspec.structs.replace(target, name=f"{target.name}@{folder.name}", python=str(python.absolute()))
 
 
 def _infected(target: Target, mutant: str) -> Target:
@@ -214,7 +234,7 @@ def parse(content: bytes, path: Path) -> Target:
         raise DescriptorError(f"{path}: is not TOML: {error}") from None
     try:
         check_names(raw, Target)
-        target = check_types(raw, {"file": str(path.resolve()), "mutant": ""}, Target)
+        target = check_types(raw, {"file": str(path.resolve())}, Target)
         check_values(target)
     except Mistake as mistake:
         line = line_of(content.decode(), mistake.place)

@@ -1,0 +1,60 @@
+"""`ippkit next`: the first step that a half-built implementation does not reach yet."""
+
+import click
+
+from conformance.cli import ExitStatus
+from conformance.climb import Step, climb
+from conformance.judging import replay
+from conformance.targets import DescriptorError, load
+
+
+@click.command(name="next", epilog="Example: ippkit next ./mine.toml")
+@click.argument("target", metavar="NAME|FILE")
+def next_step(target: str) -> int:
+    """Climb from what everything else stands on, and stop at the first step that TARGET does not reach.
+
+    One message for one missing thing: what builds on it is not tried. At the top of the ladder `ippkit test` goes on.
+    Exit status: 0 the top is reached, 1 a step is missing, 3 the target is not usable, 4 wrong usage.
+    """
+    try:
+        descriptor = load(target)
+    except DescriptorError as error:
+        raise click.UsageError(str(error)) from None
+    steps, status, printed = climb(target, descriptor.roles)
+    if not any(step.results for step in steps):
+        raise click.ClickException(f"nothing was tried: {(printed.strip().splitlines() or [str(status)])[-1]}")
+    for step in steps:
+        unmet = step.unmet
+        if unmet is not None:
+            return _tell(target, step, steps)
+        if step.cases:
+            said = f"left out: {step.left_out}" if step.left_out else "reached"
+            click.echo(f"{_name(step, len(descriptor.roles) > 1)}: {said}")
+    click.echo(f"The top is reached. ippkit test -t {target} judges all the rest.")
+    return ExitStatus.CONFORMS
+
+
+def _name(step: Step, is_one_of_many: bool) -> str:
+    return f"{f'{step.role} ' if is_one_of_many else ''}{step.number:2d}  {step.rung.title}"
+
+
+def _tell(target: str, step: Step, steps: list[Step]) -> int:
+    """Say what is missing, what was seen, and how much waits for it."""
+    unmet = step.unmet
+    assert unmet is not None
+    if unmet.is_unusable:
+        click.echo(f"{step.number:2d}  {step.rung.title}: the target is not usable\n\n{unmet.details}")
+        return ExitStatus.UNUSABLE
+    said = "something else is wrong" if unmet.by_rule else "NOT YET"
+    click.echo(f"{step.number:2d}  {step.rung.title}: {said}\n")
+    click.echo(unmet.details or f"{unmet.requirement}: {unmet.verdict}, {unmet.summary}\nin {unmet.case}")
+    if not unmet.details:
+        click.echo(f"replay: {replay(f'ippkit test -t {target}', unmet.case)}")
+    above = [each for each in steps[steps.index(step) + 1 :] if each.cases]
+    cases = sum(each.cases for each in above)
+    cause = unmet.blocked_by or unmet.requirement
+    if above:
+        many = "s" if len(above) > 1 else ""
+        first = above[0].rung.title
+        click.echo(f"\nBlocked by {cause}: {len(above)} step{many} with {cases} cases; the next: {first}.")
+    return ExitStatus.VIOLATIONS

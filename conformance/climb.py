@@ -1,0 +1,93 @@
+"""Climbs the ladder of a target: the cases of each rung, the lowest first, until one is not met."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pytest
+
+from conformance.catalogue import SUITE, role_of
+from conformance.harness.verdict import Result
+from conformance.ladder import LADDERS, Rung
+from conformance.plugin import DETAIL, slugs_of
+from conformance.results import from_dict
+from conformance.targets.vocabulary import Role
+
+#: What keeps a rung from being met.
+_UNMET: Final = ("failed", "kit error", "blocked", "undecided")
+
+
+@dataclass
+class Step:
+    """A rung of a role, how many cases it has, and what was found."""
+
+    role: Role
+    number: int
+    rung: Rung
+    cases: int = 0
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def unmet(self) -> Result | None:
+        """What keeps it from being met: an accusation rather than what only follows from one."""
+        found = [each for each in self.results if each.verdict in _UNMET]
+        return min(found, key=lambda each: _UNMET.index(each.verdict), default=None)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether all of its cases ran, and the target has nothing left to do here."""
+        return bool(self.results) and self.unmet is None
+
+    @property
+    def left_out(self) -> str:
+        """Why nothing of it was judged, if that is so."""
+        verdicts = {each.verdict for each in self.results if not each.by_rule}
+        return self.results[0].summary if verdicts == {"not applicable"} else ""
+
+
+class _Climber:
+    """A plugin of pytest: it chooses and orders the cases, and stops where a rung is not met."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = steps
+        self._step_of: dict[str, Step] = {}
+        self._session: pytest.Session | None = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        ranked = [(self.steps.index(step), item) for item in items if (step := self._step(item)) is not None]
+        ranked.sort(key=lambda pair: pair[0])
+        items[:] = [item for _, item in ranked]
+
+    def _step(self, item: pytest.Item) -> Step | None:
+        slugs, role = slugs_of(item), role_of(item.path.name)
+        for step in self.steps:
+            if step.role == role and slugs[0] in step.rung.slugs:
+                step.cases += 1
+                self._step_of[item.nodeid] = step
+                return step
+        return None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        step = self._step_of[report.nodeid]
+        step.results += [from_dict(each) for each in getattr(report, DETAIL, ())]
+        if step.unmet and report.when == "teardown" and self._session is not None:
+            self._session.shouldstop = "a rung is not met"
+
+
+def climb(word: str, roles: Sequence[Role]) -> tuple[list[Step], int, str]:
+    """The steps of a target of these roles with what was found, the exit status of pytest, and what it printed.
+
+    `word` is what the command line calls the target. Steps above one that is not met have no results.
+    """
+    steps = [Step(role, number, rung) for role in roles for number, rung in enumerate(LADDERS[role], 1)]
+    arguments = [*SUITE, "-p", "no:xdist", "--target", word]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        status = pytest.main(arguments, plugins=[_Climber(steps)])
+    return steps, int(status), printed.getvalue()

@@ -1,0 +1,155 @@
+"""Looks at a target step by step, before anything is judged: whether it starts, is heard, answers, and ends.
+
+Each step says what was seen. The first that fails is the last: nothing behind it could be trusted.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from conformance.harness.client import ClientUnderTest
+from conformance.harness.clients import clients
+from conformance.harness.controller import Controller
+from conformance.harness.deployment import Deployment, controllers, engines
+from conformance.harness.engine import EngineUnderTest
+from conformance.harness.subject import NONSENSE, Subject
+from conformance.harness.verdict import CaseEnd
+from conformance.targets import Target, TargetUnusable
+from conformance.targets.process import Started, detect_version
+from conformance.targets.vocabulary import Role
+from protocol.world import SECOND
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One step: its title, whether it went well, what was seen, and what else there is to read."""
+
+    title: str
+    is_well: bool
+    text: str
+    details: str = ""
+    is_unusable: bool = False
+
+
+Step = tuple[str, Callable[[Any], str]]
+
+
+def _hub(controller: Controller) -> str:
+    known = controller.client().engines()
+    return f"connection_request is answered; {len(known)} engines are known"
+
+
+def _registration(controller: Controller) -> str:
+    engine = controller.engine().registered()
+    return f"an engine registers, its heart is heard, and it is given the number {engine.id}"
+
+
+def _uuid(engine: EngineUnderTest) -> str:
+    engine.registered()
+    return f"registration_request came from {engine.uuid!r} after {engine.world.now / SECOND:.2f} s"
+
+
+def _connected(engine: EngineUnderTest) -> str:
+    engine.expect_connected("mux")
+    return "a socket with that identity is connected to the MUX queue"
+
+
+def _heart(engine: EngineUnderTest) -> str:
+    engine.expect_heart()
+    return f"a ping came back; the period is {engine.timing.heartbeat_period_ms} ms"
+
+
+def _code(engine: EngineUnderTest) -> str:
+    reply = engine.client().execute(engine.samples.print.replace("{text}", "hello") or "")
+    if not engine.world.run_until(lambda: bool(engine.answers(reply)), engine.world.now + engine.timing.reply_deadline):
+        raise engine.silence(reply, engine.world.now - engine.timing.reply_deadline, ("execute_reply",), None)
+    (answer, *_) = engine.answers(reply)
+    status = answer.message.content.get("status") if answer.message else "something unreadable"
+    return f"execute_request is answered: {status}"
+
+
+def _driver(client: ClientUnderTest) -> str:
+    client.wait_for_driver()
+    return "its driver has greeted"
+
+
+def _connects(client: ClientUnderTest) -> str:
+    client.settle()
+    return "it connects, and knows the engines"
+
+
+def _nonsense(subject: Subject) -> str:
+    return "refused or ignored" if subject.smoke() else "not granted, but nothing is answered after it"
+
+
+_REFUSES: Final[Step] = (f"a {NONSENSE}", _nonsense)
+#: What is tried of a target that has just been started, in this order.
+STEPS: Final[Mapping[Role, tuple[Step, ...]]] = {
+    "controller": (("the Hub", _hub), ("an engine", _registration), _REFUSES),
+    "engine": (("registers", _uuid), ("connects", _connected), ("its heart", _heart), ("code", _code), _REFUSES),
+    "client": (("its driver", _driver), ("connects", _connects)),
+}
+#: What starts targets of each role.
+_DEPLOYMENTS: Final[Mapping[Role, Callable[[Target], Deployment[Any]]]] = {
+    "controller": controllers, "engine": engines, "client": clients,
+}  # fmt: skip
+
+
+def examine(target: Target) -> Iterator[Seen]:
+    """What is seen of a target, step by step."""
+    claims = ", ".join((*target.profile, *(f"{len(target.features)} features" for _ in target.features[:1])))
+    yield Seen("descriptor", True, f"{', '.join(target.roles)} in {target.dialect}; claims {claims or 'the core only'}")
+    if target.version is not None:
+        try:
+            yield Seen("version", True, str(detect_version(target)))
+        except TargetUnusable as error:
+            yield _failed("version", error)
+            return
+    for role in target.roles:
+        for seen in _of_role(target, role):
+            yield seen
+            if not seen.is_well:
+                return
+
+
+def _of_role(target: Target, role: Role) -> Iterator[Seen]:
+    deployment = _DEPLOYMENTS[role](target)
+    title = f"starts as {role}"
+    try:
+        with deployment.fresh(is_settled=False) as subject:
+            subject.begin_case()
+            if isinstance(subject.instance, Started) and subject.instance.process.failure:
+                subject.instance.expect_alive()
+            yield Seen(title, True, _how_started(subject))
+            for name, step in STEPS[role]:
+                title = name
+                yield Seen(name, True, step(subject))
+            title = "ends"
+        yield Seen(title, True, _how_ended(subject))
+    except (CaseEnd, TargetUnusable) as error:
+        yield _failed(title, error)
+    finally:
+        deployment.close()
+
+
+def _how_started(subject: Subject) -> str:
+    instance = subject.instance
+    if not isinstance(instance, Started):
+        return "nothing had to be started"
+    ready = f", ready after {instance.start_seconds:.2f} s" if instance.start_seconds else ""
+    return f"process {instance.process.pid}{ready}"
+
+
+def _how_ended(subject: Subject) -> str:
+    instance = subject.instance
+    if not isinstance(instance, Started):
+        return "nothing had to be ended"
+    killed = instance.process.killed
+    return f"{killed} of its processes had to be killed" if killed else "when it is told, and leaves nothing behind"
+
+
+def _failed(title: str, error: CaseEnd | TargetUnusable) -> Seen:
+    if isinstance(error, TargetUnusable):
+        sentence, _, output = error.details().partition("\n")
+        return Seen(title, False, sentence, output, is_unusable=True)
+    return Seen(title, False, str(error))
