@@ -9,9 +9,12 @@ from typing import Any, Final
 
 from conformance.harness.client import ClientUnderTest
 from conformance.harness.clients import clients
+from conformance.harness.coding import Asker, Coding
 from conformance.harness.controller import Controller
 from conformance.harness.deployment import Deployment, controllers, engines
 from conformance.harness.engine import EngineUnderTest
+from conformance.harness.kernel import KernelUnderTest
+from conformance.harness.kernels import KernelDeployment
 from conformance.harness.subject import NONSENSE, Subject
 from conformance.harness.verdict import CaseEnd
 from conformance.targets import Target, TargetUnusable
@@ -60,12 +63,13 @@ def _heart(engine: EngineUnderTest) -> str:
 
 
 def _code(engine: EngineUnderTest) -> str:
-    reply = engine.client().execute(engine.samples.print.replace("{text}", "hello") or "")
-    if not engine.world.run_until(lambda: bool(engine.answers(reply)), engine.world.now + engine.timing.reply_deadline):
-        raise engine.silence(reply, engine.world.now - engine.timing.reply_deadline, ("execute_reply",), None)
-    (answer, *_) = engine.answers(reply)
-    status = answer.message.content.get("status") if answer.message else "something unreadable"
-    return f"execute_request is answered: {status}"
+    return _answer_of(engine.client(), engine)
+
+
+def _answer_of(asker: Asker, subject: Coding) -> str:
+    """How a request to print something is answered; to do nothing, where the kit knows no word of the language."""
+    reply = asker.run(subject.samples.print.replace("{text}", "hello"))
+    return f"execute_request is answered: {reply.content.get('status')}"
 
 
 def _driver(client: ClientUnderTest) -> str:
@@ -82,16 +86,26 @@ def _nonsense(subject: Subject) -> str:
     return "refused or ignored" if subject.smoke() else "not granted, but nothing is answered after it"
 
 
+def _answers(kernel: KernelUnderTest) -> str:
+    kernel.settle()
+    return f"kernel_info_request is answered after {kernel.world.now / SECOND:.2f} s, and what it publishes is heard"
+
+
+def _runs(kernel: KernelUnderTest) -> str:
+    return _answer_of(kernel.frontend(), kernel)
+
+
 _REFUSES: Final[Step] = (f"a {NONSENSE}", _nonsense)
 #: What is tried of a target that has just been started, in this order.
 STEPS: Final[Mapping[Role, tuple[Step, ...]]] = {
     "controller": (("the Hub", _hub), ("an engine", _registration), _REFUSES),
     "engine": (("registers", _uuid), ("connects", _connected), ("its heart", _heart), ("code", _code), _REFUSES),
     "client": (("its driver", _driver), ("connects", _connects)),
+    "kernel": (("answers", _answers), ("code", _runs)),
 }
 #: What starts targets of each role.
 _DEPLOYMENTS: Final[Mapping[Role, Callable[[Target], Deployment[Any]]]] = {
-    "controller": controllers, "engine": engines, "client": clients,
+    "controller": controllers, "engine": engines, "client": clients, "kernel": KernelDeployment,
 }  # fmt: skip
 
 

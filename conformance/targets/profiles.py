@@ -48,14 +48,16 @@ PROFILES: Final[Mapping[str, Profile]] = {
     "client-apply": Profile("client", "it sends functions of Python", ("apply",)),
     "client-tasks": Profile("client", "it lets a scheduler choose the engine", ("tasks",)),
     "client-queries": Profile(
-        "client", "it asks the Hub, and can have results forgotten or a task run again",
+        "client",
+        "it asks the Hub, and can have results forgotten or a task run again",
         ("queue", "results", "purge", "resubmit", "history"),
     ),
+    "client-output": Profile("client", "it gives what was written for a request", ("output",)),
     "client-control": Profile(
-        "client", "it can take back what waits, interrupt and clear engines, and end them and the Hub",
+        "client",
+        "it takes back what waits, clears and signals engines, and ends them and the controller",
         ("abort", "clear", "signal", "shutdown"),
     ),
-    "client-output": Profile("client", "it gives what was written for a request", ("output",)),
     "client-broadcast": Profile("client", "it reaches many engines with one message", ("broadcast",)),
     "kernel-core": Profile(
         "kernel", "it runs code and answers, and says what it does", samples=("print", "raise", "sleep", "value"),
@@ -63,6 +65,8 @@ PROFILES: Final[Mapping[str, Profile]] = {
     "kernel-introspection": Profile(
         "kernel", "it completes, explains and remembers code", ("complete", "inspect", "history", "is-complete")
     ),
+    "kernel-output": Profile("kernel", "code shows what frontends display", ("display", "expressions")),
+    "kernel-comms": Profile("kernel", "code and frontends talk about objects", ("comm-info", "comms")),
     "kernel-stdin": Profile("kernel", "code can ask for a line", ("stdin",), ("read_line",)),
     "kernel-control": Profile("kernel", "what runs can be interrupted by a message", ("interrupt",)),
 }  # fmt: skip

@@ -65,6 +65,7 @@ value = "'{text}'"
 stderr = "import sys; print('{text}', file=sys.stderr)"
 many_lines = "for number in range({count}): print(number, flush=True)"
 input = "input('{text}')"
+read_line = "print(input('{text}'))"
 # hold_interpreter takes {seconds} seconds, in which no other code of the language runs.
 """
 _TIMING: Final = """\
