@@ -266,12 +266,14 @@ class VirtualShell(Carrier):
         """Send a message, as it is or as bytes."""
         message = effect.message
         if self.is_encoded:
-            self._sends[effect.socket](tuple(self.codec.encode(message)))
-            return
-        if message.signature is not None:
-            # It came with a signature, and is signed anew.
-            message = message.replace()
-        self._sends[effect.socket]((*message.identities, message))
+            sent = self._sends[effect.socket](tuple(self.codec.encode(message)))
+        else:
+            if message.signature is not None:
+                # It came with a signature, and is signed anew.
+                message = message.replace()
+            sent = self._sends[effect.socket]((*message.identities, message))
+        if sent is Errno.EHOSTUNREACH:
+            self.unreached(effect)
 
     def carry_forward(self, effect: Forward) -> None:
         """Send a message as it came, under other identities."""
@@ -279,7 +281,6 @@ class VirtualShell(Carrier):
             sent = self._sends[effect.socket](tuple(self.codec.forward(effect.message, effect.identities)))
         else:
             sent = self._sends[effect.socket]((*effect.identities, effect.message))
-        # Sockets on which roles speak for themselves are not mandatory.
         if sent is Errno.EHOSTUNREACH:
             self.unreached(effect)
 

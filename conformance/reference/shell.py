@@ -229,16 +229,18 @@ class Shell(Carrier):
 
     def carry_send(self, effect: Send) -> None:
         """Sign and send a message."""
-        self.links[effect.socket].send(self.codec.encode(effect.message))
+        self._send(effect, self.codec.encode(effect.message))
 
     def carry_forward(self, effect: Forward) -> None:
         """Send a message as it came, under other identities."""
+        self._send(effect, self.codec.forward(effect.message, effect.identities))
+
+    def _send(self, effect: Send | Forward, frames: Sequence[Frame]) -> None:
         try:
-            self.links[effect.socket].send(self.codec.forward(effect.message, effect.identities))
+            self.links[effect.socket].send(frames)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            # Sockets on which roles speak for themselves are not mandatory.
             self.unreached(effect)
 
     def carry_send_raw(self, effect: SendRaw) -> None:

@@ -118,6 +118,9 @@ class Unreachable(NamedTuple):
     message: Message
 
 
+#: Nanoseconds until a message is sent again to a peer that was not connected: peers reconnect in about as many.
+AGAIN: Final = 100_000_000
+
 Event = Started | Arrived | Raw | Malformed | Fired | Found | Finished | Output | Stopping | Unreachable
 
 

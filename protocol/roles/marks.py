@@ -11,6 +11,7 @@ MARKS: Final[Mapping[str, str]] = {
     "broadcast.coalesced-error": "A coalesced reply is an error, since at least one target failed.",
     "broadcast.dead-engine": "The grace for an engine that died or is not there is over; the leaf answers for it.",
     "broadcast.no-request": "A message from above is no request, or has no way back.",
+    "broadcast.not-connected": "The engine that a copy is for is not connected; it is sent again.",
     "broadcast.refused": "A request without targets, or with targets or content that cannot be read, is refused.",
     "broadcast.repeated": "A request has the id of one that is still open.",
     "broadcast.unexpected-reply": "A reply is late, of an engine that was not asked, or no reply to anything.",

@@ -10,7 +10,19 @@ from role_world import CODEC, SECOND, FakeEnv, check_freeze, drive, events, mess
 
 from protocol.channels import socket_for
 from protocol.messages import build, validate
-from protocol.roles.base import Arrived, Effect, Exit, Fired, Forward, Send, SetTimer, Started, Stopping
+from protocol.roles.base import (
+    AGAIN,
+    Arrived,
+    Effect,
+    Exit,
+    Fired,
+    Forward,
+    Send,
+    SetTimer,
+    Started,
+    Stopping,
+    Unreachable,
+)
 from protocol.roles.broadcast import (
     BroadcastConfig,
     BroadcastScheduler,
@@ -373,6 +385,27 @@ def test_an_engine_named_with_a_wrong_id_is_answered_for() -> None:
     tree.do("0", Arrived("client", message("apply_request", metadata=metadata, identities=[CLIENT])))
     tree.pass_time(GRACE)
     assert [one.content["ename"] for one in tree.to_client] == ["EngineError"]
+
+
+def test_a_copy_for_an_engine_that_is_not_connected_is_sent_again_until_it_is_answered_for() -> None:
+    tree = Tree(0)
+    leaf = tree.nodes["0"]
+    tree.request([0, 1])
+    (_, lost), _ = tree.at_engines
+    envelope = (b"e0", CLIENT)
+    unsent = lost.replace(identities=envelope)
+    for _ in range(2):
+        effects = leaf.handle(tree.now, Unreachable("engine", b"e0", unsent))
+        (timer,) = of(effects, SetTimer)
+        assert timer.at == tree.now + AGAIN
+        (again,) = sent(leaf.handle(timer.at, Fired("again", timer.epoch)), "engine")
+        assert (again.identities, again.msg_id) == (envelope, "b0_e0")
+        assert not leaf.handle(timer.at, Fired("again", timer.epoch))
+    (timer,) = of(leaf.handle(tree.now, Unreachable("engine", b"e0", unsent)), SetTimer)
+    tree.answer_all()
+    assert not leaf.handle(timer.at, Fired("again", timer.epoch))
+    assert not leaf.handle(timer.at, Unreachable("engine", b"e0", unsent))
+    assert tree.is_quiet()
 
 
 def test_a_leaf_asks_the_hub_which_engines_there_are_and_again() -> None:

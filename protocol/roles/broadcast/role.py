@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final
 from protocol.messages import reply_name
 from protocol.roles import marks
 from protocol.roles.base import (
+    AGAIN,
     Arrived,
     Effect,
     Env,
@@ -35,6 +36,7 @@ from protocol.roles.base import (
     SocketSpec,
     Started,
     Stopping,
+    Unreachable,
 )
 from protocol.roles.broadcast.tables import (
     TARGET,
@@ -53,6 +55,7 @@ from protocol.roles.broadcast.tables import (
     thaw_gathering,
 )
 from protocol.roles.engineview import EngineView, announced, listed
+from protocol.roles.freezing import freeze_message, thaw_message
 from protocol.roles.speech import Voice, content_of, error, metadata_of, parent_id
 from protocol.wire import Json, Message
 
@@ -61,7 +64,7 @@ _ALL: Final[Mapping[str, SocketSpec]] = {
     "parent": SocketSpec("broadcast-tree", "child"),
     "child0": SocketSpec("broadcast-tree", "parent"),
     "child1": SocketSpec("broadcast-tree", "parent"),
-    "engine": SocketSpec("broadcast", "engine"),
+    "engine": SocketSpec("broadcast", "engine", is_mandatory=True),
     "query": SocketSpec("query"),
     "notification": SocketSpec("notification"),
     "monitor": SocketSpec("monitor"),
@@ -92,6 +95,8 @@ class BroadcastScheduler(Role):
         self.open: dict[tuple[Path, str], Gathering] = {}
         self.copies: dict[tuple[Path, str], Copy] = {}
         self.at: dict[str, dict[tuple[Path, str], None]] = {}
+        #: Copies whose engine was not connected, by the epoch of the timer after which they are sent again.
+        self.unsent: dict[int, Message] = {}
         self.graces: dict[int, tuple[bool, tuple[tuple[Path, str], ...]]] = {}
         self.count = 0
 
@@ -128,6 +133,10 @@ class BroadcastScheduler(Role):
                 self._grace_is_over(now, event.epoch, effects)
             elif event.timer == "refresh" and self.is_leaf:
                 self._ask(now, self.config.refresh, effects)
+            elif event.timer == "again":
+                self._send_again(event.epoch, effects)
+        elif type(event) is Unreachable:
+            self._unreached(now, event.message, effects)
         elif type(event) is Started:
             if self.is_leaf:
                 self._ask(now, self.config.settle or self.config.refresh, effects)
@@ -212,6 +221,19 @@ class BroadcastScheduler(Role):
         if missing:
             self.env.mark("broadcast.unknown-engine")
             self._grace(now, "engine not there", tuple(missing), effects)
+
+    def _unreached(self, now: int, copy: Message, effects: list[Effect]) -> None:
+        """An engine is not connected, or not yet; if it never is, the Hub gives it up, and it is answered for."""
+        if (copy.identities[1:], copy.msg_id) in self.copies:
+            self.env.mark("broadcast.not-connected")
+            self.count += 1
+            self.unsent[self.count] = copy
+            effects.append(SetTimer("again", now + AGAIN, self.count))
+
+    def _send_again(self, number: int, effects: list[Effect]) -> None:
+        copy = self.unsent.pop(number, None)
+        if copy is not None and (copy.identities[1:], copy.msg_id) in self.copies:
+            effects.append(Send("engine", copy))
 
     def _reachable(self, uuid: str) -> bool:
         """Whether this engine lives and is connected to this leaf."""
@@ -435,15 +457,17 @@ class BroadcastScheduler(Role):
             tuple((key, tuple(copy)) for key, copy in self.copies.items()),
             tuple(self.graces.items()),
             self.count,
+            tuple((number, freeze_message(copy)) for number, copy in self.unsent.items()),
         )
 
     def thaw(self, frozen: tuple[Any, ...]) -> None:
         """Take up a state that `freeze` gave."""
-        view, self.asked, requests, copies, graces, self.count = frozen
+        view, self.asked, requests, copies, graces, self.count, unsent = frozen
         self.view.thaw(view)
         self.open = {key: thaw_gathering(request) for key, request in requests}
         self.copies = {key: Copy(*copy) for key, copy in copies}
         self.graces = dict(graces)
+        self.unsent = {number: thaw_message(copy) for number, copy in unsent}
         self.at = {}
         for key, (_, (uuid, _), _) in copies:
             self.at.setdefault(uuid, {})[key] = None

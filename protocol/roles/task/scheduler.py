@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Final
 from protocol.errors import RemoteProtocolError
 from protocol.roles import marks
 from protocol.roles.base import (
+    AGAIN,
     Arrived,
     Effect,
     Env,
@@ -49,10 +50,6 @@ from protocol.roles.task.placing import IMPOSSIBLE
 from protocol.roles.task.roster import read_notice
 from protocol.roles.task.tasks import ORPHANED, QUEUED, TASK, Task
 from protocol.wire import Message
-from protocol.world import MILLISECOND
-
-#: Nanoseconds until a task is sent again to an engine that was not connected: peers reconnect in about as many.
-AGAIN: Final = 100 * MILLISECOND
 
 
 class TaskScheduler(Depending):
