@@ -16,16 +16,19 @@ from simulator.world import World
 
 #: The first buffers of a call, where Python code and a description of its arguments would stand.
 _CALL: Final = (b"", b"")
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class VirtualTask:
     """A request of a client, and what has come of it."""
 
-    __slots__ = ("_role", "msg_id")
+    __slots__ = ("_role", "is_mistaken", "msg_id", "msg_type")
 
-    def __init__(self, role: Client, msg_id: str) -> None:
+    def __init__(self, role: Client, msg_id: str, msg_type: str, *, is_mistaken: bool = False) -> None:
         self._role = role
         self.msg_id = msg_id
+        self.msg_type = msg_type
+        self.is_mistaken = is_mistaken
 
     @property
     def answers(self) -> Sequence[Answer]:
@@ -127,8 +130,13 @@ class VirtualClient:
         targets: Iterable[ClusterEngine] = (),
         retries: int = 0,
         timeout: int | None = None,
+        more: Mapping[str, Any] = _NOTHING,
+        mistake: str = "",
     ) -> VirtualTask:
-        """Give work to some engine, through the task queue; `timeout` in nanoseconds."""
+        """Give work to some engine, through the task queue; `timeout` in nanoseconds, `more` is further metadata.
+
+        `mistake` says what is wrong with the request on purpose.
+        """
         about: dict[str, Any] = {
             "after": [one.msg_id for one in after],
             "follow": [one.msg_id for one in follow],
@@ -136,11 +144,13 @@ class VirtualClient:
             "retries": retries,
             "timeout": None if timeout is None else timeout / SECOND,
         }
-        return self._call("task", work, metadata={key: one for key, one in about.items() if one})
+        return self._call(
+            "task", work, metadata={key: one for key, one in about.items() if one} | dict(more), mistake=mistake
+        )
 
-    def apply(self, work: Work, engine: ClusterEngine) -> VirtualTask:
-        """Give work to one engine, through MUX."""
-        return self._call("mux", work, engine=engine.uuid)
+    def apply(self, work: Work, engine: ClusterEngine | str) -> VirtualTask:
+        """Give work to one engine, which may be named by its uuid, through MUX."""
+        return self._call("mux", work, engine=engine if isinstance(engine, str) else engine.uuid)
 
     def execute(self, work: Work, engine: ClusterEngine | None = None) -> VirtualTask:
         """Run code on one engine, or on any; its output is published."""
@@ -158,11 +168,23 @@ class VirtualClient:
 
     def control(self, msg_type: str, content: Mapping[str, Any], engine: ClusterEngine) -> VirtualTask:
         """Ask an engine on the control queue."""
-        return self._request("control", msg_type, content, engine=engine.uuid)
+        return self.ask("control", msg_type, content, engine)
 
     def abort(self, tasks: Iterable[Task], engine: ClusterEngine) -> VirtualTask:
         """Abort what is queued at an engine; no tasks: all of it."""
         return self.control("abort_request", {"msg_ids": [task.msg_id for task in tasks]}, engine)
+
+    def ask(
+        self, socket: str, msg_type: str, content: Mapping[str, Any], engine: ClusterEngine, *, mistake: str = ""
+    ) -> VirtualTask:
+        """Ask an engine anything, on `mux` or `control`; `mistake` says what is wrong with it on purpose."""
+        return self._request(socket, msg_type, content, engine=engine.uuid, mistake=mistake)
+
+    def wait(self, tasks: Iterable[Task], nanoseconds: int) -> None:
+        """Wait for some requests in the background, for so long."""
+        now = self.process.clock()
+        _, effects = self.role.wait(now, [task.msg_id for task in tasks], now + nanoseconds)
+        self.shell.carry_out(effects)
 
     def query(self, msg_type: str, content: Mapping[str, Any] | None = None) -> VirtualTask:
         """Ask the Hub."""
@@ -175,10 +197,14 @@ class VirtualClient:
     def _call(self, socket: str, work: Work, **more: Any) -> VirtualTask:
         return self._request(socket, "apply_request", {}, buffers=(*_CALL, written(work)), **more)
 
-    def _request(self, socket: str, msg_type: str, content: Mapping[str, Any], **more: Any) -> VirtualTask:
+    def _request(
+        self, socket: str, msg_type: str, content: Mapping[str, Any], *, mistake: str = "", **more: Any
+    ) -> VirtualTask:
         msg_id, effects = self.role.request(self.process.clock(), socket, msg_type, content, **more)
+        if mistake and self.process.recorder is not None:
+            self.process.recorder.mistaken(msg_id, mistake)
         self.shell.carry_out(effects)
-        task = VirtualTask(self.role, msg_id)
+        task = VirtualTask(self.role, msg_id, msg_type, is_mistaken=bool(mistake))
         self.tasks.append(task)
         return task
 

@@ -228,6 +228,8 @@ class VirtualEngine:
     def restart(self) -> None:
         """Start it again, under the same uuid."""
         assert not self.is_alive, "it is still there"
+        if self.warden is not None:
+            self.warden.again()
         self.start()
 
     def _ended(self, process: Process) -> None:

@@ -34,7 +34,7 @@ Loads = Sequence[tuple[int, Load]]
 ONLY_MESSAGES: Final = "single messages"
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True, repr_omit_defaults=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Something that goes wrong."""
 
     IS_INSIDE: ClassVar[bool] = True
@@ -47,6 +47,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True, repr_omit_defau
         """Let it happen, and say with `trouble.when_healed` how it is mended, if it can be."""
         raise AssertionError(f"{type(self).__name__} does nothing")
 
+    def __repr__(self) -> str:
+        """The same for equal faults, however they were made: chance follows from it. What is as usual is left out."""
+        fields = msgspec.structs.fields(self)
+        said = [f"{field.name}={value!r}" for field in fields if (value := getattr(self, field.name)) != field.default]
+        return f"{type(self).__name__}({', '.join(said)})"
+
     def met(self) -> tuple[str, ...]:
         """Whom it concerns: engines, clients, parts. What they had in hand may be lost, and nobody else is to blame."""
         named = (getattr(self, field, None) for field in ("engine", "part", "who", "place"))
@@ -56,7 +62,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True, repr_omit_defau
 # -- hearts ------------------------------------------------------------------------------------------------------------
 
 
-class HeartKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class HeartKilled(Fault, frozen=True, kw_only=True):
     """The heart of an engine ends, and nothing else of it; it stays so."""
 
     engine: str
@@ -67,7 +73,7 @@ class HeartKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
             engine.stop_heart()
 
 
-class HeartHalted(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class HeartHalted(Fault, frozen=True, kw_only=True):
     """The heart of an engine stands still for a while; its answers come in a heap."""
 
     engine: str
@@ -79,7 +85,7 @@ class HeartHalted(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
             trouble.when_healed(engine.heart.resume)
 
 
-class HeartLate(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class HeartLate(Fault, frozen=True, kw_only=True):
     """The answers of a heart are under way for so many nanoseconds more."""
 
     BLURS_TIME = True
@@ -90,7 +96,7 @@ class HeartLate(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
         trouble.tap(lambda wire, load: [(self.delay if _is_pong(wire, self.engine) else 0, load)])
 
 
-class HeartLying(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class HeartLying(Fault, frozen=True, kw_only=True):
     """A heart answers every ping with another text."""
 
     BLURS_TIME = True
@@ -114,7 +120,7 @@ def _is_pong(wire: Wire, engine: str) -> bool:
 # -- engines and clients -----------------------------------------------------------------------------------------------
 
 
-class EngineKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class EngineKilled(Fault, frozen=True, kw_only=True):
     """An engine is gone at once; if it `comes_back`, it does so under its uuid when the fault is healed."""
 
     engine: str
@@ -129,18 +135,18 @@ class EngineKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
             trouble.when_healed(lambda: None if engine.is_alive else engine.restart())
 
 
-class EngineTerminated(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """An engine is asked to end, and does in order."""
+class EngineTerminated(Fault, frozen=True, kw_only=True):
+    """An engine is asked to end, through its warden if it has one, and does in order."""
 
     engine: str
 
     def begin(self, trouble: Trouble) -> None:
         engine = trouble.engine(self.engine)
         if engine is not None:
-            engine.stop()
+            (engine.warden or engine).stop()
 
 
-class EngineStalled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class EngineStalled(Fault, frozen=True, kw_only=True):
     """The interpreter of an engine is held up for so many nanoseconds; a heart that is a device beats on."""
 
     engine: str
@@ -152,7 +158,7 @@ class EngineStalled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
             engine.stall(self.nanoseconds)
 
 
-class Paused(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Paused(Fault, frozen=True, kw_only=True):
     """An engine, a client or a part of the controller stands still, as with SIGSTOP; what comes for it waits."""
 
     who: str
@@ -167,7 +173,7 @@ class Paused(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
 # -- the controller ----------------------------------------------------------------------------------------------------
 
 
-class PartKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class PartKilled(Fault, frozen=True, kw_only=True):
     """A part of the controller is gone, and starts again with its disk when that is healed."""
 
     part: Part
@@ -177,7 +183,7 @@ class PartKilled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
         trouble.when_healed(lambda: trouble.cluster.restart(self.part))
 
 
-class PartStalled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class PartStalled(Fault, frozen=True, kw_only=True):
     """The interpreter of a part of the controller is held up for so many nanoseconds."""
 
     part: Part
@@ -187,7 +193,7 @@ class PartStalled(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
         trouble.cluster.stall(self.part, self.nanoseconds)
 
 
-class DiskLost(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class DiskLost(Fault, frozen=True, kw_only=True):
     """The Hub is gone, and starts again without anything that it had on its disk."""
 
     IS_INSIDE = False
@@ -201,7 +207,7 @@ class DiskLost(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
         trouble.when_healed(lambda: trouble.cluster.restart("hub", keeps_disk=False))
 
 
-class DiskFailing(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class DiskFailing(Fault, frozen=True, kw_only=True):
     """Nothing can be written to the records, nor read from them."""
 
     IS_INSIDE = False
@@ -218,7 +224,7 @@ class DiskFailing(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
             trouble.when_healed(lambda: setattr(disk, "failure", None))
 
 
-class DiskSlow(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class DiskSlow(Fault, frozen=True, kw_only=True):
     """Whenever the Hub makes its records durable, that takes it so many nanoseconds."""
 
     nanoseconds: int
@@ -237,7 +243,7 @@ class DiskSlow(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
 # -- the network -------------------------------------------------------------------------------------------------------
 
 
-class Partitioned(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Partitioned(Fault, frozen=True, kw_only=True):
     """Nothing passes between these engines, clients and controller and everybody else; `one_way`: from these only."""
 
     BLURS_TIME = True
@@ -260,7 +266,7 @@ class Partitioned(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
             trouble.when_healed(lambda: network.heal(these, those))
 
 
-class LinkSlow(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class LinkSlow(Fault, frozen=True, kw_only=True):
     """The way between the controller and an engine or client is long, uneven, lossy or narrow.
 
     Times in nanoseconds, loss as a probability (what is lost is sent again), bandwidth in bytes per second (0: any).
@@ -282,7 +288,7 @@ class LinkSlow(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
             trouble.when_healed(lambda ends=ends, before=before: network.link(*ends, **before))  # type: ignore[misc]
 
 
-class Cut(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Cut(Fault, frozen=True, kw_only=True):
     """All connections of an engine, a client or a part of the controller break, and are made again.
 
     `where`: `between` messages, so that all that was sent still arrives; `within` what is under way, of which nothing
@@ -328,7 +334,7 @@ def _connected(sessions: list[Session]) -> list[Session]:
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
-class _OnMessages(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class _OnMessages(Fault, frozen=True, kw_only=True):
     """Some messages: of sockets whose names begin with `source`, to those that begin with `target`, of one type.
 
     A name is `process/socket`. Empty means any; heartbeats have no type. Each is met with the probability `share`, no
@@ -375,14 +381,14 @@ def _type_of(load: Load) -> str:
     return ""
 
 
-class Dropped(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Dropped(_OnMessages, frozen=True, kw_only=True):
     """Messages are lost within a connection that lives."""
 
     def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
         return ()
 
 
-class Delayed(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Delayed(_OnMessages, frozen=True, kw_only=True):
     """Messages are late by up to so many nanoseconds, and overtaken by others."""
 
     delay: int
@@ -391,7 +397,7 @@ class Delayed(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
         return [(1 + int(trouble.chance() * self.delay), load)]
 
 
-class Doubled(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Doubled(_OnMessages, frozen=True, kw_only=True):
     """Messages arrive twice, the second time up to so many nanoseconds later."""
 
     delay: int = MILLISECOND
@@ -403,7 +409,7 @@ class Doubled(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
         return [(0, load), (int(trouble.chance() * self.delay), load)]
 
 
-class Damaged(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Damaged(_OnMessages, frozen=True, kw_only=True):
     """The frames of messages are dropped, truncated, doubled, swapped or altered: `kind` of `protocol.damage`."""
 
     ALTERS = True
@@ -419,18 +425,32 @@ class Damaged(_OnMessages, frozen=True, kw_only=True, repr_omit_defaults=True):
 # -- strangers ---------------------------------------------------------------------------------------------------------
 
 
-class OddEngine(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """Somebody registers as an engine and lacks something: a heart, the socket for requests, or the will to read."""
+class OddEngine(Fault, frozen=True, kw_only=True):
+    """Somebody registers as an engine and lacks something: a heart, the socket for requests, the will to read, or the
+    sense to give answers that answer anything.
+    """
 
+    ALTERS = True
     lacks: Lack
 
     def begin(self, trouble: Trouble) -> None:
         stranger = Stranger(trouble.cluster)
-        stranger.register(self.lacks)
+        uuid = stranger.register(self.lacks)
+        if self.lacks == "sense":
+            stranger.answer_nonsense(uuid, trouble.chance, trouble.touch)
         trouble.when_healed(stranger.leave)
 
 
-class Flood(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class OddHeart(Fault, frozen=True, kw_only=True):
+    """Somebody answers pings under a name that no engine can have, and with a frame too many."""
+
+    def begin(self, trouble: Trouble) -> None:
+        stranger = Stranger(trouble.cluster)
+        stranger.beat_oddly()
+        trouble.when_healed(stranger.leave)
+
+
+class Flood(Fault, frozen=True, kw_only=True):
     """So many registrations come at once, of engines that have no heart."""
 
     count: int
@@ -442,7 +462,7 @@ class Flood(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
         trouble.when_healed(stranger.leave)
 
 
-class Garbage(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Garbage(Fault, frozen=True, kw_only=True):
     """Somebody without the key sends frames that are no message, and messages under another key, on all channels."""
 
     count: int = 10
@@ -454,7 +474,22 @@ class Garbage(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
         trouble.when_healed(stranger.leave)
 
 
-class Replays(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Nonsense(Fault, frozen=True, kw_only=True):
+    """Somebody with the key sends requests that cannot be read, are of no known type, are for nobody, come twice under
+    one id, or under the id of another client's task.
+    """
+
+    ALTERS = True
+    count: int = 10
+
+    def begin(self, trouble: Trouble) -> None:
+        stranger = Stranger(trouble.cluster)
+        for _ in range(self.count):
+            stranger.send_nonsense(trouble.chance, trouble.touch)
+        trouble.when_healed(stranger.leave)
+
+
+class Replays(Fault, frozen=True, kw_only=True):
     """Somebody reads what clients send, and sends it again a moment later."""
 
     share: float = 0.2
@@ -480,7 +515,7 @@ class Replays(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
 # -- clocks ------------------------------------------------------------------------------------------------------------
 
 
-class ClockJumped(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class ClockJumped(Fault, frozen=True, kw_only=True):
     """The wall clock of somebody is set forward or back by so many nanoseconds; timers do not notice."""
 
     IS_INSIDE = False
@@ -495,7 +530,7 @@ class ClockJumped(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
             trouble.when_healed(lambda: setattr(calendar, "offset", calendar.offset - self.nanoseconds))
 
 
-class ClockDrifting(Fault, frozen=True, kw_only=True, repr_omit_defaults=True):
+class ClockDrifting(Fault, frozen=True, kw_only=True):
     """The clock by which somebody's timers run goes too fast: by so many parts of a thousand."""
 
     IS_INSIDE = False
@@ -536,7 +571,9 @@ __all__ = [
     "HeartLate",
     "HeartLying",
     "LinkSlow",
+    "Nonsense",
     "OddEngine",
+    "OddHeart",
     "PartKilled",
     "PartStalled",
     "Partitioned",

@@ -36,7 +36,9 @@ from simulator.faults import (
     HeartLate,
     HeartLying,
     LinkSlow,
+    Nonsense,
     OddEngine,
+    OddHeart,
     Partitioned,
     PartKilled,
     PartStalled,
@@ -56,7 +58,7 @@ ACTIVE: Final = 0.4
 MOST: Final = 3
 
 _PARTS: Final[tuple[Part, ...]] = ("hub", "tasks", "mux", "control", "iopub", "broadcast", "hearts")
-_LACKS: Final[tuple[Lack, ...]] = ("heart", "shell", "control", "reading")
+_LACKS: Final[tuple[Lack, ...]] = ("heart", "shell", "control", "reading", "sense", "sense")
 _SOURCES: Final = ("client-", "engine-", "hub/", "tasks/", "mux/", "hearts/", "")
 
 
@@ -133,7 +135,7 @@ class Draw:
         EngineTerminated: lambda d: EngineTerminated(engine=d._engine()),
         EngineStalled: lambda d: EngineStalled(engine=d._engine(), nanoseconds=d._time(3 * SECOND)),
         Paused: lambda d: Paused(who=d._anybody()),
-        PartKilled: lambda d: PartKilled(part=d._one(_PARTS)),
+        PartKilled: lambda d: PartKilled(part=d._one((*_PARTS, "controller"))),
         PartStalled: lambda d: PartStalled(part=d._one(_PARTS), nanoseconds=d._time(2 * SECOND)),
         DiskLost: lambda _: DiskLost(),
         DiskFailing: lambda _: DiskFailing(),
@@ -150,6 +152,8 @@ class Draw:
         Damaged: lambda d: Damaged(source=d._one(_SOURCES), share=d._share(), kind=d._one(tuple(ON_THE_WAY))),
         OddEngine: lambda d: OddEngine(lacks=d._one(_LACKS)),
         Flood: lambda d: Flood(count=d._time(30)),
+        OddHeart: lambda _: OddHeart(),
+        Nonsense: lambda d: Nonsense(count=d._time(30)),
         Garbage: lambda d: Garbage(count=d._time(30)),
         Replays: lambda d: Replays(share=d._share(), delay=d._time(100 * MILLISECOND)),
         ClockJumped: lambda d: ClockJumped(who=d._anybody(), nanoseconds=d._below(7200 * SECOND) - 3600 * SECOND),

@@ -42,6 +42,8 @@ PEERS: Final = {
 HUB: Final = ("hub", "hearts")
 #: Channels on which requests and their replies travel.
 QUEUES: Final = frozenset({"mux", "task", "control", "broadcast", "query"})
+#: The ends of the names of sockets that get a copy of what is for many.
+PUBLISHED: Final = ("/notification", "/iopub")
 #: Rules whose demand only holds while the controller and the network are well.
 TIMED: Final = frozenset(
     {
@@ -148,12 +150,18 @@ class Recorder:
         #: Open request -> where it was seen, in order.
         self.hops: dict[str, list[Hop]] = {}
         self._altered: set[str] = set()
+        #: What was altered on its way to one of several: that socket, and the message.
+        self._altered_copies: set[tuple[str, str]] = set()
+        #: Request -> what its client made wrong on purpose.
+        self._mistakes: dict[str, str] = {}
         self._seq = 0
         self._handled: dict[str, int] = {}
         self._queues: dict[str, str] = {}
         self._held: dict[str, int] = {}
         #: Questions to the Hub that wait for an answer: whoever starts again may find them in its socket.
         self._asked: dict[str, Observation] = {}
+        #: The sessions of Hubs that are gone: what they said may still wait in somebody's socket.
+        self._former: set[object] = set()
         self._is_unwell = False
         self._is_blurred = False
         self.note("kit", "recorded-from-the-start", {})
@@ -166,7 +174,7 @@ class Recorder:
         channels = {socket: spec.channel for socket, spec in role.SOCKETS.items()}
         is_outside = role.NAME in OUTSIDE
         is_seen = is_outside or self.keeps_items
-        has_shell = role.NAME == "engine"
+        has_shell, is_warden = role.NAME == "engine", role.NAME == "warden"
 
         def channel_of(socket: str, message: Message, *, is_sent: bool) -> str:
             if has_shell and socket == "shell":
@@ -204,8 +212,10 @@ class Recorder:
             identities = message.identities if type(effect) is Send else effect.identities  # type: ignore[union-attr]
             if channel in QUEUES:
                 self._hop(process, "sent", channel, message, identities)
-            if is_seen:
-                self._see(name, channel, "sent", message, is_outside=is_outside, identities=identities)
+            # What a warden says itself, and does not only pass on, it says for its engine.
+            speaks = is_outside or (is_warden and type(effect) is Send)
+            if is_seen or speaks:
+                self._see(name, channel, "sent", message, is_outside=speaks, identities=identities)
 
         def sends_raw(effect: SendRaw) -> None:
             if is_outside and channels[effect.socket] == "heartbeat-pong":
@@ -247,8 +257,19 @@ class Recorder:
         seen = Observation(
             seq=seq, now=self.kernel.now, observer=observer, socket=f"{observer}/{channel}", channel=channel,
             direction=direction, peer=PEERS.get(channel, ""), frames=frames, message=message,
+            why=self._mistakes.get(message.msg_id) if direction == "sent" else None,
         )  # fmt: skip
-        self._give(seen, is_judged=is_outside and (direction == "sent" or message.msg_id not in self._altered))
+        self._give(seen, is_judged=is_outside and (direction == "sent" or not self._is_exempt(message, seen.socket)))
+
+    def _is_exempt(self, message: Message, socket: str) -> bool:
+        """Whether a message, or the broadcast that it is a copy of, was altered, or is of a Hub that is gone."""
+        if self._former and message.header.get("session") in self._former:
+            return True
+        if self._altered_copies and (socket, message.msg_id) in self._altered_copies:
+            return True
+        if not self._altered:
+            return False
+        return message.msg_id in self._altered or (metadata_of(message) or {}).get("original_msg_id") in self._altered
 
     def _see_raw(self, observer: str, channel: str, direction: Direction, frames: tuple[Frame, ...]) -> None:
         seen = Observation(
@@ -307,6 +328,11 @@ class Recorder:
         hop = Hop(self._seq + 1, self.kernel.now, process.name, what, PEERS[channel], towards, is_outside)
         self.hops.setdefault(about, []).append(hop)
 
+    def mistaken(self, msg_id: str, why: str) -> None:
+        """A client is about to send a request that is wrong on purpose; who passes it on is not to blame."""
+        self._mistakes[msg_id] = why
+        self._altered.add(msg_id)
+
     def spoke(self, process: str, channel: str, message: Message) -> None:
         """Somebody without a role sent this."""
         self._see(process, channel, "sent", message, is_outside=True)
@@ -322,6 +348,8 @@ class Recorder:
             if part in HUB and name != part:
                 self._begin_again(part)
         elif what == "ended":
+            if part == "hub":
+                self._former.add(name)
             self._shut(process)
             self._strike(f"{name} ended with status {about[0]}", (name, process.host), is_over=not is_part)
         elif what == "paused":
@@ -380,14 +408,22 @@ class Recorder:
         """A fault is over."""
         self.ends[number] = self.kernel.now
 
-    def touched(self, number: int, load: Sequence[Any], *, is_altered: bool = False) -> None:
-        """A fault dropped, delayed, doubled or damaged this load, as a tap has it.
+    def missed(self, socket: str) -> None:
+        """Something that was published for this socket may never reach it."""
+        if socket.endswith("/notification"):
+            self.note("network", "missed", {"socket": socket})
+
+    def touched(self, number: int, load: Sequence[Any], towards: str = "", *, is_altered: bool = False) -> None:
+        """A fault dropped, delayed, doubled or damaged this load, as a tap has it, on its way to that socket.
 
         What was altered and is still accepted is nobody's: identities and buffers are not signed.
         """
         last = load[-1] if load else b""
+        self.missed(towards)
         if type(last) is Message:
-            if is_altered:
+            if is_altered and towards.endswith(PUBLISHED):
+                self._altered_copies.add((towards, last.msg_id))
+            elif is_altered:
                 self._altered.add(last.msg_id)
             # Copies of a broadcast have ids of their own.
             original = (metadata_of(last) or {}).get("original_msg_id")

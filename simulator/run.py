@@ -123,11 +123,12 @@ def run(setup: Setup, scenario: Scenario | None = None, hooks: Hooks = NOBODY) -
         judgement = outcome.judgement = judge(cluster)
         outcome.excused += map(str, judgement.excused)
         accused = list(judgement.violations)
+        known = {one.msg_id: one.fault.name for one in judgement.excused}
         for matter in (*judgement.open, *judgement.remarks):
-            fault = excuse(cluster, matter)
+            fault = excuse(cluster, matter, known)
             if fault is not None:
                 accused = [one for one in accused if not (matter.msg_id and one.found.startswith(f"{matter.what} "))]
-                outcome.excused.append(f"{matter}: excused, as {fault!r}")
+                outcome.excused.append(f"{matter}: excused, as {fault}")
             elif not matter.msg_id:
                 outcome.accuse(_demanded(matter), matter.waits_on, f"{_demanded(matter)}: {matter}")
         for violation in accused:
@@ -190,7 +191,10 @@ def _scenario(setup: Setup, scenario: Scenario, outcome: Outcome, hooks: Hooks) 
 
 def _swarm(setup: Setup, outcome: Outcome, hooks: Hooks) -> VirtualCluster:
     engines = 4 if setup.engines is None else setup.engines
-    cluster = _cluster(setup, engines, _drawn_config(setup.seed), hooks)
+    wardens = min(engines, setup.seed // 7 % 3)
+    cluster = _cluster(setup, engines - wardens, _drawn_config(setup.seed), hooks)
+    for _ in range(wardens):
+        cluster.engine(has_warden=True)
     faults = cluster.world.kernel.faults
     drawn = Draw(faults, engines=engines, clients=setup.clients).plan(setup.lasts, setup.faults)
     outcome.plan = drawn if setup.plan is None else setup.plan

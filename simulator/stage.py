@@ -107,12 +107,15 @@ class Trouble:
         named = (last.msg_type, last.msg_id, parent_id(last)) if type(last) is Message else ("", "", "")
         self.taken.append((self.world.now, ends, *named))
         if self.world.recorder is not None:
-            self.world.recorder.touched(self._number, load, is_altered=self.fault.ALTERS)
+            self.world.recorder.touched(self._number, load, ends[1], is_altered=self.fault.ALTERS)
 
     def breaks(self, session: "Session") -> None:
         """A connection is about to break: that is why a ROUTER will drop what is for this peer."""
         far = session.far
         if far is not None and session.out is not None:
+            if self.world.recorder is not None:
+                for socket in session.out.name:
+                    self.world.recorder.missed(socket)
             dialer, accepted = (session, far) if session.is_connecting else (far, session)
             name = accepted.pipe.peer.identity if accepted.pipe is not None else b""
             self._broken.append(_Broken(dialer, session.out.name, dialer.options.routing_id or name))

@@ -1,27 +1,38 @@
 """Somebody who is no engine and no client of ours: raw sockets, and what is sent through them on purpose.
 
 A stranger has a host and a process of its own. It can register as an engine and lack what an engine must have, or send
-what no peer should: frames that are no message, messages under another key, messages that somebody else has sent.
+what no peer should: frames that are no message, messages under another key, messages that somebody else has sent. It
+may also hold the key and make no sense: requests that cannot be read, answers that answer nothing.
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from protocol.channels import socket_for
+from protocol.damage import Drawn, damage
+from protocol.errors import ProtocolError
 from protocol.roles.assembly import opening
 from protocol.roles.speech import Voice
-from protocol.wire import DELIMITER, Codec
+from protocol.wire import DELIMITER, Codec, Frame, Message
 from simulator.engines import start_heart
 from simulator.hosts import Process
+from simulator.shell import in_bytes
 from simulator.sockets import Socket
 
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
 
-#: What an engine that registers lacks: a heart; the socket for requests, or for control; or it never reads a request.
-Lack = Literal["heart", "shell", "control", "reading"]
+#: What an engine that registers lacks: a heart; the sockets for requests, or the one for control; or it never reads a
+#: request; or its answers make no sense.
+Lack = Literal["heart", "shell", "control", "reading", "sense"]
 
 _OTHER_KEY: Final = b"a key that nobody else has"
+#: What only who holds the key can do to a message.
+_SIGNED: Final = ("unreadable-value", "strange-value", "broken-part", "not-an-object", "nameless", "wrong-type")
+#: The name of a heart that no engine can have.
+_NAMELESS: Final = b"\xc3\x28"
+#: Is told of each message that makes no sense, before it is sent.
+Tell = Callable[[tuple[str, str], tuple[Any, ...]], object]
 
 
 class Stranger:
@@ -67,7 +78,56 @@ class Stranger:
             self._open("control", "engine", self._engine.address("control"), uuid)
         return uuid
 
-    def send(self, channel: str, frames: Sequence[bytes]) -> None:
+    def answer_nonsense(self, uuid: str, chance: Callable[[], float], tell: Tell) -> None:
+        """Answer whatever this engine is asked from now on with what answers nothing."""
+        leaves = self._engine.addresses("broadcast")
+        places = [("mux", self._engine.address("mux")), ("task", self._engine.address("task"))]
+        for channel, address in (*places, *(("broadcast", leaf) for leaf in leaves)):
+            socket = self._open(channel, "engine", address, uuid)
+            socket.watch(self._answering(socket, uuid, chance, tell))
+
+    def _answering(self, socket: Socket, uuid: str, chance: Callable[[], float], tell: Tell) -> Callable[[], None]:
+        def answer() -> None:
+            while type(load := socket.recv()) is tuple:
+                try:
+                    request = self._codec.open(in_bytes(load, self._codec))
+                except ProtocolError:
+                    continue
+                about = {"status": "ok", "engine": uuid}
+                reply = self._voice.answer(self.world.now, request, {"status": "ok"}, metadata=about)
+                tell((f"{uuid}/shell", ""), (reply,))
+                frames = self._codec.encode(reply)
+                kind = _SIGNED[int(chance() * len(_SIGNED))]
+                broken = damage(kind, self._codec, frames, Drawn(chance)).frames
+                other = self._voice.say(self.world.now, "apply_reply", {"status": "ok"}, identities=request.identities)
+                tell((f"{uuid}/shell", ""), (other,))
+                foreign = other.replace(parent_header={"msg_id": self._other_call(chance)})
+                *envelope, _, header, parent, _, content = frames
+                parts = [header, parent, b"[]", content]
+                listed = [*envelope, self._codec.sign(b"".join(parts)), *parts]
+                choice = (broken, listed, self._codec.encode(other), self._codec.encode(foreign))
+                socket.send(tuple(choice[int(chance() * len(choice))]))
+
+        return answer
+
+    def _other_call(self, chance: Callable[[], float]) -> str:
+        """Something that a client has asked somebody else."""
+        asked = [msg_id for client in self.cluster.clients for msg_id in client.role.open]
+        return asked[int(chance() * len(asked))] if asked else "nothing"
+
+    def beat_oddly(self) -> None:
+        """Answer pings under a name that no engine has, and with frames too many."""
+        ping = self._open("heartbeat-ping", "heart", self._engine.address("hb_ping"))
+        pong = self._open("heartbeat-pong", "heart", self._engine.address("hb_pong"), identity=_NAMELESS)
+
+        def answer() -> None:
+            while type(load := ping.recv()) is tuple:
+                pong.send(load)
+                pong.send((*load, b""))
+
+        ping.watch(answer)
+
+    def send(self, channel: str, frames: Sequence[Frame]) -> None:
         """Send frames on one of the channels of a client."""
         if not self.process.is_alive:
             return
@@ -90,15 +150,56 @@ class Stranger:
         ]  # fmt: skip
         self.send(channel, choice[int(chance() * len(choice))])
 
+    def send_nonsense(self, chance: Callable[[], float], tell: Tell) -> None:
+        """Send a request under the key that nobody can act upon, or that should not be there."""
+        channel = self.CHANNELS[int(chance() * len(self.CHANNELS))]
+        request = self._request(channel)
+        choice = int(chance() * 5)
+        if choice == 0:
+            tell((f"{self.process.name}/{channel}", ""), (request,))
+            kind = _SIGNED[int(chance() * len(_SIGNED))]
+            frames = self._codec.encode(request)
+            self.send(channel, damage(kind, self._codec, frames, Drawn(chance)).frames or (b"",))
+            return
+        if choice == 1:
+            request = request.replace(header=request.header | {"msg_type": ("dance_request", "apply")[chance() < 0.5]})
+        elif choice == 2:
+            request = request.replace(identities=())
+        elif choice == 3 and channel == "task":
+            # Of somebody else, who has had the answer.
+            done = [task.msg_id for client in self.cluster.clients for task in client.tasks if task.is_done]
+            taken = done[int(chance() * len(done))] if done else request.msg_id
+            request = request.replace(header=request.header | {"msg_id": taken})
+        self._say(channel, request, tell)
+        if choice == 4:
+            self._say(channel, request.replace(header=request.header | {"date": None}), tell)
+
+    def _request(self, channel: str) -> Message:
+        """A request as a client would make it."""
+        uuid, number = next(((uuid, number) for number, uuid in self.cluster.registered.items()), ("engine-1", 0))
+        identities = (uuid.encode(),) if channel in ("mux", "control") else ()
+        asks = {"query": "connection_request", "control": "clear_request"}.get(channel, "apply_request")
+        metadata = (
+            {"targets": [[uuid, number]], "is_broadcast": True, "is_coalescing": False}
+            if channel == "broadcast"
+            else {}
+        )
+        return self._voice.say(self.world.now, asks, {}, metadata=metadata, buffers=(b"", b""), identities=identities)
+
+    def _say(self, channel: str, request: Message, tell: Tell) -> None:
+        tell((f"{self.process.name}/{channel}", ""), (request,))
+        self.send(channel, self._codec.encode(request))
+
     def leave(self) -> None:
         """Be gone."""
         for heart in self._hearts:
             heart.crash()
         self.process.crash()
 
-    def _open(self, channel: str, role: str, address: str, identity: str = "") -> Socket:
+    def _open(self, channel: str, role: str, address: str, identity: str | bytes = b"") -> Socket:
         end = socket_for(channel, role)
-        kind, options = opening(end, identity.encode() if end.identity.rule != "none" else b"")
+        name = identity.encode() if isinstance(identity, str) else identity
+        kind, options = opening(end, name if end.identity.rule != "none" else b"")
         socket = self.process.context.socket(kind, name=f"{self.process.name}/{channel}")
         for option, value in options:
             socket.set(option, value)

@@ -39,6 +39,10 @@ class VirtualWarden:
         self.address = self._down.last_endpoint
         engine.warden = self
 
+    def again(self) -> "VirtualWarden":
+        """The next one, for the next life of the engine."""
+        return VirtualWarden(self.world, self.file, self.engine)
+
     def tell(self, number: int) -> None:
         """The engine has this id, for the first time or anew."""
         role = Warden(

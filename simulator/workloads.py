@@ -8,12 +8,13 @@ to be about (an abort without tasks, an engine where there is none) is left out.
 so that one fault more or less leaves the requests what they were.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from protocol.world import MILLISECOND, SECOND, Work
 from simulator.clients import VirtualClient, VirtualTask
 from simulator.engines import VirtualEngine
+from simulator.scripts import Script
 
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
@@ -24,9 +25,30 @@ T = TypeVar("T")
 MIX: Final[Mapping[str, int]] = {
     "short_task": 30, "long_task": 5, "burst": 5, "chain": 5, "diamond": 5, "failing": 5, "refused": 3, "targeted": 5,
     "applied": 10, "executed": 5, "broadcast": 4, "gathered": 3, "looked_up": 8, "aborted": 3, "purged": 2,
-    "resubmitted": 2, "client_leaves": 1, "client_comes": 1,
+    "resubmitted": 2, "dependent": 6, "misdemanded": 2, "miscalled": 2, "misruled": 2, "kernel_asked": 3, "cleared": 2,
+    "signalled": 3, "held": 2, "awaited": 2, "purged_all": 1, "two_looks": 3, "engine_shut_down": 1, "engine_comes": 1,
+    "client_leaves": 1, "client_comes": 1,
 }  # fmt: skip
 
+#: What is wrong with the demands of a task: a key of its metadata, and a value that it cannot have.
+MISDEMANDS: Final[tuple[tuple[str, Any], ...]] = (
+    ("retries", "many"), ("retries", -1), ("timeout", "soon"), ("after", 5), ("follow", {"dependencies": 7}),
+    ("targets", {}), ("targets", [None]),
+)  # fmt: skip
+#: What an engine is asked on its control queue that nobody can do.
+MISRULES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("abort_request", {"msg_ids": 5}), ("signal_request", {"sig": None}), ("signal_request", {"sig": "SIGNONE"}),
+    ("shutdown_request", {"restart": {}}),
+)  # fmt: skip
+#: What a kernel is asked besides execution.
+QUESTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("kernel_info_request", {}), ("is_complete_request", {"code": "x"}),
+    ("history_request", {"hist_access_type": "tail", "n": 1, "output": False, "raw": True}),
+    ("complete_request", {"code": "x", "cursor_pos": 1}), ("inspect_request", {"code": "x", "cursor_pos": 1}),
+    ("comm_info_request", {}), ("connect_request", {}),
+)  # fmt: skip
+#: Signals that an engine can be sent; the last one ends it.
+SIGNALS: Final = ("SIGINT", 2, "SIGCONT", 99, "SIGTERM", "SIGKILL")
 #: The longest short task and the longest long one.
 SHORT: Final = 5 * MILLISECOND
 LONG: Final = SECOND
@@ -67,7 +89,7 @@ class Workload:
         if client is not None:
             act(client)
 
-    def _one(self, choice: list[T]) -> T | None:
+    def _one(self, choice: Sequence[T]) -> T | None:
         return choice[int(self._chance() * len(choice))] if choice else None
 
     def _time(self, longest: int) -> int:
@@ -126,8 +148,8 @@ class Workload:
             self._add(client.submit(Work(takes=self._time(SHORT)), targets=[engine], timeout=5 * SECOND))
 
     def applied(self, client: VirtualClient) -> None:
-        """A call on one engine."""
-        engine = self._engine()
+        """A call on one engine, perhaps on one that is none of ours."""
+        engine = self._engine() if self._chance() < 0.8 else self._one(list(client.engines.values()))
         if engine is not None:
             self._add(client.apply(Work(takes=self._time(SHORT)), engine))
 
@@ -170,10 +192,96 @@ class Workload:
             self._add(client.query("purge_request", {"msg_ids": [task.msg_id]}))
 
     def resubmitted(self, client: VirtualClient) -> None:
-        """A request is run once more."""
-        task = self._recent(client)
+        """A request for work is run once more."""
+        work = ("apply_request", "execute_request")
+        recent = [task for task in client.tasks[-2 * BURST :] if task.msg_type in work and not task.is_mistaken]
+        task = self._one(recent)
         if task is not None:
             self._add(client.query("resubmit_request", {"msg_ids": [task.msg_id]}))
+
+    def dependent(self, client: VirtualClient) -> None:
+        """A task that depends on some others: on all or one of them, on their success, failure or mere end."""
+        before = client.tasks[-BURST:]
+        some = [task.msg_id for task in before if self._chance() < 0.4]
+        need = {
+            "dependencies": some, "all": self._chance() < 0.6, "success": self._chance() < 0.8,
+            "failure": self._chance() < 0.4,
+        }  # fmt: skip
+        key = "after" if self._chance() < 0.7 else "follow"
+        self._add(client.submit(Work(takes=self._time(SHORT)), timeout=5 * SECOND, more={key: need}))
+
+    def misdemanded(self, client: VirtualClient) -> None:
+        """A task that demands what cannot be demanded."""
+        key, value = self._one(MISDEMANDS) or MISDEMANDS[0]
+        self._add(client.submit(more={key: value}, mistake=f"{key}: {value!r}"))
+
+    def miscalled(self, client: VirtualClient) -> None:
+        """A call without its buffers, or code that is none."""
+        engine = self._engine()
+        if engine is not None:
+            msg_type, content = self._one((("apply_request", {}), ("execute_request", {"code": 5}))) or ("", {})
+            self._add(client.ask("mux", msg_type, content, engine, mistake="no buffers, or code that is none"))
+
+    def misruled(self, client: VirtualClient) -> None:
+        """An engine is asked on control what cannot be done."""
+        engine = self._engine()
+        if engine is not None:
+            msg_type, content = self._one(MISRULES) or MISRULES[0]
+            self._add(client.ask("control", msg_type, content, engine, mistake=f"content {content!r}"))
+
+    def kernel_asked(self, client: VirtualClient) -> None:
+        """An engine is asked what every kernel can be asked."""
+        engine = self._engine()
+        if engine is not None:
+            msg_type, content = self._one(QUESTIONS) or QUESTIONS[0]
+            self._add(client.ask("mux", msg_type, content, engine))
+
+    def cleared(self, client: VirtualClient) -> None:
+        """The variables of an engine are forgotten."""
+        engine = self._engine()
+        if engine is not None:
+            self._add(
+                client.execute(Script(defines="x", prints=1), engine), client.control("clear_request", {}, engine)
+            )
+            self._add(client.execute(Script(uses="x", shows="x"), engine))
+
+    def signalled(self, client: VirtualClient) -> None:
+        """Code runs, and its engine is sent a signal, which only a warden can deliver."""
+        engine = self._engine()
+        if engine is not None:
+            self._add(client.execute(Work(takes=self._time(LONG), prints=20), engine))
+            self._add(client.control("signal_request", {"sig": self._one(SIGNALS)}, engine))
+
+    def held(self, client: VirtualClient) -> None:
+        """Code that lets nothing else run in its engine's interpreter, for long."""
+        engine = self._engine()
+        if engine is not None:
+            self._add(client.apply(Work(takes=2 * self._time(LONG), holds=True), engine))
+
+    def awaited(self, client: VirtualClient) -> None:
+        """Somebody waits a moment for what the client has asked last."""
+        client.wait(client.tasks[-BURST:], self._time(SHORT))
+
+    def purged_all(self, client: VirtualClient) -> None:
+        """Everything that is done is forgotten."""
+        self._add(client.query("purge_request", {"msg_ids": "all"}))
+
+    def two_looks(self, client: VirtualClient) -> None:
+        """A search in the records, and a question right behind it; a search may make no sense."""
+        task = self._recent(client)
+        chosen = {"msg_id": {"$in": [task.msg_id]}} if task is not None else {"no such field": {"$what": 1}}
+        self._add(client.query("db_request", {"query": chosen}), client.query("connection_request"))
+
+    def engine_shut_down(self, client: VirtualClient) -> None:
+        """An engine is asked to end, unless it is the last one."""
+        engine = self._engine()
+        if engine is not None and sum(one.is_alive for one in self.cluster.engines) > 1:
+            self._add(client.control("shutdown_request", {"restart": False}, engine))
+
+    def engine_comes(self, _: VirtualClient) -> None:
+        """One more engine; with a warden, or with a heart in Python."""
+        has_warden, is_python = self._chance() < 0.5, self._chance() < 0.3
+        self.cluster.engine(has_warden=has_warden, heart="python" if is_python else "device", is_awaited=False)
 
     def client_leaves(self, client: VirtualClient) -> None:
         """A client is gone, with replies under way; the last one stays."""

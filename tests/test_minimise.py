@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from conformance.cli import main
 
-BROKEN = ["swarm", "--seed", "3", "--engines", "2", "--tasks", "4", "--faults", "none", "--mutant", "gives-out-twice"]
+BROKEN = ["swarm", "--seed", "5", "--engines", "2", "--tasks", "4", "--faults", "none", "--mutant", "gives-out-twice"]
 
 
 def ippkit(*arguments: str) -> Result:
@@ -26,10 +26,10 @@ def test_a_trace_becomes_a_scenario_with_what_it_was_and_is(trace: str) -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].startswith(f"ippkit simulate {' '.join(BROKEN)}: task.one-live-assignment, broken by tasks")
-    assert lines[1].startswith("  whole:    2 engines, 2 clients, 16 requests, 0 faults, ")
+    assert lines[1].startswith("  whole:    2 engines, 2 clients, 8 requests, 0 faults, ")
     assert lines[2] == "  smallest: 2 engines, 1 client, 1 request, 0 faults, 0 s"
     assert "With 10 of 10 seeds it fails in the same way." in lines[3]
-    assert "def minimised_swarm_3(cluster: Cluster) -> None:" in lines
+    assert "def minimised_swarm_5(cluster: Cluster) -> None:" in lines
     assert "The nearest run that does not fail is the same without the mutant." in lines
     assert {line[:8] for line in lines} >= {"  fails ", "  passes"}
 
@@ -42,7 +42,7 @@ def test_the_code_goes_into_a_file_and_the_search_can_be_short(trace: str, tmp_p
     assert "1 runs in " in result.output
     assert "the search was ended, and smaller ones may exist" in result.output
     assert f"Scenario: {out}" in result.output
-    assert out.read_text().startswith('"""What was left of swarm, seed 3."""\n')
+    assert out.read_text().startswith('"""What was left of swarm, seed 5."""\n')
 
 
 def test_the_clock_ends_a_search_too(trace: str, monkeypatch: pytest.MonkeyPatch) -> None:

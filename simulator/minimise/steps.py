@@ -23,7 +23,7 @@ from simulator.scenarios.scenario import DEMANDS, Need, Scenario
 Kind = Literal["client", "engine", "task", "trouble", "id"]
 
 #: Steps that ask for work.
-REQUESTS: Final = frozenset({"submit", "apply", "execute", "broadcast", "control", "abort", "query"})
+REQUESTS: Final = frozenset({"submit", "apply", "execute", "broadcast", "control", "ask", "abort", "query", "wait"})
 #: Steps that bring somebody into the cluster.
 NODES: Final = frozenset({"client", "engine"})
 #: What a step needs a cluster to be able to do, where not every cluster can.

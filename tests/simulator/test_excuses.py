@@ -24,7 +24,7 @@ def test_what_waits_behind_a_lost_task_is_excused() -> None:
     after = client.submit(Work(), after=[lost])
     cluster.run_for(SECOND)
     assert not cluster.settle(5 * SECOND)
-    assert matters(cluster, lost.msg_id, behind.msg_id, after.msg_id) == [fault] * 3
+    assert matters(cluster, lost.msg_id, behind.msg_id, after.msg_id) == [repr(fault)] * 3
 
 
 def test_what_waits_behind_a_task_that_runs_is_not() -> None:

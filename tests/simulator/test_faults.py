@@ -3,6 +3,7 @@
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.roles.hub import Hub
@@ -52,7 +53,7 @@ def example(kind: type[Fault]) -> Fault:
 @pytest.mark.parametrize("kind", vocabulary(), ids=lambda kind: kind.__name__)
 def test_everything_heals(kind: type[Fault]) -> None:
     plan = (Event(at=300 * MILLISECOND, lasts=2 * SECOND, fault=example(kind)),)
-    outcome = run(Setup(seed=3, plan=plan, keeps_items=True))
+    outcome = run(Setup(seed=4, plan=plan, keeps_items=True))
     assert outcome.is_clean, outcome.judgement.text() if outcome.judgement else ""
 
 
@@ -62,11 +63,19 @@ def test_everything_heals(kind: type[Fault]) -> None:
 )
 def test_something_happens(kind: type[Fault]) -> None:
     def entries(*plan: Event) -> list[Any]:
-        trace = run(Setup(seed=3, plan=plan, has_trace=True, is_judged=False)).trace
+        trace = run(Setup(seed=4, plan=plan, has_trace=True, is_judged=False)).trace
         assert trace is not None
         return [entry for entry in trace.entries if entry[1] != "fault"]
 
     assert entries(Event(at=300 * MILLISECOND, fault=example(kind))) != entries()
+
+
+@pytest.mark.parametrize("kind", vocabulary(), ids=lambda kind: kind.__name__)
+def test_a_fault_is_the_same_when_it_was_written_and_read(kind: type[Fault]) -> None:
+    fault = kind(**{name: VALUES[name] for name in kind.__struct_fields__ if name in VALUES})
+    read = msgspec.json.decode(msgspec.json.encode(fault), type=kind)
+    assert (repr(read), read) == (repr(fault), fault)
+    assert "at_most" not in repr(read)
 
 
 def test_everybody_knows_the_class_of_a_fault() -> None:

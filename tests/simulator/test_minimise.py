@@ -24,7 +24,7 @@ from simulator.run import Blame, Hooks, Outcome, Setup, run
 from simulator.scenarios import SCENARIOS, Scenario, Unmet
 
 ROOT = Path(__file__).parents[2]
-TWICE = Setup(seed=3, engines=2, tasks=4, faults="none", mutant="gives-out-twice")
+TWICE = Setup(seed=5, engines=2, tasks=4, faults="none", mutant="gives-out-twice")
 NEVER = Setup(name="engine-dies-during-a-retry", seed=3, mutant="never-tries-again")
 
 
@@ -142,7 +142,7 @@ def test_the_smallest_run_has_nothing_that_it_does_not_need(found: Found) -> Non
     assert [step.does for step in found.case.steps] == ["client", "submit"]
     assert found.case.engines == 2
     assert found.seeds == len(SEEDS)
-    assert len(found.whole.steps) > 15
+    assert len(found.whole.steps) > 4 * len(found.case.steps)
 
 
 def test_the_same_search_has_the_same_result(found: Found) -> None:
