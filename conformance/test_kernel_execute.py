@@ -95,7 +95,7 @@ def test_each_expression_is_answered_for_itself(kernel: KernelUnderTest) -> None
         violate(f"{found!r:.200}", "a value that shows 'wanted'", evidence=(reply.observation.seq,))
 
 
-@requirement("kernel.extra-fields-ignored")
+@requirement("kernel.extra-fields-ignored", "wire.content-extra-keys")
 def test_fields_of_tomorrow_are_ignored(kernel: KernelUnderTest) -> None:
     frontend = kernel.frontend()
     frontend.reply(good(frontend, of_tomorrow=[1])).expect(ok("execute_reply"))

@@ -32,6 +32,10 @@ HOST = {
     "heartbeat-ping": "heart-monitor",
     "heartbeat-pong": "heart-monitor",
     "monitor": "heart-monitor",
+    "kernel-shell": "kernel",
+    "kernel-iopub": "kernel",
+    "kernel-stdin": "kernel",
+    "kernel-heartbeat": "kernel",
 }
 ERROR = {"status": "error", "ename": "KeyError", "evalue": "no", "traceback": ["KeyError: no"]}
 OK = {"status": "ok"}
@@ -217,10 +221,12 @@ def render(rule: str, *, broken: bool) -> str:
 
 def load() -> dict[str, Scenario]:
     """All scenarios by the name of their rule."""
+    import log_kernel_scenarios
     import log_query_scenarios
     import log_scenarios
     import log_work_scenarios
 
+    assert log_kernel_scenarios
     assert log_scenarios
     assert log_query_scenarios
     assert log_work_scenarios

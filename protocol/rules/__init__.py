@@ -11,6 +11,7 @@ from protocol.rules import (
     delivery,
     heartbeat,
     keeping,
+    kernels,
     monitor,
     notification,
     output,
@@ -42,6 +43,7 @@ RULES: tuple[type[Rule], ...] = (
     *resubmissions.RULES,
     *reaching.RULES,
     *monitor.RULES,
+    *kernels.RULES,
     *INVARIANTS,
 )
 

@@ -75,6 +75,7 @@ class AnsweredInOrder(AnswerRule):
     """Requests that one client sends one after the other are answered in that order."""
 
     slug = "query.answered-in-order"
+    channels = frozenset({"query"})
 
     def begin(self) -> None:
         self._latest: dict[str, tuple[Exchange, Observation]] = {}

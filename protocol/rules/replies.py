@@ -204,6 +204,7 @@ class AskersKeptApart(OrphanRule):
     """Each asker gets the answers to its own requests and nobody else's."""
 
     slug = "query.two-askers-kept-apart"
+    channels = frozenset({"query"})
     kinds = frozenset({"elsewhere", "unasked"})
     what = "that answers no request of this socket"
 
