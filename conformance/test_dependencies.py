@@ -390,6 +390,18 @@ def test_a_dependency_on_an_unknown_task_is_refused(controller: Controller, fiel
     queue.expect_once(task, runs=0)
 
 
+@settings(remembered=10)
+@requirement("dependency.forgotten-id-refused")
+@pytest.mark.parametrize("field", ["after", "follow"])
+def test_a_dependency_on_a_forgotten_task_is_refused(fresh_controller: Controller, field: str) -> None:
+    queue = TaskQueue(fresh_controller)
+    first, *_, last = [done(queue, queue.engines[0]) for _ in range(12)]
+    queue.refused(queue.submit({field: [first.msg_id]}))
+    task = queue.submit({field: [last.msg_id]})
+    queue.taken(task, requirement="dependency.recent-ids-known")
+    queue.finish(task)
+
+
 @requirement("dependency.self-refused")
 @pytest.mark.parametrize("field", ["after", "follow"])
 def test_a_dependency_on_itself_is_refused(controller: Controller, field: str) -> None:

@@ -126,7 +126,7 @@ def test_arguments_by_position_and_by_name_reach_the_function(engine: EngineUnde
 
 
 @calls_python
-@requirement("apply.request-buffers-at-least-two")
+@requirement("apply.request-buffers-at-least-two", "apply.buffers-three-documented")
 def test_a_call_without_arguments_has_two_buffers(engine: EngineUnderTest) -> None:
     client = engine.client()
     found = value_of(client.reply(call(client, DICT)))

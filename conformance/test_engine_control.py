@@ -95,6 +95,19 @@ def test_a_kernels_control_channel_answers_shell_types(engine: EngineUnderTest) 
     over(client, running)
 
 
+@needs("kernel-info")
+@requirement("control.warden-passes-through")
+def test_a_request_passes_the_warden_as_it_is(engine: EngineUnderTest) -> None:
+    client = engine.client()
+    request = client.message("kernel_info_request", {}, channel="control", buffers=(b"one", b"", b"\0\xff"))
+    request.header["of_tomorrow"] = "é\u2028"
+    client.send_raw(engine.codec.encode(request), "an unknown key, and buffers that nobody needs", channel="control")
+    reply = client.reply(request).expect(ok("kernel_info_reply"))
+    if reply.message.parent_header != request.header:
+        violate(f"the parent header {reply.message.parent_header!r:.300}", f"{request.header!r:.300}",
+                evidence=(reply.observation.seq,))  # fmt: skip
+
+
 @needs("abort")
 @requirement("control.unknown-type-harmless")
 def test_an_unknown_type_disturbs_nothing(engine: EngineUnderTest) -> None:

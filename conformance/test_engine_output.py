@@ -143,6 +143,16 @@ def test_an_error_of_a_call_is_published_too(engine: EngineUnderTest) -> None:
         violate(f"an error without {', '.join(missing)}", "ename, evalue and traceback", evidence=(published.seq,))
 
 
+@requirement("iopub.data-published")
+def test_data_that_code_publishes_is_named_and_travels_in_buffers(engine: EngineUnderTest) -> None:
+    request = done(engine.client(), "publish", name="wanted")
+    published = engine.until_published(request, "data_message", "data_pub")
+    assert published.message is not None
+    if "wanted" not in published.message.content.get("keys", ()) or not published.message.buffers:
+        violate(f"keys {published.message.content.get('keys')!r:.200} and {len(published.message.buffers)} buffers",
+                "the key 'wanted', and its value in a buffer", evidence=(published.seq,))  # fmt: skip
+
+
 @requirement("iopub.engine-metadata")
 def test_status_input_and_error_name_their_engine(engine: EngineUnderTest) -> None:
     request = done(engine.client(), "raise", text="badness")

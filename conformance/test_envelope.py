@@ -5,12 +5,15 @@ Source: IPython commit a2c57acba, parallel_messages.txt, "Split Sends"; jupyter_
 Protocol".
 """
 
+from typing import Literal
+
 import pytest
 
 from conformance.harness.actors import Client
 from conformance.harness.case import needs, requirement
 from conformance.harness.controller import Controller
 from conformance.harness.expect import containing, error, ok
+from conformance.harness.queues import Queue
 from conformance.harness.verdict import violate
 from protocol.wire import DELIMITER, Frame, Json
 
@@ -51,6 +54,21 @@ def test_a_request_whose_delimiter_was_left_out_is_dropped(controller: Controlle
     client = controller.client()
     client.send_raw("the delimiter left out", good(client)[1:])
     client.expect_silence("a request without delimiter")
+
+
+@requirement("wire.sends-never-half")
+@pytest.mark.parametrize(
+    "channel", ["query", pytest.param("mux", marks=needs("mux")), pytest.param("control", marks=needs("control"))]
+)
+def test_half_a_message_of_one_peer_keeps_no_other_waiting(
+    controller: Controller, channel: Literal["query", "mux", "control"]
+) -> None:
+    client = controller.client()
+    controller.send_half(channel, good(client))
+    client.ask("connection_request", {}).expect(ok("connection_reply"))
+    if channel != "query":
+        queue = Queue(controller, channel)
+        queue.exchange(client, queue.engine())
 
 
 @requirement("wire.first-delimiter-counts")

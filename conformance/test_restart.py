@@ -3,14 +3,19 @@
 Sources: measured on ipyparallel 9.2.0; ipyparallel documentation, "IPython's Task Database".
 """
 
+import pytest
+
 from conformance.harness.actors import Client, Engine
 from conformance.harness.case import needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.expect import kind, ok
 from conformance.harness.queues import Queue
-from conformance.harness.verdict import violate
+from conformance.harness.verdict import Blocked, violate
+from protocol.wire import Json
 from protocol.world import SECOND
 
+#: What both files must say alike.
+AGREED = ("key", "registration", "pack", "unpack", "signature_scheme")
 #: What peers that are connected count on.
 KEPT = ("key", "registration", "mux", "task", "control", "iopub", "notification", "hb_ping", "hb_pong", "broadcast")
 
@@ -54,6 +59,35 @@ def test_a_restored_controller_goes_on_with_its_peers(fresh_controller: Controll
         violate(
             f"the id {new.id} for a new engine", f"one that was never given, above {gone.id}", requirement=requirement
         )
+
+
+@needs("tasks")
+@settings(restore=True)
+@requirement("task.learns-engines-late")
+def test_a_scheduler_that_starts_later_learns_of_the_engines_there(fresh_controller: Controller) -> None:
+    engine, client = fresh_controller.engine().with_shell("task").registered(), fresh_controller.client()
+    fresh_controller.restart()
+    if engine.uuid not in client.engines().values():
+        raise Blocked("registration.state-survives-restore", "the engine is not listed after the restart")
+    started, limit = fresh_controller.world.now, fresh_controller.timing.reply_deadline
+    # What is sent before the sockets have found each other again may be lost.
+    while engine.pending("task") is None:
+        if fresh_controller.world.now > started + limit:
+            violate(f"no task reached {engine.name} within {limit / SECOND:.1f} s", "tasks, as before the restart")
+        client.submit(None, channel="task")
+        fresh_controller.let_pass(SECOND // 20)
+
+
+@needs("mux")
+@settings(restore=True)
+@requirement("connection.mismatched-files-not-reused")
+@pytest.mark.parametrize("changes", [{"key": "of-somebody-else"}, {"registration": 1}], ids=["key", "registration"])
+def test_files_that_contradict_each_other_are_not_used(fresh_controller: Controller, changes: Json) -> None:
+    fresh_controller.restart(engine_file=changes)
+    client, engine = fresh_controller.client_file, fresh_controller.engine_file
+    wrong = [key for key in AGREED if getattr(client, key) != getattr(engine, key)]
+    if wrong:
+        violate(f"files that differ in {', '.join(wrong)}", "files that agree, made anew")
 
 
 @needs("mux", "results", "db")

@@ -49,6 +49,10 @@ SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
     help="Depth of the broadcast tree, which has 2^N leaves.",
 )  # fmt: skip
 @click.option(
+    "--remembered", type=click.IntRange(min=1), default=1 << 16, show_default=True, metavar="N",
+    help="Of how many finished tasks the outcome is kept, for tasks that depend on them.",
+)  # fmt: skip
+@click.option(
     "--ip", "client_ip", default="127.0.0.1", show_default=True, metavar="ADDRESS",
     help="Where to listen for clients: an IPv4 address or name of this machine, or * for all of them.",
 )  # fmt: skip

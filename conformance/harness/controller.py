@@ -18,10 +18,11 @@ from conformance.harness.output import Output
 from conformance.harness.party import Party
 from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.subject import NONSENSE, HarnessWorld, Instance, Subject
-from conformance.harness.verdict import Finding, NotApplicable, OnlyReal, Undecided, Violated
+from conformance.harness.verdict import Blocked, Finding, NotApplicable, OnlyReal, Undecided, Violated
 from conformance.targets.tables import Timing
 from conformance.targets.vocabulary import AS_IT_IS
 from protocol.connection import ClientFile, EngineFile
+from protocol.wire import Frame
 from protocol.world import SECOND, Socket, World
 
 
@@ -46,6 +47,9 @@ class ControllerWorld(HarnessWorld, World, Protocol):
     def greeting(self, channel: str, *, end: str) -> Greeting:
         """What the socket to which this end of a channel connects says of itself. Raises ProbeError."""
 
+    def send_half(self, channel: str, frames: Sequence[Frame]) -> None:
+        """Connect as a client does, send the first half of a message's bytes, and hang up. Raises ProbeError."""
+
 
 class ControllerInstance(Instance, Protocol):
     """A controller that runs, with its connection files."""
@@ -66,8 +70,8 @@ class ControllerInstance(Instance, Protocol):
 class ControllerProcess(ControllerInstance, Protocol):
     """A controller that consists of processes, with which one can do what a system can do."""
 
-    def restart(self, settings: Mapping[str, object]) -> None:
-        """Kill it, and start it again in the same directory, with these settings."""
+    def restart(self, settings: Mapping[str, object], engine_file: Mapping[str, object]) -> None:
+        """Kill it, and start it again in the same directory, with these settings and changes to its engine file."""
 
     def terminate(self) -> None:
         """Tell it to end, as the system does."""
@@ -172,6 +176,13 @@ class Controller(Subject):
             found = f"{end}s cannot reach {channel}: {error}"
             raise Violated(Finding(found, ("a ZeroMQ socket",)), requirement) from None
 
+    def send_half(self, channel: str, frames: Sequence[Frame]) -> None:
+        """Connect as a client does, send the first half of a message's bytes, and hang up."""
+        try:
+            self.world.send_half(channel, frames)
+        except ProbeError as error:
+            raise Blocked("connection.addresses-from-file", str(error)) from None
+
     # -- the course of a case ----------------------------------------------------------------------------------------
 
     def smoke(self) -> bool:
@@ -237,14 +248,16 @@ class Controller(Subject):
             party.close()
         self._parties.clear()
 
-    def restart(self) -> None:
+    def restart(self, engine_file: Mapping[str, object] = AS_IT_IS) -> None:
         """Kill the target and start it again with the option `restore`; the sockets of all parties stay as they are.
+
+        `engine_file` has keys of the connection file for engines that are changed in between.
 
         The rules know one life of a controller only: they judge what happened before, and nothing after.
         """
         process = self._process
         self.stop_watching()
-        process.restart(self._settings)
+        process.restart(self._settings, engine_file)
 
     @property
     def _process(self) -> ControllerProcess:

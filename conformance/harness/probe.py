@@ -13,9 +13,11 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
+
+from conformance.relay.zmtp import encode
 
 #: Which types may talk to each other; everything else must be refused. Of several, `meet` takes the first.
 COMPATIBLE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -175,6 +177,22 @@ def probe(
             raise ProbeError(f"{address}: sent no ZMTP handshake within {deadline_seconds:g} s") from None
         except _ClosedError:
             raise ProbeError(f"{address}: hung up before it had told what it is") from None
+
+
+def send_half(address: str, frames: Sequence[bytes], *, socket_type: str = "DEALER", seconds: float = 2.0) -> None:
+    """Connect as a peer of this type does, send the first half of a message's bytes, and hang up.
+
+    Raises ProbeError and ValueError as `probe` does.
+    """
+    deadline = time.monotonic() + seconds
+    with contextlib.closing(_connect(address, seconds, deadline)) as stream:
+        link = _Link(stream, deadline)
+        try:
+            _shake_hands(address, link, socket_type, b"")
+            whole = encode(frames)
+            link.send(whole[: len(whole) // 2])
+        except (_LateError, _ClosedError):
+            raise ProbeError(f"{address}: hung up on a peer that was about to send") from None
 
 
 def meet(address: str, *, deadline_seconds: float = 2.0, is_patient: bool = False) -> Greeting:

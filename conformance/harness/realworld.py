@@ -1,5 +1,6 @@
 """The world of real sockets: a `World` on pyzmq that connects to a running controller, pumped by whoever waits."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -7,10 +8,11 @@ import zmq
 from zmq.devices import ThreadDevice
 
 from conformance.harness.observing import Visitor
-from conformance.harness.probe import Greeting, probe
+from conformance.harness.probe import Greeting, probe, send_half
 from conformance.harness.pump import Pump, RealSocket
 from protocol.connection import ClientFile, EngineFile
 from protocol.patterns import DEFAULT_DIALECT, Dialect
+from protocol.wire import Frame
 
 
 class RealWorld(Pump, Visitor[RealSocket]):
@@ -30,6 +32,11 @@ class RealWorld(Pump, Visitor[RealSocket]):
         """
         plan, addresses = self.plan(channel, end)
         return probe(addresses[index], socket_type=plan.socket, is_patient=True)
+
+    def send_half(self, channel: str, frames: Sequence[Frame]) -> None:
+        """Connect as a client does, send the first half of a message's bytes, and hang up. Raises ProbeError."""
+        plan, addresses = self.plan(channel, "")
+        send_half(addresses[0], [bytes(frame) for frame in frames], socket_type=plan.socket)
 
     def start_device_heart(self, identity: bytes) -> "CHeart":
         """A heart that beats in a thread of its own; `close` ends it if nobody else did."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from conformance.harness.observing import Observer, RawSocket, Unreachable, Visitor
 from conformance.harness.probe import COMPATIBLE, Greeting, ProbeError
+from conformance.harness.verdict import OnlyReal
 from protocol.connection import ClientFile, EngineFile
 from protocol.patterns import DEFAULT_DIALECT, Dialect
 from protocol.rules.framework import COPIES
@@ -200,6 +201,10 @@ class VirtualWorld(VirtualPump, Visitor[VirtualSocket]):
             probed_as=plan.socket,
             is_accepted=kind in COMPATIBLE[plan.socket],
         )
+
+    def send_half(self, channel: str, frames: Sequence[Frame]) -> None:
+        """Not applicable: what a connection carries here are whole messages, which only faults cut."""
+        raise OnlyReal(f"connections to {channel} that end within {len(frames)} frames")
 
     def start_device_heart(self, identity: bytes) -> "VirtualHeart":
         """A heart that beats by itself; `stop` ends it."""

@@ -22,6 +22,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     registration_timeout_s: float = 30.0
     scheduler_grace_s: float = 5.0
     broadcast_depth: int = 1
+    remembered: int = 1 << 16
     is_restored: bool = False
     has_curve: bool = False
     client_ip: str = "127.0.0.1"
@@ -43,5 +44,6 @@ def parts(options: Options, interface: str, state: Any, keep: Callable[[Any], No
         registration_timeout_s=options.registration_timeout_s,
         scheduler_grace_s=options.scheduler_grace_s,
         broadcast_depth=options.broadcast_depth,
+        remembered=options.remembered,
     )
     return processes(config, lambda: {"records": open_records(options.database), "persist": keep}, state)

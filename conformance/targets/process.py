@@ -190,13 +190,17 @@ class Running(Started):
         found = {"client": look_at(self.client_path), "engine": look_at(self.engine_path)}
         return {which: file for which, file in found.items() if file is not None}
 
-    def restart(self, settings: Mapping[str, object]) -> None:
+    def restart(self, settings: Mapping[str, object], engine_file: Mapping[str, object] = AS_IT_IS) -> None:
         """Kill all of it, and start it again in the same directory, with these settings. Raises TargetUnusable.
 
-        Whether it keeps its addresses is for the cases to judge.
+        Whether it keeps its addresses is for the cases to judge. `engine_file` has keys of the file for engines that
+        are changed in between.
         """
         self.process.send_signal(signal.SIGKILL)
         self.process.stop()
+        if engine_file:
+            values = json.loads(self.engine_path.read_text(encoding="utf-8"))
+            self.engine_path.write_text(json.dumps(values | dict(engine_file)), encoding="utf-8")
         self.process = self._start(settings)
         self.wait_until_ready()
 

@@ -80,6 +80,7 @@ class Samples(Table, frozen=True, kw_only=True):
     many_lines        writes the numbers from 0 to {count} - 1, a line each, and flushes after each
     hold_interpreter  takes {seconds} seconds, in which no other code of the language runs in the engine
     input             asks whoever runs it for a line, with the prompt {text}
+    publish           publishes data under the name {name}
     define            sets the variable {name}
     recall            uses the variable {name}, and ends with an error if it was never set
 
@@ -109,6 +110,7 @@ class Samples(Table, frozen=True, kw_only=True):
     many_lines: str = ""
     hold_interpreter: str = ""
     input: str = ""
+    publish: str = ""
     define: str = ""
     recall: str = ""
     busy: str = ""

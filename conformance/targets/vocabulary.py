@@ -110,6 +110,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "database": "records are kept on disk, and are there for a controller that is started again in the same directory",
     "no_database": "no records are kept",
     "record_limit": "at most `{record_limit}` records are kept, the latest ones",
+    "remembered": "of `{remembered}` finished tasks the outcome is kept, for tasks that depend on them",
     "restore": "started in the directory of a controller that was killed, it goes on with its addresses and engines",
 }
 
@@ -119,7 +120,8 @@ AS_IT_IS: Final[Mapping[str, object]] = MappingProxyType({})
 #: What the kit has to be able to write into each sample.
 SLOTS: Final[Mapping[str, str]] = {
     "print": "text", "stderr": "text", "sleep": "seconds", "value": "text", "many_lines": "count",
-    "hold_interpreter": "seconds", "input": "text", "define": "name", "recall": "name", "busy": "seconds",
+    "hold_interpreter": "seconds", "input": "text", "publish": "name", "define": "name", "recall": "name",
+    "busy": "seconds",
     "read_line": "text", "password": "text", "display": "text", "display_as": "text", "update_display": "text",
     "background": "text", "unencodable": "text", "undecodable": "text", "comm_target": "name",
 }  # fmt: skip

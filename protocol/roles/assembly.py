@@ -63,6 +63,7 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     registration_timeout_s: float = 30.0
     scheduler_grace_s: float = 5.0
     broadcast_depth: int = 1
+    remembered: int = 1 << 16
     has_new_scheduler: bool = True
     notes: bool = False
 
@@ -124,7 +125,13 @@ def processes(config: ControllerConfig, extra: Callable[[], Mapping[str, Any]] =
 
     def tasks(env: ProcessEnv, _: Places) -> Role:
         settings = TaskConfig(
-            scheme=config.scheme, hwm=config.hwm, grace=grace, resync=RESYNC, session=env.session, notes=config.notes
+            scheme=config.scheme,
+            hwm=config.hwm,
+            grace=grace,
+            resync=RESYNC,
+            remember=config.remembered,
+            session=env.session,
+            notes=config.notes,
         )
         return scheduler(settings, env)
 
