@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final, get_args
@@ -34,9 +34,11 @@ def cases(role: Role | None = None) -> dict[str, tuple[str, ...]]:
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         if role not in (None, role_of(path.name)):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        groups = _groups(module)
+        for node in ast.walk(module):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                for slug in _slugs(node):
+                for slug in _slugs(node, groups):
                     found.setdefault(slug, []).append(f"{path.name}::{node.name}")
     return {slug: tuple(names) for slug, names in found.items()}
 
@@ -48,14 +50,28 @@ def vectored() -> frozenset[str]:
     return frozenset(json.loads(manifest.read_text(encoding="utf-8"))["requirements"])
 
 
-def _slugs(function: ast.FunctionDef) -> list[str]:
-    return [
-        argument.value
+def _groups(module: ast.Module) -> dict[str, list[str]]:
+    """The tuples of texts that a module gives a name, for `@requirement(..., *NAME)`."""
+    found = {}
+    for node in module.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Tuple):
+            found[node.targets[0].id] = _texts(node.value.elts)
+    return found
+
+
+def _slugs(function: ast.FunctionDef, groups: Mapping[str, list[str]]) -> list[str]:
+    arguments = [
+        argument
         for decorator in function.decorator_list
         if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", None) == "requirement"
         for argument in decorator.args
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     ]
+    named = [each.value.id for each in arguments if isinstance(each, ast.Starred) and isinstance(each.value, ast.Name)]
+    return _texts(arguments) + [slug for name in named for slug in groups.get(name, ())]
+
+
+def _texts(nodes: Iterable[ast.expr]) -> list[str]:
+    return [each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)]
 
 
 def concerned(roles: Collection[Role]) -> list[Requirement]:

@@ -33,6 +33,9 @@ from protocol.roles.tables import StateTable
 
 DOCS = Path(__file__).parents[1] / "docs"
 
+#: The site has hundreds of pages, and whoever builds it may have to share the machine.
+pytestmark = pytest.mark.timeout(420)
+
 
 class Page(HTMLParser):
     """What a page offers as targets of links, where it links to, and its text."""
@@ -72,7 +75,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=400,
     )
     assert done.stderr == ""
     assert done.returncode == 0
