@@ -27,7 +27,7 @@ class PingRule(Rule):
     channels = _PING
 
     def listener(self, kind: Kind) -> Observe | None:
-        return super().listener(kind) if kind.direction == "received" else None
+        return self.check if kind.direction == "received" and super().listener(kind) else None
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
         return self.check(seen) if seen.direction == "received" else ()
@@ -55,7 +55,9 @@ class RawNotMessage(PingRule):
     slug = "heartbeat.raw-not-message"
 
     def check(self, seen: Observation) -> Iterable[Violation]:
-        return self.judge(DELIMITER not in seen.frames, seen, "a ping with a delimiter", "raw bytes")
+        if DELIMITER not in seen.frames:
+            return self.passed()
+        return self.judge(False, seen, "a ping with a delimiter", "raw bytes")
 
 
 class PingSingleFrame(PingRule):
@@ -64,7 +66,9 @@ class PingSingleFrame(PingRule):
     slug = "heartbeat.ping-single-frame"
 
     def check(self, seen: Observation) -> Iterable[Violation]:
-        return self.judge(len(seen.frames) == 1, seen, f"a ping of {len(seen.frames)} frames", "one frame")
+        if len(seen.frames) == 1:
+            return self.passed()
+        return self.judge(False, seen, f"a ping of {len(seen.frames)} frames", "one frame")
 
 
 class PingIsLifetime(PingRule):
@@ -75,8 +79,10 @@ class PingIsLifetime(PingRule):
     def check(self, seen: Observation) -> Iterable[Violation]:
         if len(seen.frames) != 1:
             return ()
+        if lifetime(seen) is not None:
+            return self.passed()
         found = f"the ping {bytes(seen.frames[0])[:40]!r}"
-        return self.judge(lifetime(seen) is not None, seen, found, "a decimal number of seconds")
+        return self.judge(False, seen, found, "a decimal number of seconds")
 
 
 class PingDistinct(PingRule):
@@ -90,7 +96,9 @@ class PingDistinct(PingRule):
     def check(self, seen: Observation) -> Iterable[Violation]:
         text = b"".join(map(bytes, seen.frames))
         first = self._first.setdefault((seen.socket, text), seen)
-        return self.judge(first is seen, seen, f"the ping {text[:40]!r} again", "a ping never sent", evidence=[first])
+        if first is seen:
+            return self.passed()
+        return self.judge(False, seen, f"the ping {text[:40]!r} again", "a ping never sent", evidence=[first])
 
 
 class PreviousRule(PingRule):
@@ -118,7 +126,9 @@ class LifetimeIncreases(PreviousRule):
         was, now = lifetime(before), lifetime(seen)
         if was is None or now is None or was == now:
             return ()
-        return self.judge(now > was, seen, f"lifetime {now} after {was}", f"more than {was}", evidence=[before])
+        if now > was:
+            return self.passed()
+        return self.judge(False, seen, f"lifetime {now} after {was}", f"more than {was}", evidence=[before])
 
 
 class PingPeriodic(PreviousRule):
@@ -152,8 +162,10 @@ class PingPeriodic(PreviousRule):
         if was is not None and now is not None and was < now:
             # Pings that were late only to a recorder that looked late tell the right time themselves.
             gap = min(gap, int((now - was) * SECOND))
+        if gap <= self._limit:
+            return self.passed()
         found = f"{gap / SECOND:.3f} s between two pings"
-        return self.judge(gap <= self._limit, seen, found, f"{self.setting.period_ns / SECOND} s", evidence=[before])
+        return self.judge(False, seen, found, f"{self.setting.period_ns / SECOND} s", evidence=[before])
 
     def finish(self, now: int) -> Iterable[Violation]:
         # Silence at the end counts only where the recorder noted when its sockets open and close.

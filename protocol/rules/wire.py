@@ -95,7 +95,7 @@ class ProblemRule(FrameRule):
         """Accuse the sender if one of the problems is about this rule's requirement."""
         mine = [problem for problem in problems if problem.rule == self.slug]
         if not mine:
-            return self.judge(True, seen, "")
+            return self.passed()
         found = "; ".join(f"{f'{each.frame} {each.path}'.strip()}: {each.found}" for each in mine)
         return self.judge(False, seen, found, *dict.fromkeys(each.expected for each in mine))
 
@@ -158,9 +158,8 @@ class HeaderComplete(PartsRule):
         header = seen.message.header
         missing = [key for key in HEADER_KEYS if not isinstance(header.get(key), str)]
         if not missing:
-            self.is_exercised = True
-            return ()
-        return self.judge(not missing, seen, f"a header without {', '.join(missing)}", "all six keys, each a string")
+            return self.passed()
+        return self.judge(False, seen, f"a header without {', '.join(missing)}", "all six keys, each a string")
 
 
 class DateWithZone(PartsRule):
@@ -178,8 +177,7 @@ class DateWithZone(PartsRule):
         except ValueError:
             holds = False
         if holds:
-            self.is_exercised = True
-            return ()
+            return self.passed()
         return self.judge(False, seen, f"the date {date!r}", "an ISO 8601 time with a zone")
 
 
@@ -213,8 +211,7 @@ class MsgIdUnique(MessageRule):
         first = self._seen.setdefault((seen.message.header.get("session"), msg_id), seen)
         assert first.message is not None
         if first is seen or (not was_written(seen) and first.message.shares(seen.message)):
-            self.is_exercised = True
-            return ()
+            return self.passed()
         return self.judge(
             _said(first) == _said(seen),
             seen,
@@ -268,8 +265,7 @@ class TypeRule(PartsRule):
             return ()
         mine = [problem for problem in problems if problem.rule == self.slug]
         if not mine:
-            self.is_exercised = True
-            return ()
+            return self.passed()
         found = "; ".join(f"{each.path or each.frame}: {each.found}" for each in mine)
         expected = dict.fromkeys(f"{each.path or each.frame}: {each.expected}" for each in mine)
         return self.judge(False, seen, f"{seen.message.msg_type if seen.message else ''} {found}", *expected)
