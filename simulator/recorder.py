@@ -248,7 +248,7 @@ class Recorder:
             if is_event:
                 self.causes.pop(seq, None)
                 self._handled[observer] = seq
-        elif is_event and self._talk.is_deaf_to(channel, message) and self._work.is_deaf_to(channel, message):
+        elif is_event and channel == "iopub" and self._talk.is_deaf_to(message) and self._work.is_deaf_to(message):
             return
         names = message.identities if identities is None else identities
         frames: Any = Frames(names, message, self.codec)

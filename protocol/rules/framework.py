@@ -295,17 +295,17 @@ class Judge:
             self.violations += found
         return found
 
-    def is_deaf_to(self, channel: str, message: Message) -> bool:
-        """Whether nobody would listen to what was published and is received, so that it need not be observed.
+    def is_deaf_to(self, output: Message) -> bool:
+        """Whether nobody would listen to a message that was received on iopub, so that it need not be observed.
 
         So it is with most copies of what several subscribers get, where the message itself never was bytes.
         """
-        if channel != "iopub" or message.signature is not None:
+        if output.signature is not None:
             return False
-        known = self._right.get(id(message.header))
-        if known is None or not known.shares(message):
+        known = self._right.get(id(output.header))
+        if known is None or not known.shares(output):
             return False
-        return self._hearing.get((channel, "received", message.header["msg_type"], "", "again")) == ()
+        return self._hearing.get(("iopub", "received", output.header["msg_type"], "", "again")) == ()
 
     def _form(self, message: Message) -> str:
         """Whether a message was published before. Until something is found to be wrong, all that was is right."""
