@@ -28,6 +28,8 @@ REQUESTS: Final = frozenset({"submit", "apply", "execute", "broadcast", "control
 NODES: Final = frozenset({"client", "engine"})
 #: What a step needs a cluster to be able to do, where not every cluster can.
 _PARTS: Final = frozenset({"kill", "restart", "pause", "resume", "stall"})
+#: What is no fault, and can be left out with the faults.
+_MENDING: Final = frozenset({"end", "heal", "restart", "resume", "leave"})
 _HOSTS: Final = frozenset({"partition", "heal"})
 
 
@@ -109,12 +111,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> str:
         """What there is of everything, in words."""
-        count = [sum(getattr(step, f"is_{kind}") for step in self.steps) for kind in ("request", "trouble")]
+        requests = sum(step.is_request for step in self.steps)
+        faults = sum(step.is_trouble and step.does not in _MENDING for step in self.steps)
         joined = [sum(step.does == node for step in self.steps if step.is_node) for node in ("engine", "client")]
         lasts = sum(step.after for step in self.steps) + self.rest
-        words = (
-            (self.engines + joined[0], "engine"), (joined[1], "client"), (count[0], "request"), (count[1], "fault"),
-        )  # fmt: skip
+        engines = self.engines + joined[0]
+        words = ((engines, "engine"), (joined[1], "client"), (requests, "request"), (faults, "fault"))
         counted = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in words)
         return f"{counted}, {lasts / 1e9:g} s"
 
