@@ -54,11 +54,13 @@ def results_of(
     if isinstance(error, Violated):
         accused = error.requirement or slugs[0]
         text = explain(get(accused), error.finding, subject.observations if subject else (), replay(command, case))
+        page = ""
         if subject is not None:
-            text += _page(pages, subject, case, accused, error.finding, subject.observations)
+            page = _page(pages, subject, case, accused, error.finding, subject.observations)
+            text += _seen_in(pages, page)
         if subject is not None and not subject.is_running:
             text += "\n\n" + last_words(subject)
-        main = Result(accused, case, target, accuse(accused), error.finding.found, text)
+        main = Result(accused, case, target, accuse(accused), error.finding.found, text, page=page)
         # What the case had not shown yet when it ended is not judged.
         rest = [slug for slug in slugs if slug != accused]
         return [
@@ -143,21 +145,26 @@ def _by_rule(case: str, subject: Subject, violation: Violation, command: str, pa
     shown = subject.observations
     if not {each.seq for each in shown}.issuperset(violation.evidence):
         shown = around(subject, violation.evidence) or shown
-    text = explain(get(slug), finding, shown, replay(command, case)) + _page(pages, subject, case, slug, finding, shown)
-    return Result(slug, case, subject.name, accuse(slug), violation.found, text, by_rule=True)
+    page = _page(pages, subject, case, slug, finding, shown)
+    text = explain(get(slug), finding, shown, replay(command, case)) + _seen_in(pages, page)
+    return Result(slug, case, subject.name, accuse(slug), violation.found, text, by_rule=True, page=page)
 
 
 def _page(
     pages: Path | None, subject: Subject, case: str, slug: str, finding: Finding, shown: Sequence[Observation]
 ) -> str:
-    """The line that says where the page of a violation is; nothing if none is wanted."""
+    """Write the page of a violation; where it is within the folder of the report, or empty if none is wanted."""
     if pages is None:
         return ""
     path = write_page(
         pages, target=subject.name, case=case, requirement=slug, found=finding.found, observations=shown,
         evidence=finding.evidence,
     )  # fmt: skip
-    return f"\npage: {path}"
+    return f"{pages.name}/{path.name}"
+
+
+def _seen_in(pages: Path | None, page: str) -> str:
+    return "" if pages is None or not page else f"\npage: {pages.parent / page}"
 
 
 def around(subject: Subject, evidence: tuple[int, ...], before: int = 6) -> Sequence[Observation]:

@@ -10,6 +10,7 @@ import difflib
 import fnmatch
 import os
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
 #: Lines for the end of the run.
 _TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 _LOADED = pytest.StashKey["dict[str, Target]"]()
+_STARTED: pytest.StashKey[float] = pytest.StashKey()
 #: The attribute under which results travel on a report.
 DETAIL = "ippkit"
 
@@ -63,10 +65,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write what a descriptor file does not list yet into it, as unreviewed; that still fails",
     )
     group.addoption(
-        "--pages",
+        "--report",
         metavar="DIR",
-        type=Path,
-        help="write a page for each violation, known ones too, in which one can step through what happened",
+        help="write a report: index.html with a page for each violation, report.json, junit.xml, badge.json",
     )
 
 
@@ -82,13 +83,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TOLD] = []
     if config.getoption("target"):
         targets_of(config)
+    config.stash[_STARTED] = time.time()
     if config.getoption("update_deviations"):
         _refuse_to_update(config)
-    if pages := config.getoption("pages"):
+    if pages := pages_of(config):
         try:
             pages.mkdir(parents=True, exist_ok=True)
+            # Workers begin when some pages are there already; those of an earlier run are not of this one.
+            for page in [] if hasattr(config, "workerinput") else pages.glob("*.html"):
+                page.unlink()
         except OSError as error:
-            raise pytest.UsageError(f"no pages can be written to {pages}: {error.strerror}") from None
+            raise pytest.UsageError(f"no report can be written to {pages.parent}: {error.strerror}") from None
+
+
+def pages_of(config: pytest.Config) -> Path | None:
+    """The folder for pages of violations, if a report is wanted."""
+    folder: str | None = config.getoption("report")
+    return Path(folder) / "violations" if folder else None
 
 
 def _refuse_to_update(config: pytest.Config) -> None:
@@ -248,9 +259,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         own, command = item.stash.get(SUBJECT, None), command_of(item.config, target)
         if own is not None and call.excinfo is not None and not isinstance(call.excinfo.value, NotApplicable):
             own.distrust()
-        pages = item.config.getoption("pages")
+        pages = pages_of(item.config)
         found = results_of(item, call, slugs_of(item), own, target=target.name, command=command, pages=pages)
         item.stash[ACCUSED] = frozenset(each.requirement for each in found if each.verdict in book.ACCUSING)
+        for result in found:
+            result.seconds = round(report.duration, 3)
     if call.when == "teardown":
         found += item.stash.get(BY_RULE, []) + item.session.stash.get(AT_THE_END, [])
         item.session.stash[AT_THE_END] = []
@@ -360,6 +373,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     targets = targets_of(config).values()
     stale_fails = _is_strict(config) and any(stale(results, target, _version(target)) for target in targets)
     if exitstatus == 2 and not any(result.verdict == "kit error" for result in results):
+        _report(session, is_complete=False)
         return  # interrupted from the keyboard
     if config.getoption("update_deviations"):
         _update_deviations(config, results)
@@ -369,6 +383,34 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         stale_fails=stale_fails,
         is_at_odds=bool(disagreements(results, targets)),
     )
+    _report(session, is_complete=exitstatus != 2)
+
+
+def _report(session: pytest.Session, *, is_complete: bool) -> None:
+    """Write the report, if one is wanted."""
+    config = session.config
+    pages = pages_of(config)
+    if pages is None:
+        return
+    from conformance.report import data, folder
+
+    started = config.stash[_STARTED]
+    targets = targets_of(config)
+    words = ["ippkit", "test", *(word for name in targets for word in ("-t", name))]
+    words += ["--strict"] if _is_strict(config) else []
+    words += [word for glob in config.getoption("requirement") for word in ("--requirement", glob)]
+    words += ["-k", config.getoption("keyword")] if config.getoption("keyword") else []
+    results: list[Result] = config.stash[_RESULTS]
+    report = data.report_of(
+        results,
+        [(target, _version(target)) for target in targets.values()],
+        started=started,
+        seconds=time.time() - started,
+        command=shlex.join(words),
+        exit_status=int(session.exitstatus),
+        is_complete=is_complete,
+    )
+    folder.write(pages.parent, report)
 
 
 def _update_deviations(config: pytest.Config, results: list[Result]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conformance.drivers import lines
+from conformance.report.data import report_schema
 from conformance.site import channels, dialects, fixtures, messages, requirements, roles, snippets
 from conformance.site import markdown as md
 from conformance.targets.schema import descriptor_schema
@@ -40,8 +41,9 @@ def write(folder: Path) -> None:
     wanted = {folder / f"{name}.md": text for name, text in pages()}
     # Parts that pages written by hand include; the ending keeps Sphinx from taking them for pages.
     wanted |= {folder / f"{name}.inc": text for name, text in snippets.parts()}
-    wanted[folder / "descriptor.schema.json"] = json.dumps(descriptor_schema(), indent=2, ensure_ascii=False) + "\n"
-    wanted[folder / "client-driver.schema.json"] = json.dumps(lines.schema(), indent=2, ensure_ascii=False) + "\n"
+    schemas = {"descriptor": descriptor_schema(), "client-driver": lines.schema(), "report": report_schema()}
+    for name, schema in schemas.items():
+        wanted[folder / f"{name}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_text("utf-8") != text:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.plugin import ACCUSED, AT_THE_END, BY_RULE, SUBJECT, command_of, settings_of, targets_of
+from conformance.plugin import ACCUSED, AT_THE_END, BY_RULE, SUBJECT, command_of, pages_of, settings_of, targets_of
 
 if TYPE_CHECKING:
     from conformance.harness.client import ClientUnderTest
@@ -38,7 +38,7 @@ def _running(deployment: Deployment[Any], request: pytest.FixtureRequest) -> Ite
         found = deployment.current.judge_rest()
         command = command_of(request.config, deployment.target)
         results = by_rules(
-            "the end of the run", deployment.current, found, command=command, pages=request.config.getoption("pages")
+            "the end of the run", deployment.current, found, command=command, pages=pages_of(request.config)
         )
         request.session.stash.setdefault(AT_THE_END, []).extend(results)
     try:
@@ -88,7 +88,7 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     yield subject
     subject.end_case()
     found = subject.judge_rest() if is_last else subject.judge_new()
-    pages = request.config.getoption("pages")
+    pages = pages_of(request.config)
     # What the case itself accuses is not reported a second time.
     own = node.stash.get(ACCUSED, frozenset())
     others = [each for each in found if each.requirement not in own]

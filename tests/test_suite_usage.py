@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from conformance.report.data import read
+
 CHECKOUT = Path(__file__).parent.parent
 DESCRIPTOR = """
 name = "demo"
@@ -35,7 +37,7 @@ def write(directory: Path, text: str) -> str:
         (["--target", "ipyparalell"], "did you mean 'ipyparallel'"),
         (["--target", "nowhere/demo.toml"], "cannot be read"),
         (["--requirement", "registration.duplicate-uuid-refusd"], "did you mean registration.duplicate-uuid-refused"),
-        (["--pages", "/dev/null/pages"], "no pages can be written to /dev/null/pages: Not a directory"),
+        (["--report", "/dev/null/out"], "no report can be written to /dev/null/out: Not a directory"),
     ],
 )
 def test_wrong_words_are_wrong_usage(tmp_path: Path, arguments: list[str], sentence: str) -> None:
@@ -107,11 +109,21 @@ def test_a_target_is_told_which_case_it_is_started_for(tmp_path: Path) -> None:
     assert "ended with status 7 before it was ready: registration.id-unique" in done.stdout
 
 
-def test_a_page_is_written_for_a_violation_and_told_beside_it(tmp_path: Path) -> None:
+def test_a_report_is_written_with_a_page_for_a_violation_by_whichever_worker(tmp_path: Path) -> None:
     case = "test_a_purge_of_an_unknown_message_is_refused"
-    done = run(tmp_path, "--target", "ipyparallel", "--strict", "--pages", "pages", "-k", case)
+    done = run(tmp_path, "--target", "ipyparallel", "--strict", "--report", "out", "-n", "2", "-k", case)
     assert done.returncode == 1, done.stdout + done.stderr
-    (page,) = (tmp_path / "pages").iterdir()
+    folder = tmp_path / "out"
+    (page,) = (folder / "violations").iterdir()
     assert page.name == f"ipyparallel.query.purge-nonexistent-refused.{case}.html"
     assert f"page: {page.relative_to(tmp_path)}" in done.stdout
     assert "purge_reply" in page.read_text(encoding="utf-8")
+    report = read(folder)
+    (failed,) = [each for each in report.judgements if each.verdict == "failed"]
+    assert folder / failed.page == page
+    assert failed.seconds > 0
+    assert report.command == f"ippkit test -t ipyparallel --strict -k {case}"
+    assert (report.exit_status, report.is_complete) == (1, True)
+    assert {path.name for path in folder.iterdir()} == {
+        "index.html", "violations", "report.json", "junit.xml", "badge.json",
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`ippkit schema`: the JSON Schemas of the message types, of the descriptor of a target, and of a driver's lines."""
+"""`ippkit schema`: the JSON Schemas of the message types, of descriptors, reports, and the lines of a driver."""
 
 import json
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ import click
 
 from conformance.cli.tables import print_json
 from conformance.drivers import lines
+from conformance.report.data import report_schema
 from conformance.targets.schema import descriptor_schema
 from protocol import schema as schemas
 from protocol.messages import DEFAULT_DIALECT, DIALECTS, REGISTRY, MessageType, rows
@@ -62,18 +63,29 @@ def _nearest(value: str, known: Iterable[str]) -> str:
 )
 @click.option("--descriptor", is_flag=True, help="That of the descriptor of a target, in place of messages.")
 @click.option("--driver", is_flag=True, help="That of the lines between the kit and the driver of a client.")
+@click.option("--report", is_flag=True, help="That of report.json, in place of messages.")
 def schema(
-    msg_type: str | None, channel: str | None, dialect: str | None, out: Path | None, *, descriptor: bool, driver: bool
+    msg_type: str | None,
+    channel: str | None,
+    dialect: str | None,
+    out: Path | None,
+    *,
+    descriptor: bool,
+    driver: bool,
+    report: bool,
 ) -> None:
     """Print the JSON Schema (2020-12) of a message type, or of all of them in one document.
 
     Where a name means several things, such as a shutdown_request to the Hub and to an engine, all of them are printed;
     --channel and --dialect narrow it.
     """
-    if descriptor or driver:
-        if msg_type or channel or dialect or out or (descriptor and driver):
-            raise click.UsageError(f"{'--descriptor' if descriptor else '--driver'} goes with nothing else")
-        print_json(descriptor_schema() if descriptor else lines.schema())
+    others = {"descriptor": (descriptor, descriptor_schema), "driver": (driver, lines.schema)}
+    others["report"] = (report, report_schema)
+    asked = [name for name, (is_asked, _) in others.items() if is_asked]
+    if asked:
+        if msg_type or channel or dialect or out or len(asked) > 1:
+            raise click.UsageError(f"--{asked[0]} goes with nothing else")
+        print_json(others[asked[0]][1]())
         return
     chosen = _chosen(msg_type, channel, dialect)
     if out is None:

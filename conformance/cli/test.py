@@ -10,7 +10,7 @@ from conformance.catalogue import SUITE
 @click.option("-t", "--target", "targets", multiple=True, metavar="NAME|FILE", help="What to judge (repeatable).")
 @click.option("--strict", is_flag=True, help="Known deviations count as violations.")
 @click.option("--requirement", "requirements", multiple=True, metavar="GLOB", help="Only cases of these requirements.")
-@click.option("--pages", metavar="DIR", help="Write a page for each violation, to step through what happened.")
+@click.option("--report", metavar="DIR", help="Write a report to look through, and for machines: see docs/reports.md.")
 @click.option("--update-deviations", is_flag=True, help="Write what is not listed yet into the descriptor, unreviewed.")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -19,7 +19,7 @@ def test(
     targets: tuple[str, ...],
     strict: bool,
     requirements: tuple[str, ...],
-    pages: str | None,
+    report: str | None,
     update_deviations: bool,
     pytest_args: tuple[str, ...],
 ) -> None:
@@ -33,8 +33,8 @@ def test(
         arguments += ["--target", name]
     for glob in requirements:
         arguments += ["--requirement", glob]
-    if pages is not None:
-        arguments += ["--pages", pages]
+    if report is not None:
+        arguments += ["--report", report]
     if update_deviations:
         arguments.append("--update-deviations")
     if strict:

@@ -99,3 +99,6 @@ class Result:
     only_real: bool = False
     #: The target could not be used, so that nothing can be said about it at all.
     is_unusable: bool = False
+    #: A page with the traffic, as a path within the folder of the report; and how long the case took.
+    page: str = ""
+    seconds: float = 0.0

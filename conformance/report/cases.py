@@ -23,10 +23,14 @@ def write_page(
     story = of_items(
         observations, title=f"{case} against {target}", violations=[(f"{requirement}: {found}", tuple(evidence))]
     )
-    name = re.sub(r"[^\w.-]+", "-", f"{target}.{requirement}.{case.rpartition('::')[2]}")
-    path = folder / f"{name}.html"
+    path = folder / f"{plain('.'.join((target, requirement, case.rpartition('::')[2])))}.html"
     path.write_text(as_html(story), encoding="utf-8")
     return path
 
 
-__all__ = ["write_page"]
+def plain(name: str) -> str:
+    """A name as part of the name of a file."""
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+__all__ = ["plain", "write_page"]

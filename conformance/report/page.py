@@ -25,7 +25,7 @@ def as_html(story: Story) -> str:
     """The whole story as a page."""
     return Template(_file("page.html")).substitute(
         title=html.escape(story.title),
-        style=style() + _file("page.css"),
+        style=style() + _file("theme.css") + _file("page.css"),
         heads=heads(story),
         body=body(story),
         # Within a script only this character can end it.
