@@ -70,6 +70,14 @@ def test_an_unknown_key_of_the_file_does_not_matter(new_client: ClientUnderTest)
 
 
 @needs("execute")
+@requirement("connection.wildcard-interface-uses-location")
+@connection_file(interface="tcp://*")
+def test_behind_a_wildcard_the_location_says_where_to_connect(new_client: ClientUnderTest) -> None:
+    connected(new_client)
+    works(new_client)
+
+
+@needs("execute")
 @requirement("wire.signature-scheme")
 @connection_file(signature_scheme="hmac-sha512")
 def test_the_file_says_how_messages_are_signed(new_client: ClientUnderTest) -> None:

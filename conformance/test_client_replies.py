@@ -255,6 +255,18 @@ def test_a_forged_reply_is_no_reply(tested_client: ClientUnderTest) -> None:
 
 
 @needs("execute")
+@requirement("wire.signature-uppercase-refused")
+def test_a_signature_in_uppercase_is_refused(tested_client: ClientUnderTest) -> None:
+    work = tested_client.execute(2)
+    frames, at = frames_of(tested_client, work)
+    frames[at + SIGNATURE] = bytes(frames[at + SIGNATURE]).upper()
+    tested_client.send_raw("mux", frames, "a signature in uppercase")
+    if tested_client.success(tested_client.wait(work, timeout=0.1)).done:
+        violate("the request is over", "it is open")
+    expect_recovery(tested_client, work)
+
+
+@needs("execute")
 @requirement("wire.forged-copy-does-not-block")
 def test_a_forged_copy_does_not_block_the_genuine_reply(tested_client: ClientUnderTest) -> None:
     work = tested_client.execute(2)

@@ -88,7 +88,7 @@ def test_a_wait_that_is_not_for_all_says_which_are_done(tested_client: ClientUnd
 def test_requests_are_sent_while_another_part_of_the_program_waits(tested_client: ClientUnderTest) -> None:
     first = tested_client.execute(2)
     waiting = tested_client.wait(first, timeout=2 * tested_client.timing.reply_deadline_s)
-    second = tested_client.execute(5)
+    second = tested_client.execute(5, requirement="client.wait-beside-work")
     if waiting.is_answered:
         violate("the wait has ended, and its request is open", "it goes on")
     tested_client.execute_reply(first.request)

@@ -114,6 +114,20 @@ fault(
     _strict_file,
 )
 fault(
+    "looks-behind-no-wildcard",
+    {
+        f"{NEW}test_behind_a_wildcard_the_location_says_where_to_connect": (
+            "connection.wildcard-interface-uses-location"
+        )
+    },
+    method(
+        ClientFile, "address",
+        lambda real: lambda self, key, **more: (
+            f"tcp://nowhere:{getattr(self, key)}" if "*" in self.interface else real(self, key, **more)
+        ),
+    ),
+)  # fmt: skip
+fault(
     "signs-in-one-way",
     {f"{NEW}test_the_file_says_how_messages_are_signed": "wire.signature-scheme"},
     lambda patch: patch.setattr(ClientFile, "codec", lambda self, replay: Codec(self.key.encode(), replay=replay)),
@@ -246,6 +260,7 @@ fault(
     {
         f"{ENGINES}test_a_forged_notification_changes_nothing": "wire.signature-verified",
         f"{REPLIES}test_a_forged_reply_is_no_reply": "wire.signature-verified",
+        f"{REPLIES}test_a_signature_in_uppercase_is_refused": "wire.signature-uppercase-refused",
     },
     _believes_anything,
 )

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 
 from conformance.drivers import lines
 from conformance.drivers.lines import Answer, AnyCommand, Hello, LineError, Outcome, Problem, Told
-from conformance.harness.driver import Driver, DriverError
+from conformance.harness.driver import Driver
+from conformance.targets import TargetUnusable
 
 VALIDATOR = Draft202012Validator(lines.schema())
 #: What each command needs beside its number.
@@ -35,6 +36,9 @@ class Mute(Driver):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[bytes] = []
+
+    def unusable(self, sentence: str) -> TargetUnusable:
+        return TargetUnusable(sentence)
 
     def send(self, line: bytes) -> None:
         self.sent.append(line)
@@ -96,7 +100,7 @@ def test_a_driver_of_another_version_is_refused() -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"Connecting...", "none of its language"),
+        (b"Connecting...", "none of the drivers' language"),
         (b'{"id": 1}', "either `ok` or `error`"),
         (lines.write(Answer(id=99, ok=Told())), "command 99, which it was not given"),
     ],
@@ -105,7 +109,7 @@ def test_a_driver_that_says_something_else_is_a_mistake_of_the_driver(line: byte
     driver = Mute()
     driver.hear(lines.write(Hello(hello="mine")))
     driver.tell(lines.Close, clock)
-    with pytest.raises(DriverError, match=complaint):
+    with pytest.raises(TargetUnusable, match=complaint):
         driver.hear(line)
 
 
@@ -117,7 +121,7 @@ def test_an_answer_ends_its_command_and_no_other() -> None:
     driver.hear(lines.write(Answer(id=2, ok=Told(engines=(5,)))))
     assert not one.is_answered
     assert other.answer == Answer(id=2, ok=Told(engines=(5,)))
-    with pytest.raises(DriverError, match="a second time"):
+    with pytest.raises(TargetUnusable, match="a second time"):
         driver.hear(lines.write(Answer(id=2, ok=Told())))
 
 

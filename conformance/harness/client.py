@@ -14,13 +14,12 @@ from typing import Any, Final
 from conformance.drivers import lines
 from conformance.drivers.lines import Answer, Outcome, Told
 from conformance.harness.clientside import ClientsSide, VirtualClientsSide
-from conformance.harness.driver import Driver, DriverError, Pending
+from conformance.harness.driver import Driver, Pending
 from conformance.harness.expect import shorten
 from conformance.harness.party import Author
 from conformance.harness.subject import Instance, Subject
 from conformance.harness.verdict import Finding, Violated
 from conformance.targets.descriptor import Target
-from conformance.targets.errors import TargetUnusable
 from protocol.connection import render
 from protocol.messages.build import reply_name
 from protocol.wire import Frame, Json, Message
@@ -28,6 +27,10 @@ from protocol.world import SECOND, Observation
 
 #: The engines that are there when a case begins, by number: neither the first ones nor all in a row.
 ENGINES: Final = {2: "engine-two", 5: "engine-five"}
+#: What says that work arrives at all, by queue.
+_SENDING: Final = {
+    "mux": "client.addresses-engine", "task": "client.task-names-no-engine", "broadcast": "client.broadcast-metadata"
+}  # fmt: skip
 #: The name of the connection file that it is given.
 FILE: Final = "client.json"
 
@@ -105,22 +108,16 @@ class ClientUnderTest(Subject):
     def settle(self) -> None:
         """Come to where cases begin: connected, and reached by notifications and output."""
         self.wait_for_driver()
-        answer = self.answer(self.connect())
-        if answer.ok is None:
-            raise Violated(Finding(f"it did not connect: {told(answer)}", ("a client",)), "client.learns-engines")
+        self.success(self.connect(), requirement="client.learns-engines")
         self.until_subscribed()
 
     def wait_for_driver(self) -> None:
         """Wait for the first line of the driver. Raises TargetUnusable."""
         limit = self.timing.start_deadline
         if not self.world.run_until(lambda: self._driver.is_there or not self.is_running, self.world.now + limit):
-            raise TargetUnusable(f"target {self.name}: its driver said nothing within {limit / SECOND:g} s")
+            raise self._driver.unusable(f"its driver said nothing within {limit / SECOND:g} s")
         if not self._driver.is_there:
-            stdout, stderr = self.instance.output()
-            raise TargetUnusable(
-                f"target {self.name}: its driver ended before it said anything", status=self.instance.status,
-                stdout=stdout, stderr=stderr,
-            )  # fmt: skip
+            raise self._driver.unusable("its driver ended before it said anything")
 
     def until_subscribed(self) -> None:
         """Wait until the client has subscribed to notifications and output; that it never does is for cases to see."""
@@ -145,7 +142,7 @@ class ClientUnderTest(Subject):
             raise Violated(Finding(found, ("it ends",)), requirement)
         assert pending.answer is not None
         if pending.answer.error is not None and pending.answer.error.kind in ("internal", "unsupported"):
-            raise DriverError(f"the driver failed: {told(pending.answer)}")
+            raise self._driver.unusable(f"its driver failed at `{pending.word}`: {told(pending.answer)}")
         return pending.answer
 
     def _is_answered(self, pending: Pending, within: int = 0) -> bool:
@@ -203,9 +200,11 @@ class ClientUnderTest(Subject):
 
     # -- work --------------------------------------------------------------------------------------------------------
 
-    def execute(self, *to: int, code: str = "1 + 1", queue: lines.Queue = "mux") -> Work:
+    def execute(
+        self, *to: int, code: str = "1 + 1", queue: lines.Queue = "mux", requirement: str | None = None
+    ) -> Work:
         """Have code executed by the engines of these numbers, and wait until the requests have arrived."""
-        return self.work(lines.Execute, code=code, to=to, queue=queue)
+        return self.work(lines.Execute, code=code, to=to, queue=queue, requirement=requirement)
 
     def apply(
         self,
@@ -218,14 +217,18 @@ class ClientUnderTest(Subject):
         """Have a function called by the engines of these numbers, and wait until the requests have arrived."""
         return self.work(lines.Apply, function=function, args=tuple(args), to=to, queue=queue, **fields)
 
-    def work(self, kind: type[lines.Request], **fields: Any) -> Work:
-        """Have work sent, and wait until it has arrived: a request for each engine on MUX, one request elsewhere."""
+    def work(self, kind: type[lines.Request], *, requirement: str | None = None, **fields: Any) -> Work:
+        """Have work sent, and wait until it has arrived: a request for each engine on MUX, one request elsewhere.
+
+        That nothing arrives breaks what is demanded of requests there, whatever the case is about.
+        """
         queue = fields.get("queue", "mux")
+        accused = requirement or _SENDING[queue]
         before = len(self.arrived[queue])
         pending = self.tell(kind, **fields)
-        self.success(pending)
+        self.success(pending, requirement=accused)
         count = len(fields.get("to", ())) if queue == "mux" else 1
-        return Work(pending, self.arrivals(queue, count, since=before))
+        return Work(pending, self.arrivals(queue, count, since=before, requirement=accused))
 
     def arrivals(
         self, channel: str, count: int, *, since: int = 0, requirement: str | None = None

@@ -58,15 +58,18 @@ class Front(ABC, Generic[S]):
     ) -> tuple[S, int]:
         """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port."""
 
-    def bind_all(self, words: Mapping[str, Any], said: Mapping[str, object]) -> None:
-        """Bind every socket to any port; `words` and what else was `said` are the rest of the connection file."""
+    def bind_all(self, interface: str, words: Mapping[str, Any], said: Mapping[str, object]) -> None:
+        """Bind every socket to any port of an interface, whatever the file says of that.
+
+        `words` and what else was `said` are the rest of the connection file.
+        """
         self.sockets = {}
         ports: dict[str, Any] = {}
         for channel, (role, side) in _ENDS.items():
             plan = socket_for(channel, role, self.dialect, side=side)
             identity = plan.identity.value.encode() if plan.identity.rule == "fixed" else b""
             self.sockets[channel], ports[plan.address.key] = self.bind(
-                "XPUB" if plan.socket == "PUB" else plan.socket, words["interface"], channel=channel, party=PARTY,
+                "XPUB" if plan.socket == "PUB" else plan.socket, interface, channel=channel, party=PARTY,
                 identity=identity, options=plan.options,
             )  # fmt: skip
         words = {"task_scheme": "leastload", **words}
@@ -80,7 +83,7 @@ class ClientsSide(Pump, Front[RealSocket]):
     def __init__(self, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
         words = usual(said, secrets.token_hex(16), INTERFACE, "localhost")
         super().__init__(codec_of(words), dialect=dialect)
-        self.bind_all(words, said)
+        self.bind_all(INTERFACE, words, said)
 
 
 class VirtualClientsSide(VirtualPump, Front[VirtualSocket]):
@@ -89,7 +92,7 @@ class VirtualClientsSide(VirtualPump, Front[VirtualSocket]):
     def __init__(self, world: World, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
         words = usual(said, world.key, f"tcp://{HOST}", HOST)
         super().__init__(world, codec_of(words), dialect=dialect)
-        self.bind_all(words, said)
+        self.bind_all(f"tcp://{HOST}", words, said)
 
 
 __all__ = ["ClientsSide", "Front", "VirtualClientsSide"]

@@ -10,12 +10,9 @@ from typing import Any
 from conformance.drivers.lines import Answer, AnyCommand, Command, LineError, read_answer, read_hello, write
 from conformance.harness.clientside import ClientsSide, VirtualClientsSide
 from conformance.targets.descriptor import Target
+from conformance.targets.errors import TargetUnusable
 from conformance.targets.process import RunningClient
 from conformance.targets.virtualclient import VirtualRunningClient
-
-
-class DriverError(Exception):
-    """The driver does not speak its language, or has a mistake: nobody can tell anything about its client."""
 
 
 class Pending:
@@ -69,11 +66,15 @@ class Driver(ABC):
                 return
             answer = read_answer(line)
         except LineError as error:
-            raise DriverError(f"the driver said what is none of its language: {error}") from None
+            raise self.unusable(f"its driver said what is none of the drivers' language: {error}") from None
         pending = self._pending.pop(answer.id, None)
         if pending is None:
-            raise DriverError(f"the driver answered command {answer.id}, which it was not given, or a second time")
+            raise self.unusable(f"its driver answered command {answer.id}, which it was not given, or a second time")
         pending.end(answer)
+
+    @abstractmethod
+    def unusable(self, sentence: str) -> TargetUnusable:
+        """The error that says so: with such a driver nobody can tell anything about its client."""
 
     @abstractmethod
     def send(self, line: bytes) -> None:
@@ -111,6 +112,10 @@ class RealDriver(Driver):
         for line in said:
             self.hear(line)
 
+    def unusable(self, sentence: str) -> TargetUnusable:
+        """The error that says so, with what was said and printed."""
+        return self.running.unusable(sentence)
+
     def send(self, line: bytes) -> None:
         """Give it a line."""
         self.running.tell(line)
@@ -135,6 +140,10 @@ class VirtualDriver(Driver):
         self.hear(line)
         self._world.stir()
 
+    def unusable(self, sentence: str) -> TargetUnusable:
+        """The error that says so."""
+        return TargetUnusable(f"target {self.running.target.name}: {sentence}")
+
     def send(self, line: bytes) -> None:
         """Give it a line."""
         self.running.tell(line)
@@ -144,4 +153,4 @@ class VirtualDriver(Driver):
         return self.running.write_file(name, content)
 
 
-__all__ = ["Driver", "DriverError", "Pending", "RealDriver", "VirtualDriver"]
+__all__ = ["Driver", "Pending", "RealDriver", "VirtualDriver"]
