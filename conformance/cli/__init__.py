@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "explain": Entry("conformance.cli.explain:explain", "Show one requirement: text, source, example, cases."),
     "requirements": Entry("conformance.cli.requirements:requirements", "List the requirements."),
     "dialects": Entry("conformance.cli.dialects:dialects", "Show the protocol's dialects side by side."),
+    "which-dialect": Entry("conformance.cli.which_dialect:which_dialect", "Tell which dialect peers speak."),
     "channels": Entry("conformance.cli.channels:channels", "Show every channel: sockets, addresses, envelopes."),
     "schema": Entry("conformance.cli.schema:schema", "Print the JSON Schema of a message type."),
     "vectors": Entry("conformance.cli.vectors:vectors", "Write or check the language-neutral test vectors."),

@@ -89,7 +89,7 @@ def report(path: Path, wanted: Wanted) -> tuple[int, list[str]]:
 
 
 @contextmanager
-def _read(path: Path) -> Iterator[Reader]:
+def reading(path: Path) -> Iterator[Reader]:
     """A recording of a relay; complaints of whoever reads on come out with the file's name."""
     with path.open(encoding="utf-8") as stream:
         try:
@@ -104,7 +104,7 @@ def _read(path: Path) -> Iterator[Reader]:
 
 
 def _judge(path: Path, wanted: Wanted) -> _Found:
-    with _read(path) as reader:
+    with reading(path) as reader:
         setting = reader.head.setting
         if wanted.target is not None:
             setting = msgspec.structs.replace(setting, dialect=wanted.target.dialect)
@@ -170,7 +170,7 @@ def _around(path: Path, charges: Sequence[Charge]) -> dict[Key, list[Observation
     shown: defaultdict[Key, dict[int, Observation]] = defaultdict(dict)
     if asking:
         latest: defaultdict[str, deque[Observation]] = defaultdict(lambda: deque(maxlen=BEFORE + 1))
-        with _read(path) as reader:
+        with reading(path) as reader:
             for item in reader:
                 if isinstance(item, Observation):
                     latest[item.socket].append(item)
