@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "doctor": Entry("conformance.cli.doctor:doctor", "Start a target, and see step by step whether it answers at all."),
     "next": Entry("conformance.cli.next:next_step", "Name the first step that a half-built target does not reach."),
     "venv": Entry("conformance.cli.venv:venv", "Make a virtual environment with another release of ipyparallel."),
+    "compare": Entry("conformance.cli.compare:compare", "Put reports of the suite beside each other."),
     "controller": Entry("conformance.cli.controller:controller", "Run the reference controller."),
     "engine": Entry("conformance.cli.engine:engine", "Run an engine of the reference, for any controller."),
     "submit": Entry("conformance.cli.submit:submit", "Call a function on a cluster."),

@@ -178,6 +178,7 @@ def report_schema() -> dict[str, Any]:
 __all__ = [
     "JUDGED",
     "NOT_JUDGED",
+    "WORST",
     "Demand",
     "Judged",
     "Judgement",
