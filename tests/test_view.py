@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import dom
 from click.testing import CliRunner, Result
 
 from conformance.cli import main
@@ -186,6 +187,28 @@ def test_the_page_holds_every_line_with_a_row_and_its_decoded_frames(story: Stor
     assert json.loads(parts["header"])["msg_type"] == "apply_request"
     assert {"parent_header", "metadata", "content"} <= set(parts)
     assert data_of_page["quiet"] == ["heartbeat-ping", "heartbeat-pong", "monitor"]
+
+
+def test_a_party_that_is_hidden_takes_no_room_and_arrows_to_it_are_gone(tmp_path: Path, story: Story) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(as_html(select(story)))
+    whole, part = dom(path), dom(path, "#hide=hub,broadcast")
+
+    def roles(page: str) -> dict[str, float]:
+        """Where the name of each party that is shown stands."""
+        heads = re.findall(r'<text class="role( closed)?" x="([\d.]+)"([^>]*)>([^<]+)<', page)
+        by = {name: re.search(r"translateX\((-?[\d.]+)px", style) for _, _, style, name in heads}
+        return {
+            name: float(x) + (float(shift[1]) if (shift := by[name]) else 0) for gone, x, _, name in heads if not gone
+        }
+
+    lanes = list(select(story).lanes)
+    assert list(roles(whole)) == lanes
+    left = [lane for lane in lanes if lane not in ("hub", "broadcast")]
+    # They stand where the first ones stood.
+    assert roles(part) == dict(zip(left, list(roles(whole).values())[: len(left)], strict=True))
+    assert 'class="wire closed"' in part
+    assert 'class="wire closed"' not in whole
 
 
 def test_the_page_needs_nothing_else(swarm: Story) -> None:

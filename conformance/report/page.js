@@ -3,7 +3,7 @@ const story = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const rows = story.lines.map((_, number) => $("row-" + number));
 const svg = document.querySelector("#body svg");
-const lifelines = [...svg.querySelectorAll(".lifeline")].map((each) => [each, each.getAttribute("points").split(",")[0]]);
+const lifelines = [...svg.querySelectorAll(".lifeline")];
 const quiet = () => new Set(story.quiet);
 const off = { lanes: new Set(), channels: quiet() };
 // The only party that is shown, with whomever it speaks.
@@ -16,6 +16,60 @@ function make(tag, text = "", kind = "") {
   made.textContent = text;
   made.className = kind;
   return made;
+}
+
+// -- where it is: a party that is not shown takes no room
+
+// Words in the middle of an arrow are as far left and right as it is.
+function spanOf(words) {
+  const arrows = [...words.parentNode.querySelectorAll("polyline")].flatMap((arrow) => arrow.getAttribute("points").split(" "));
+  const xs = arrows.map((point) => Number(point.split(",")[0]));
+  return [Math.min(...xs), Math.max(...xs)];
+}
+
+// What was drawn, with where its points were. What fills a whole row has no place.
+const drawn = [...document.querySelectorAll("#diagram svg :is(rect:not(.strip), text, circle, polyline, polygon)")].map((shape) => {
+  const points = shape.getAttribute("points");
+  if (points) return { shape, xs: points.split(" ").map((point) => Number(point.split(",")[0])), ys: points.split(" ").map((point) => point.split(",")[1]) };
+  if (shape.matches(".event[text-anchor=middle]")) return { shape, xs: spanOf(shape) };
+  const x = Number(shape.getAttribute(shape.tagName === "circle" ? "cx" : "x"));
+  return { shape, xs: [x + Number(shape.getAttribute("width") || 0) / 2] };
+});
+const widths = [...document.querySelectorAll("#diagram svg")].map((each) => [each, each.viewBox.baseVal.width]);
+let closed = new Set();
+
+const laneAt = (x) => Math.floor((x - story.times) / story.pitch);
+const isClosed = (x) => closed.has(story.lanes[laneAt(x)]);
+
+// Where a place has moved to: up to there, only lanes that are open count.
+function moved(x) {
+  let at = x;
+  story.lanes.forEach((lane, number) => {
+    const start = story.times + number * story.pitch;
+    if (closed.has(lane)) at -= Math.min(Math.max(x - start, 0), story.pitch);
+  });
+  return at;
+}
+
+function lay() {
+  const touched = new Set(visible.flatMap((number) => [story.lines[number].from, ...story.lines[number].to]));
+  const now = new Set(story.lanes.filter((lane) => off.lanes.has(lane) || (alone && !touched.has(lane))));
+  if (now.size === closed.size && [...now].every((lane) => closed.has(lane))) return;
+  closed = now;
+  for (const { shape, xs, ys } of drawn) {
+    // An arrow is where it ends, its head where its tip is. The words of a message stay whatever they lie on.
+    const isWords = shape.tagName === "text" && (shape.classList.contains("event") || shape.classList.contains("said"));
+    const place = shape.tagName === "polyline" ? xs[xs.length - 1] : xs[0];
+    shape.classList.toggle("closed", !isWords && isClosed(place));
+    if (shape.tagName === "polyline") shape.setAttribute("points", xs.map((x, number) => `${moved(x)},${ys[number]}`).join(" "));
+    else if (shape.tagName === "polygon") shape.style.transform = `translateX(${moved(xs[0]) - xs[0]}px)`;
+    else shape.style.transform = `translateX(${xs.reduce((sum, x) => sum + moved(x) - x, 0) / xs.length}px)`;
+  }
+  for (const [each, width] of widths) {
+    const box = each.viewBox.baseVal;
+    box.width = width - closed.size * story.pitch;
+    each.style.width = box.width + "px";
+  }
 }
 
 // -- what is shown
@@ -46,7 +100,11 @@ function show() {
   svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${height}`);
   svg.style.height = height + "px";
   document.querySelectorAll("#heads text.role").forEach((each) => each.classList.toggle("alone", each.textContent === alone));
-  for (const [line, x] of lifelines) line.setAttribute("points", `${x},0 ${x},${height}`);
+  lay();
+  for (const line of lifelines) {
+    const x = line.getAttribute("points").split(",")[0];
+    line.setAttribute("points", `${x},0 ${x},${height}`);
+  }
   tell();
 }
 
@@ -140,7 +198,8 @@ function bring() {
   const room = view.clientHeight - $("heads").offsetHeight - 2 * story.row;
   if (top < view.scrollTop || top > view.scrollTop + room) view.scrollTop = top - room / 2;
   const line = story.lines[chosen];
-  const places = [line.from, ...line.to].filter(Boolean).map((lane) => story.times + story.pitch * story.lanes.indexOf(lane));
+  const lanes = [line.from, ...line.to].filter((lane) => lane && !closed.has(lane));
+  const places = lanes.map((lane) => moved(story.times + story.pitch * story.lanes.indexOf(lane)));
   if (!places.length) return;
   const left = Math.min(...places);
   const right = Math.max(...places) + story.pitch;
@@ -207,5 +266,8 @@ for (const each of document.querySelectorAll("#diagram svg")) {
   each.style.height = each.viewBox.baseVal.height + "px";
 }
 show();
+// A view can be linked to: which parties it leaves out, and which line is chosen.
+for (const lane of (/^#hide=(.*)$/.exec(decodeURIComponent(location.hash)) || ["", ""])[1].split(",")) if (story.lanes.includes(lane)) off.lanes.add(lane);
+if (off.lanes.size) { pressLanes(); show(); }
 const asked = /^#line-(\d+)$/.exec(location.hash);
 if (asked && rows[Number(asked[1])]) choose(Number(asked[1]));
