@@ -339,6 +339,56 @@ def test_a_connection_that_is_cut_is_made_again_by_the_peers(relay: Relay, contr
     assert ask(ann, b"three") == b"three"
 
 
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_partition_keeps_what_is_said_in_one_direction_until_it_is_healed(
+    relay: Relay, controller: Controller, way: str
+) -> None:
+    ann, bob = (connect(relay, controller, name) for name in ("ann", "bob"))
+    for socket in (ann, bob):
+        socket.send(b"hello")
+    identities = [controller.mux.recv_multipart()[0] for _ in range(2)]
+    relay.part(lambda link: link.party == "ann", up=way == "up", down=way == "down")
+    ann.send(b"request")
+    for identity in identities:
+        controller.mux.send_multipart([identity, b"reply"])
+    # What bob sends is behind what ann sent, and passes.
+    bob.send(b"barrier")
+    assert bob.recv() == b"reply"
+    seen = [controller.mux.recv_multipart()[1] for _ in range(1 if way == "up" else 2)]
+    assert sorted(seen) == ([b"barrier"] if way == "up" else [b"barrier", b"request"])
+    kept = [hop.frames for hop in relay.take() if hop.party == "ann" and hop.is_up == (way == "up")]
+    assert kept == ([(b"hello",)] if way == "up" else [])
+    relay.heal()
+    if way == "up":
+        assert controller.mux.recv_multipart()[1] == b"request"
+    assert ann.recv() == b"reply"
+    assert not [link for link in relay.links.values() if link.closed_by]
+
+
+@pytest.mark.parametrize("rules", [None, ()])
+def test_what_is_encrypted_passes_unread(rules: tuple[Rule, ...] | None, controller: Controller) -> None:
+    public, secret = zmq.curve_keypair()
+    server = controller.socket(zmq.ROUTER)
+    server.curve_server, server.curve_secretkey = True, secret
+    port = server.bind_to_random_port(controller.interface)
+    kernel = KernelFile(shell_port=port, iopub_port=1, stdin_port=3, hb_port=4, ip="127.0.0.1", key="key")
+    with Relay(rules) as relay:
+        client = controller.socket(zmq.DEALER)
+        client.curve_serverkey = public
+        client.curve_publickey, client.curve_secretkey = zmq.curve_keypair()
+        client.connect(relay.copy("ann", kernel).address("shell_port"))
+        client.send(LARGE)
+        identity, frame = server.recv_multipart()
+        assert frame == LARGE
+        server.send_multipart([identity, b"reply"])
+        assert client.recv() == b"reply"
+        assert relay.take() == []
+        (link,) = relay.links.values()
+        for peer in (link.near, link.far):
+            assert (peer.mechanism, peer.socket_type) == ("CURVE", "")
+            assert "found CURVE" in peer.unreadable
+
+
 def test_rules_run_one_after_the_other_in_one_thread(controller: Controller) -> None:
     names: set[str] = set()
 

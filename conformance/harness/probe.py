@@ -17,7 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from conformance.relay.zmtp import encode
+from conformance.relay.zmtp import (
+    COMMAND,
+    LONG,
+    OPENING,
+    Malformed,
+    encode,
+    encode_command,
+    encode_properties,
+    properties,
+)
 
 #: Which types may talk to each other; everything else must be refused. Of several, `meet` takes the first.
 COMPATIBLE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -35,10 +44,6 @@ COMPATIBLE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 _GREETING: Final = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
-_COMMAND: Final = 0x04
-_LONG: Final = 0x02
-#: Signature and major version: enough for the peer to tell all of its greeting.
-_OPENING: Final = 11
 #: Seconds between two attempts to reach somebody who does not listen yet.
 _STEP: Final = 0.01
 #: More than any handshake needs; a length beyond it means that the peer speaks something else.
@@ -135,11 +140,11 @@ class _Link:
         """Name and data of the next command; messages before it are passed over."""
         while True:
             flags = self.read(1)[0]
-            size: int = struct.unpack(">Q", self.read(8))[0] if flags & _LONG else self.read(1)[0]
-            if flags & ~(_COMMAND | _LONG | 1) or size > _MAXIMUM:
+            size: int = struct.unpack(">Q", self.read(8))[0] if flags & LONG else self.read(1)[0]
+            if flags & ~(COMMAND | LONG | 1) or size > _MAXIMUM:
                 raise ProbeError(f"sent a frame that ZMTP does not know (flags {flags:#04x}, {size} bytes)")
             body = self.read(size)
-            if flags & _COMMAND:
+            if flags & COMMAND:
                 if not body or body[0] >= size:
                     raise ProbeError("sent a command without a name")
                 return body[1 : 1 + body[0]].decode("ascii", "replace"), body[1 + body[0] :]
@@ -238,7 +243,7 @@ def _connect_path(path: str, seconds: float) -> socket.socket:
 
 
 def _shake_hands(address: str, link: _Link, socket_type: str, identity: bytes) -> Greeting:
-    link.send(_GREETING[:_OPENING])
+    link.send(_GREETING[:OPENING])
     signature = link.read(10)
     if signature[0] != 0xFF or not signature[9] & 1:
         raise ProbeError(f"does not speak ZMTP: it began with {signature!r}")
@@ -248,14 +253,14 @@ def _shake_hands(address: str, link: _Link, socket_type: str, identity: bytes) -
         return Greeting(address, (2, 0), probed_as=socket_type)
     is_told = link.has(53)
     if not is_told:
-        link.send(_GREETING[_OPENING:])
+        link.send(_GREETING[OPENING:])
     rest = link.read(53)
     mechanism = rest[1:21].rstrip(b"\0").decode("ascii", "replace")
     seen = Greeting(address, (major, rest[0]), mechanism, bool(rest[21]), probed_as=socket_type)
     if mechanism != "NULL":
         return seen
     if is_told:
-        link.send(_GREETING[_OPENING:])
+        link.send(_GREETING[OPENING:])
     ready = _ready(socket_type, identity)
     is_sent = not link.has(1)
     if is_sent:
@@ -265,9 +270,9 @@ def _shake_hands(address: str, link: _Link, socket_type: str, identity: bytes) -
         return replace(seen, is_accepted=False, refusal=_reason(data))
     if name != "READY":
         raise ProbeError(f"began its handshake with the command {name!r}")
-    properties = _properties(data)
-    kind = properties.get("socket-type", b"").decode("ascii", "replace")
-    seen = replace(seen, socket_type=kind or None, identity=properties.get("identity"), properties=properties)
+    told = _properties(data)
+    kind = told.get("socket-type", b"").decode("ascii", "replace")
+    seen = replace(seen, socket_type=kind or None, identity=told.get("identity"), properties=told)
     accepted, refusal = _ask_acceptance(link, b"" if is_sent else ready, seen.version)
     return replace(seen, is_accepted=accepted, refusal=refusal)
 
@@ -277,7 +282,7 @@ def _ask_acceptance(link: _Link, ready: bytes, version: tuple[int, int]) -> tupl
         # Without PING there is no question that a peer must answer.
         return None, ""
     try:
-        link.send(ready + _frame("PING", b"\0\0"))
+        link.send(ready + encode_command("PING", b"\0\0"))
         while True:
             name, data = link.command()
             if name == "PONG":
@@ -290,37 +295,18 @@ def _ask_acceptance(link: _Link, ready: bytes, version: tuple[int, int]) -> tupl
         return None, ""
 
 
-def _frame(name: str, data: bytes) -> bytes:
-    body = bytes([len(name)]) + name.encode() + data
-    if len(body) < 256:
-        return bytes([_COMMAND, len(body)]) + body
-    return bytes([_COMMAND | _LONG]) + struct.pack(">Q", len(body)) + body
-
-
 def _ready(socket_type: str, identity: bytes) -> bytes:
     told = {"Socket-Type": socket_type.encode()}
     if socket_type in ("REQ", "DEALER", "ROUTER"):
         told["Identity"] = identity
-    data = b"".join(
-        bytes([len(name)]) + name.encode() + struct.pack(">I", len(value)) + value for name, value in told.items()
-    )
-    return _frame("READY", data)
+    return encode_command("READY", encode_properties(told))
 
 
 def _properties(data: bytes) -> dict[str, bytes]:
-    """The properties of a READY command; their names are the same in upper and lower case."""
-    found = {}
-    at = 0
-    while at < len(data):
-        name = data[at + 1 : at + 1 + data[at]]
-        at += 1 + len(name)
-        size = int.from_bytes(data[at : at + 4], "big")
-        value = data[at + 4 : at + 4 + size]
-        if len(value) != size:
-            raise ProbeError("sent a READY command that ends within a property")
-        found[name.decode("ascii", "replace").lower()] = value
-        at += 4 + size
-    return found
+    try:
+        return properties(data)
+    except Malformed:
+        raise ProbeError("sent a READY command that ends within a property") from None
 
 
 def _reason(data: bytes) -> str:

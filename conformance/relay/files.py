@@ -18,6 +18,11 @@ def files_in(directory: Path) -> dict[Path, Found]:
         kind = kind_of(path)
         if kind is not None:
             found[path] = read_connection_file(path, kind)
+            if getattr(found[path], "ssh", ""):
+                raise ConnectionFileError.file(
+                    path, "addresses that can be reached", "an ssh server in front of them, and no relay opens tunnels",
+                    "connection.addresses-from-file",
+                )  # fmt: skip
     if not found:
         raise ConnectionFileError.file(
             directory, "connection files", "none (is this the directory of a controller, or of kernels?)"

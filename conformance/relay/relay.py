@@ -42,6 +42,8 @@ CHUNK: Final = 1 << 16
 WAITING: Final = 1 << 22
 #: Seconds in which somebody must take a connection, or the rest of what was sent to them.
 PROMPT: Final = 1.0
+#: Seconds after which whoever waits for the relay's thread looks whether it lives.
+SLICE: Final = 0.1
 
 F = TypeVar("F", bound=ClientFile | EngineFile | KernelFile)
 Item = Hop | Link
@@ -99,6 +101,7 @@ class Relay:
         self._halves: set[_Half] = set()
         self._up: dict[int, _Half] = {}
         self._links: dict[int, Link] = {}
+        self._parted: list[tuple[Callable[[Link], bool], bool, bool]] = []
         self._opened = 0
         self._count = 0
         self._is_closing = False
@@ -134,6 +137,9 @@ class Relay:
                 changed[key] = ports if isinstance(getattr(file, key), list) else ports[0]
         where = f"{self._folder()}/r" if is_local else HOST
         changed |= {"ip": where} if isinstance(file, KernelFile) else {"interface": _join(is_local, where)}
+        if not is_local and not isinstance(file, KernelFile):
+            # Peers wonder about a controller that listens on loopback, and is not here.
+            changed["location"] = HOST
         return msgspec.structs.replace(file, **changed)
 
     def take(self) -> list[Hop]:
@@ -172,6 +178,24 @@ class Relay:
                     self._drop(up, by="relay")
 
         self._do(cut)
+
+    def part(self, is_meant: Callable[[Link], bool], *, up: bool = True, down: bool = True) -> None:
+        """Let nothing pass on these connections, be it in one direction only, until `heal`. Nothing is lost."""
+
+        def part() -> None:
+            self._parted.append((is_meant, up, down))
+            self._look_again()
+
+        self._do(part)
+
+    def heal(self) -> None:
+        """Let everything pass again."""
+
+        def heal() -> None:
+            self._parted.clear()
+            self._look_again()
+
+        self._do(heal)
 
     def close(self) -> None:
         """Close all connections and end the thread. May be called twice."""
@@ -214,33 +238,51 @@ class Relay:
         return number
 
     def _do(self, task: Callable[[], None]) -> None:
-        """Have something done in the relay's thread."""
+        """Have something done in the relay's thread, and wait for it."""
+        if threading.current_thread() is self._thread:
+            task()
+            return
+        is_done = threading.Event()
+
+        def do() -> None:
+            task()
+            is_done.set()
+
         with self._lock:
-            self._tasks.append(task)
+            self._tasks.append(do)
         with contextlib.suppress(OSError):
             self._bell.send(b".")
+        # A relay that has ended does nothing any more.
+        while self._thread.is_alive() and not is_done.wait(SLICE):
+            continue
 
     # -- the thread ----------------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        while not self._is_closing:
-            for key, events in self._selector.select():
-                if key.data is None:
-                    self._take_in()
-                elif isinstance(key.data, _Port):
-                    assert isinstance(key.fileobj, socket.socket)
-                    self._accept(key.fileobj, key.data)
-                elif key.data in self._halves:
-                    if events & selectors.EVENT_WRITE:
-                        self._write(key.data)
-                    if events & selectors.EVENT_READ and key.data in self._halves:
-                        self._read(key.data)
-        for half in list(self._halves):
-            half.stream.close()
-        for key in list(self._selector.get_map().values()):
-            assert isinstance(key.fileobj, socket.socket)
-            key.fileobj.close()
-        self._selector.close()
+        try:
+            while not self._is_closing:
+                self._serve_once()
+        finally:
+            # A rule or a sink that fails must not leave anybody waiting for what will never pass.
+            for half in self._halves:
+                half.stream.close()
+            for key in list(self._selector.get_map().values()):
+                assert isinstance(key.fileobj, socket.socket)
+                key.fileobj.close()
+            self._selector.close()
+
+    def _serve_once(self) -> None:
+        for key, events in self._selector.select():
+            if key.data is None:
+                self._take_in()
+            elif isinstance(key.data, _Port):
+                assert isinstance(key.fileobj, socket.socket)
+                self._accept(key.fileobj, key.data)
+            elif key.data in self._halves:
+                if events & selectors.EVENT_WRITE:
+                    self._write(key.data)
+                if events & selectors.EVENT_READ and key.data in self._halves:
+                    self._read(key.data)
 
     def _take_in(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -276,8 +318,9 @@ class Relay:
             if half.stream.family != socket.AF_UNIX:
                 half.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._halves.add(half)
-            self._selector.register(half.stream, selectors.EVENT_READ, half)
         self._tell(Link(number=number, party=port.party, kind=port.kind, channel=port.channel, index=port.index))
+        for half in (up, down):
+            self._look(half)
 
     def _read(self, half: _Half) -> None:
         try:
@@ -372,10 +415,23 @@ class Relay:
             self._drop(half, by="near" if half.is_up else "far")
             return
         for each in (half, half.other):
-            # Whoever does not read is not written to, and in the end the other is not read.
-            events = selectors.EVENT_READ if len(each.other.waiting) < WAITING else 0
-            events |= selectors.EVENT_WRITE if each.waiting else 0
-            self._watch(each, events)
+            self._look(each)
+
+    def _look(self, half: _Half) -> None:
+        """Wait for what can happen next at one end."""
+        # Whoever does not read is not written to, and in the end the other is not read.
+        is_read = len(half.other.waiting) < WAITING and not self._is_parted(half)
+        self._watch(half, (selectors.EVENT_READ if is_read else 0) | (selectors.EVENT_WRITE if half.waiting else 0))
+
+    def _is_parted(self, half: _Half) -> bool:
+        """Whether nothing passes that comes from this end."""
+        return any(
+            (up if half.is_up else down) and is_meant(self._links[half.link]) for is_meant, up, down in self._parted
+        )
+
+    def _look_again(self) -> None:
+        for half in self._halves:
+            self._look(half)
 
     def _watch(self, half: _Half, events: int) -> None:
         is_known = half.stream in self._selector.get_map()

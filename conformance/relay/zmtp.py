@@ -126,7 +126,7 @@ class Decoder:
             while (event := self._next()) is not None:
                 if type(event) is not Event:
                     yield event
-        except _Wrong as wrong:
+        except Malformed as wrong:
             self.is_readable = False
             # What was held back belongs to nothing that can be told.
             rest = b"".join(self._raw) + self._kept[self._told :] if self._keeps_raw else b""
@@ -151,9 +151,9 @@ class Decoder:
             return self._greet()
         version = self.greeting.version
         if version[0] < 3:
-            raise _Wrong(0, "ZMTP 3", f"ZMTP {version[0]}.{version[1]}, which is not read here")
+            raise Malformed(0, "ZMTP 3", f"ZMTP {version[0]}.{version[1]}, which is not read here")
         if self.greeting.mechanism != "NULL":
-            raise _Wrong(0, "the mechanism NULL", f"{self.greeting.mechanism}, behind which nothing is read")
+            raise Malformed(0, "the mechanism NULL", f"{self.greeting.mechanism}, behind which nothing is read")
         return self._frame()
 
     def _greet(self) -> Greeting | None:
@@ -164,7 +164,7 @@ class Decoder:
             if kept[0] and not kept[1]:
                 # Version 1 begins with a frame, the identity.
                 return self._old((1, 0))
-            raise _Wrong(0, "255, with which every greeting begins", _byte(kept[0]))
+            raise Malformed(0, "255, with which every greeting begins", _byte(kept[0]))
         if len(kept) < OPENING:
             return None
         if not kept[9] & 1:
@@ -177,7 +177,7 @@ class Decoder:
         head = bytes(kept[:GREETING])
         name = head[12:32].rstrip(b"\0")
         if not name or not name.isascii() or not name.decode("ascii").isprintable():
-            raise _Wrong(12, "the name of a mechanism", repr(name))
+            raise Malformed(12, "the name of a mechanism", repr(name))
         self.greeting = Greeting(
             version=(major, head[11]), mechanism=name.decode("ascii"), is_server=bool(head[32]),
             raw=self._cut(GREETING),
@@ -194,15 +194,15 @@ class Decoder:
             return None
         flags = kept[0]
         if flags & ~(MORE | LONG | COMMAND) or (flags & COMMAND and flags & MORE):
-            raise _Wrong(0, "the flags of a frame (0 to 3) or of a command (4 or 6)", _byte(flags))
+            raise Malformed(0, "the flags of a frame (0 to 3) or of a command (4 or 6)", _byte(flags))
         start = 9 if flags & LONG else 2
         if len(kept) < start:
             return None
         size = int.from_bytes(kept[1:start], "big")
         if size > LARGEST:
-            raise _Wrong(1, f"a size of at most {LARGEST}", str(size))
+            raise Malformed(1, f"a size of at most {LARGEST}", str(size))
         if self.ready is None and not flags & COMMAND:
-            raise _Wrong(0, "READY or ERROR, which come before all messages", f"a message, {_byte(flags)}")
+            raise Malformed(0, "READY or ERROR, which come before all messages", f"a message, {_byte(flags)}")
         if len(kept) < start + size:
             return None
         with memoryview(kept) as view:
@@ -229,11 +229,14 @@ class Decoder:
     def _command(self, body: bytes, start: int) -> Event:
         length = body[0] if body else 0
         if not 0 < length < len(body):
-            raise _Wrong(start, "the length of a command's name", _byte(body[0]) if body else "an empty command")
+            raise Malformed(start, "the length of a command's name", _byte(body[0]) if body else "an empty command")
         name = body[1 : 1 + length].decode("ascii", "replace")
         data = body[1 + length :]
         if name == "READY":
-            self.ready = Ready(properties=_properties(data, start + 1 + length))
+            try:
+                self.ready = Ready(properties=properties(data))
+            except Malformed as wrong:
+                raise Malformed(start + 1 + length + wrong.at, wrong.expected, wrong.found) from None
             return self.ready
         if name in ("SUBSCRIBE", "CANCEL"):
             return Subscription(topic=data, is_wanted=name == "SUBSCRIBE")
@@ -263,8 +266,23 @@ def encode(frames: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
-class _Wrong(Exception):
-    """A byte fits nothing: counted from the beginning of what is kept."""
+def encode_command(name: str, data: bytes = b"") -> bytes:
+    """The bytes of a command."""
+    body = bytes([len(name)]) + name.encode() + data
+    if len(body) < 256:
+        return bytes([COMMAND, len(body)]) + body
+    return bytes([COMMAND | LONG]) + len(body).to_bytes(8, "big") + body
+
+
+def encode_properties(told: Mapping[str, bytes]) -> bytes:
+    """The data of a READY command."""
+    return b"".join(
+        bytes([len(name)]) + name.encode() + len(value).to_bytes(4, "big") + value for name, value in told.items()
+    )
+
+
+class Malformed(ValueError):
+    """A byte fits nothing: the one at `at` of what was given."""
 
     def __init__(self, at: int, expected: str, found: str) -> None:
         self.at = at
@@ -277,8 +295,8 @@ def _byte(value: int) -> str:
     return f"{value} (0x{value:02x})"
 
 
-def _properties(data: bytes, start: int) -> dict[str, bytes]:
-    """The properties of a READY command; their names are the same in upper and lower case."""
+def properties(data: bytes) -> dict[str, bytes]:
+    """The properties of a READY command, by lowercase name: upper and lower case mean the same. Raises Malformed."""
     found = {}
     at = 0
     while at < len(data):
@@ -286,7 +304,7 @@ def _properties(data: bytes, start: int) -> dict[str, bytes]:
         end = at + 1 + data[at] + 4
         size = int.from_bytes(data[end - 4 : end], "big")
         if end + size > len(data):
-            raise _Wrong(start + at, "a property that ends within READY", f"one of {size} bytes")
+            raise Malformed(at, "a property that ends within READY", f"one of {size} bytes")
         found[name.decode("ascii", "replace").lower()] = data[end : end + size]
         at = end + size
     return found
