@@ -38,13 +38,13 @@ def test_a_client_may_come_before_any_engine(new_client: ClientUnderTest) -> Non
 @requirement("connection.subscribe-before-asking")
 def test_a_client_subscribes_before_the_engines_are_told(new_client: ClientUnderTest) -> None:
     new_client.is_hub_awake = False
-    connecting = new_client.connect()
+    connecting = new_client.connect(timeout=3 * new_client.timing.reply_deadline_s)
     new_client.arrivals("query", 1)
     notification = new_client.world.sockets["notification"]
     # Who subscribes when the reply has come misses what is published in between: for good, as nothing says it again.
-    deadline = new_client.world.now + new_client.timing.margin
-    new_client.world.run_until(lambda: bool(notification.subscriptions), deadline)
-    is_subscribed = bool(notification.subscriptions)
+    started, limit = new_client.world.now, new_client.timing.reply_deadline
+    is_subscribed = new_client.world.run_until(lambda: bool(notification.subscriptions), started + limit)
+    new_client.expect_steady(started, limit)
     new_client.is_hub_awake = True
     for seen in new_client.arrived["query"]:
         new_client.answer_connection(seen)

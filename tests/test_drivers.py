@@ -1,6 +1,7 @@
 """The language of drivers: what both sides refuse, what its schema says, and that the drivers keep to it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from conformance.drivers import lines
 from conformance.drivers.lines import Answer, AnyCommand, Hello, LineError, Outcome, Problem, Told
 from conformance.harness.driver import Driver
 from conformance.targets import TargetUnusable
+from conformance.targets.descriptor import parse
 
 VALIDATOR = Draft202012Validator(lines.schema())
 #: What each command needs beside its number.
@@ -149,3 +151,29 @@ def test_a_driver_goes_on_after_nonsense_and_ends_with_its_input(name: str, tmp_
     assert "missing.json" in found[1].error.message
     assert found[2].error is not None
     assert found[4].ok is not None
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "client-driver.md").read_text(encoding="utf-8")
+
+
+def test_the_descriptor_of_the_page_is_accepted(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert parse(text.encode(), tmp_path / "mine.toml").roles == ("client",)
+
+
+def test_the_conversation_of_the_page_is_one() -> None:
+    (text,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    driver, asked = Mute(), 0
+    for line in text.splitlines():
+        who, said = line[0], line[2:].encode()
+        VALIDATOR.validate(json.loads(said))
+        if who == ">":
+            command = lines.read_command(said)
+            asked += 1
+            fields = {name: getattr(command, name) for name in command.__struct_fields__ if name != "id"}
+            assert driver.tell(type(command), clock, **fields).command == command
+        else:
+            driver.hear(said)
+    assert driver.is_there
+    assert len(driver.sent) == asked > 0
+    assert not driver._pending

@@ -102,7 +102,7 @@ class ClientUnderTest(Subject):
 
     def end_case(self) -> None:
         """Close the client, while there is somebody to take its last words."""
-        if not self._driver.is_spent and not self._is_answered(self.tell(lines.Close)):
+        if self.is_running and not self._driver.is_spent and not self._is_answered(self.tell(lines.Close)):
             self._driver.is_spent = True
 
     def settle(self) -> None:
@@ -146,8 +146,10 @@ class ClientUnderTest(Subject):
         return pending.answer
 
     def _is_answered(self, pending: Pending, within: int = 0) -> bool:
-        limit = within or self.timing.reply_deadline
-        return self.world.run_until(lambda: pending.is_answered, self.world.now + limit)
+        deadline = self.world.now + (within or self.timing.reply_deadline)
+        self.world.run_until(lambda: pending.is_answered or not self.is_running, deadline)
+        # Its last words may still be on their way when it has ended.
+        return self.world.run_until(lambda: pending.is_answered, min(deadline, self.world.now + SECOND // 2))
 
     def do(self, kind: type[lines.Command], *, requirement: str | None = None, **fields: Any) -> Told:
         """Give the driver a command that must succeed, and wait for what there is to tell."""

@@ -117,8 +117,12 @@ class RealDriver(Driver):
         return self.running.unusable(sentence)
 
     def send(self, line: bytes) -> None:
-        """Give it a line."""
-        self.running.tell(line)
+        """Give it a line; one that has ended in the middle of its work will never answer, which is for cases to see."""
+        try:
+            self.running.tell(line)
+        except TargetUnusable:
+            if not self.is_there or self.running.is_running:
+                raise
 
     def write_file(self, name: str, content: bytes) -> str:
         """A file in its directory, for nobody else."""
