@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from conformance.harness.attaching import controllers, kernels
 from conformance.harness.client import ClientUnderTest
 from conformance.harness.clients import clients
 from conformance.harness.coding import Asker, Coding
 from conformance.harness.controller import Controller
-from conformance.harness.deployment import Deployment, controllers, engines
+from conformance.harness.deployment import Deployment, engines
 from conformance.harness.engine import EngineUnderTest
 from conformance.harness.kernel import KernelUnderTest
-from conformance.harness.kernels import KernelDeployment
 from conformance.harness.subject import NONSENSE, Subject
 from conformance.harness.verdict import CaseEnd
 from conformance.targets import Target, TargetUnusable
@@ -105,7 +105,7 @@ STEPS: Final[Mapping[Role, tuple[Step, ...]]] = {
 }
 #: What starts targets of each role.
 _DEPLOYMENTS: Final[Mapping[Role, Callable[[Target], Deployment[Any]]]] = {
-    "controller": controllers, "engine": engines, "client": clients, "kernel": KernelDeployment,
+    "controller": controllers, "engine": engines, "client": clients, "kernel": kernels,
 }  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def examine(target: Target) -> Iterator[Seen]:
 
 def _of_role(target: Target, role: Role) -> Iterator[Seen]:
     deployment = _DEPLOYMENTS[role](target)
-    title = f"starts as {role}"
+    title = f"{'runs' if role in target.attached else 'starts'} as {role}"
     try:
         with deployment.fresh(is_settled=False) as subject:
             subject.begin_case()
@@ -139,7 +139,8 @@ def _of_role(target: Target, role: Role) -> Iterator[Seen]:
                 title = name
                 yield Seen(name, True, step(subject))
             title = "ends"
-        yield Seen(title, True, _how_ended(subject))
+        if role not in target.attached:
+            yield Seen(title, True, _how_ended(subject))
     except (CaseEnd, TargetUnusable) as error:
         yield _failed(title, error)
     finally:
@@ -149,7 +150,7 @@ def _of_role(target: Target, role: Role) -> Iterator[Seen]:
 def _how_started(subject: Subject) -> str:
     instance = subject.instance
     if not isinstance(instance, Started):
-        return "nothing had to be started"
+        return "already, or in virtual time"
     ready = f", ready after {instance.start_seconds:.2f} s" if instance.start_seconds else ""
     return f"process {instance.process.pid}{ready}"
 

@@ -26,6 +26,9 @@ pytest_plugins = ["conformance.worlds"]
 #: What is judged without `--target`: what the kit brings along and needs nothing else for.
 DEFAULT_TARGETS = ("reference", "simulated")
 
+#: Seconds that a person may need, and those that somebody else's busy cluster may.
+PATIENCE, PATIENCE_ATTACHED = 3600.0, 60.0
+
 _SUITE = Path(__file__).parent
 _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
 BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
@@ -60,6 +63,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run only the cases of requirements whose slug matches (repeatable)",
     )
     group.addoption(
+        "--destructive",
+        action="store_true",
+        help="of what the kit is attached to: also run the cases that flood it, have all forgotten, or shut it down",
+    )
+    group.addoption(
+        "--patient",
+        action="store_true",
+        help="wait for an answer as long as it takes (implied by --pdb, and to a lesser degree by attaching)",
+    )
+    group.addoption(
         "--update-deviations",
         action="store_true",
         help="write what a descriptor file does not list yet into it, as unreviewed; that still fails",
@@ -77,6 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "connection_file(key=value, ...): what the file of a new engine is to say")
     config.addinivalue_line("markers", "needs(feature, ...): features that the target must declare for this case")
     config.addinivalue_line("markers", "needs_system(what): what only a system of processes and files has")
+    config.addinivalue_line("markers", "destructive(what, ends=False): what would harm a target of somebody else")
     config.addinivalue_line("markers", "settings(name=value, ...): what the controller has to run with for this case")
     config.stash[_RESULTS] = []
     config.stash[_LOADED] = {}
@@ -117,6 +131,8 @@ def targets_of(config: pytest.Config) -> dict[str, Target]:
     """What is judged, by the words of the command line; descriptors are read when this is first asked."""
     loaded = config.stash[_LOADED]
     if not loaded:
+        import msgspec
+
         from conformance.targets import DescriptorError, load
 
         for word in config.getoption("target") or DEFAULT_TARGETS:
@@ -126,8 +142,21 @@ def targets_of(config: pytest.Config) -> dict[str, Target]:
                 raise pytest.UsageError(str(error)) from None
             if any(target.name == other.name for known, other in loaded.items() if known != word):
                 raise pytest.UsageError(f"two targets have the name {target.name!r}; verdicts could not be told apart")
+            if patience := _patience(config, target):
+                target = msgspec.structs.replace(target, timing=target.timing.patient(patience))
+            if target.attached and config.getoption("numprocesses", None):
+                raise pytest.UsageError(
+                    f"{target.name} runs already, and its cases cannot run side by side: leave out -n"
+                )
             loaded[word] = target
     return loaded
+
+
+def _patience(config: pytest.Config, target: Target) -> float:
+    """The seconds for which an answer is waited for at least; 0 if it is the target's own affair."""
+    if config.getoption("patient") or config.getoption("usepdb"):
+        return PATIENCE
+    return PATIENCE_ATTACHED if target.attached else 0.0
 
 
 def command_of(config: pytest.Config, target: Target) -> str:
@@ -193,7 +222,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{item.nodeid} needs {needs.args}; the features are {', '.join(features)}")
         if not OPTIONS.keys() >= (asked := settings_of(item)).keys():
             raise pytest.UsageError(f"{item.nodeid} asks for {list(asked)}; the options are {', '.join(OPTIONS)}")
-        if item.get_closest_marker("timeout") is None:
+        if _patience_of(item):
+            item.add_marker(pytest.mark.timeout(0), append=False)
+        elif item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120))
     globs = config.getoption("requirement")
     for glob in globs:
@@ -208,9 +239,45 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in keep
             if _is_case(item) and any(fnmatch.fnmatchcase(slug, glob) for slug in slugs_of(item) for glob in globs)
         ]
+    # What harms comes last, and what ends everything at the very end.
+    keep.sort(key=_harm)
     if len(keep) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in keep])
-        items[:] = keep
+    items[:] = keep
+
+
+def _patience_of(item: pytest.Item) -> float:
+    word = _word(item)
+    return 0.0 if word is None else _patience(item.config, targets_of(item.config)[word])
+
+
+def _harm(item: pytest.Item) -> int:
+    """How much a case harms a target that is not started for it: 0 not at all, 2 it is gone."""
+    word = _word(item) if _is_case(item) else None
+    marker = item.get_closest_marker("destructive")
+    if word is None or marker is None or not targets_of(item.config)[word].attached:
+        return 0
+    return 2 if marker.kwargs.get("ends") else 1
+
+
+def _refuse_harm(item: pytest.Item) -> None:
+    """Keep a case from a target of somebody else that it could harm. Raises NotApplicable."""
+    from conformance.catalogue import role_of
+    from conformance.harness.verdict import NotApplicable
+
+    target = targets_of(item.config)[_word(item) or ""]
+    if role_of(item.path.name) not in target.attached:
+        return
+    if marker := item.get_closest_marker("destructive"):
+        if not item.config.getoption("destructive"):
+            raise NotApplicable(f"{marker.args[0]}, and the target is somebody else's; --destructive allows it")
+    elif any(name.startswith(("fresh_", "started_", "new_")) for name in _fixtures(item)):
+        raise NotApplicable("it needs a target of its own, and what the kit is attached to is not started again")
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    names: list[str] = item.fixturenames  # type: ignore[attr-defined]
+    return names
 
 
 def _word(item: pytest.Item) -> str | None:
@@ -238,6 +305,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let what is started for a case know which it is: its environment says so, see `conformance.targets.command`."""
     if _is_case(item):
         os.environ["IPPKIT_CASE"] = slugs_of(item)[0]
+        _refuse_harm(item)
 
 
 # -- verdicts ----------------------------------------------------------------------------------------------------------

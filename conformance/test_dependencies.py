@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from conformance.harness.actors import Engine
-from conformance.harness.case import READING, needs, requirement, settings
+from conformance.harness.case import READING, destructive, needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.tasks import How, TaskQueue
 from conformance.harness.verdict import violate
@@ -461,6 +461,7 @@ def test_who_is_refused_where_it_must_follow_is_refused(controller: Controller) 
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
+@destructive("it sends a thousand tasks")
 @requirement("dependency.recent-ids-known")
 def test_the_last_thousand_tasks_can_be_named(controller: Controller) -> None:
     queue = TaskQueue(controller, engines=1)

@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from conformance.harness.actors import Engine
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import destructive, needs, requirement
 from conformance.harness.controller import Controller
 from conformance.harness.hearts import Heart, no_answer
 from conformance.harness.verdict import violate
@@ -370,6 +370,7 @@ NONSENSE: dict[str, tuple[bytes, ...]] = {
 }
 
 
+@destructive("it sends what would be too much for some")
 @requirement("heartbeat.malformed-pong-harmless")
 @pytest.mark.parametrize("sender", ["an engine", "a stranger"])
 def test_nonsense_instead_of_a_beat_harms_nobody(controller: Controller, sender: str) -> None:
@@ -385,6 +386,7 @@ def test_nonsense_instead_of_a_beat_harms_nobody(controller: Controller, sender:
 # -- load --------------------------------------------------------------------------------------------------------------
 
 
+@destructive("it floods the Hub")
 @requirement("heartbeat.pings-survive-hub-load")
 def test_heavy_traffic_costs_no_engine(controller: Controller) -> None:
     engines = [controller.engine().registered(has_device_heart=True) for _ in range(3)]

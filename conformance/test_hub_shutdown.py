@@ -3,13 +3,14 @@
 Each case has a controller of its own, which it ends. Source: measured on ipyparallel 9.2.0.
 """
 
-from conformance.harness.case import READING, needs, requirement, settings
+from conformance.harness.case import READING, destructive, needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.expect import error, ok
 from conformance.harness.tasks import TaskQueue
 from conformance.harness.verdict import violate
 
 
+@destructive("it shuts the controller down", ends=True)
 @needs("shutdown")
 @requirement("query.shutdown-answered", "notification.shutdown-published", "notification.shutdown-parent")
 def test_a_request_to_shut_down_is_answered_and_published(fresh_controller: Controller) -> None:

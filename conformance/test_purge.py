@@ -6,7 +6,7 @@ Source: IPython commit a2c57acba, parallel_messages.txt, "Client Queries".
 import pytest
 
 from conformance.harness.actors import Client, Engine
-from conformance.harness.case import needs, requirement
+from conformance.harness.case import destructive, needs, requirement
 from conformance.harness.controller import Controller
 from conformance.harness.expect import ok, refusal
 from conformance.harness.verdict import violate
@@ -60,6 +60,7 @@ def test_what_completed_on_a_purged_engine_is_forgotten(controller: Controller) 
     expect_forgotten(client, request)
 
 
+@destructive("it has every result forgotten")
 @requirement("query.purge-all")
 def test_a_purge_of_all_forgets_every_result(fresh_controller: Controller) -> None:
     client = fresh_controller.client()
@@ -156,6 +157,7 @@ def test_a_purge_of_its_engine_keeps_a_pending_message(controller: Controller) -
     expect_result_survives(client, engine, request)
 
 
+@destructive("it has every result forgotten")
 @requirement("query.purge-keeps-pending")
 def test_a_purge_of_all_keeps_a_pending_message(fresh_controller: Controller) -> None:
     engine, client = worker(fresh_controller), fresh_controller.client()

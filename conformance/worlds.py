@@ -50,9 +50,9 @@ def _running(deployment: Deployment[Any], request: pytest.FixtureRequest) -> Ite
 @pytest.fixture(scope="session")
 def deployment(target: Target, request: pytest.FixtureRequest) -> Iterator[ControllerDeployment]:
     """What starts controllers of the target, and stops them all at the end."""
-    from conformance.harness.deployment import controllers
+    from conformance.harness.attaching import controllers
 
-    yield from _running(controllers(target), request)
+    yield from _running(controllers(target, may_disturb=request.config.getoption("destructive")), request)
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +87,8 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
         raise OnlyReal(*marker.args)
     yield subject
     subject.end_case()
+    # What nobody else has may be this case's own, and still be that of all others.
+    is_last = is_last and not request.getfixturevalue("target").attached
     found = subject.judge_rest() if is_last else subject.judge_new()
     pages = pages_of(request.config)
     # What the case itself accuses is not reported a second time.
@@ -170,9 +172,9 @@ def new_client(clients: ClientDeployment, request: pytest.FixtureRequest) -> Ite
 @pytest.fixture(scope="session")
 def kernels(target: Target, request: pytest.FixtureRequest) -> Iterator[KernelDeployment]:
     """What starts kernels of the target, and stops them all at the end."""
-    from conformance.harness.kernels import KernelDeployment
+    from conformance.harness.attaching import kernels
 
-    yield from _running(KernelDeployment(target), request)
+    yield from _running(kernels(target), request)
 
 
 @pytest.fixture

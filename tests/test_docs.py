@@ -163,7 +163,8 @@ def test_the_tables_of_verdicts_and_statuses_are_complete() -> None:
 
 def test_the_descriptors_in_the_guide_are_accepted(tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", (DOCS / "getting-started.md").read_text("utf-8"), re.S)
-    controller, engine, deviation = blocks
+    controller, engine, running, deviation = blocks
+    assert descriptor.parse(running.encode(), tmp_path / "running.toml").attached == ("controller",)
     assert descriptor.parse(engine.encode(), tmp_path / "engine.toml").roles == ("engine",)
     whole = descriptor.parse(f"{controller}\n{deviation}".encode(), tmp_path / "mine.toml")
     assert whole.name == "mine"

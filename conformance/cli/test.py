@@ -11,6 +11,8 @@ from conformance.catalogue import SUITE
 @click.option("--strict", is_flag=True, help="Known deviations count as violations.")
 @click.option("--requirement", "requirements", multiple=True, metavar="GLOB", help="Only cases of these requirements.")
 @click.option("--report", metavar="DIR", help="Write a report to look through, and for machines: see docs/reports.md.")
+@click.option("--destructive", is_flag=True, help="Also what would harm a running cluster that the kit is attached to.")
+@click.option("--patient", is_flag=True, help="Wait for answers as long as it takes, as somebody who debugs needs it.")
 @click.option("--update-deviations", is_flag=True, help="Write what is not listed yet into the descriptor, unreviewed.")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -21,6 +23,8 @@ def test(
     requirements: tuple[str, ...],
     report: str | None,
     update_deviations: bool,
+    destructive: bool,
+    patient: bool,
     pytest_args: tuple[str, ...],
 ) -> None:
     """Judge an implementation; further arguments go to pytest (`-k NAME`, `-x`, with the extra xdist `-n auto`).
@@ -35,8 +39,9 @@ def test(
         arguments += ["--requirement", glob]
     if report is not None:
         arguments += ["--report", report]
-    if update_deviations:
-        arguments.append("--update-deviations")
-    if strict:
-        arguments.append("--strict")
+    flags = {
+        "--update-deviations": update_deviations, "--destructive": destructive, "--patient": patient,
+        "--strict": strict,
+    }  # fmt: skip
+    arguments += [name for name, is_set in flags.items() if is_set]
     context.exit(pytest.main([*arguments, *pytest_args]))

@@ -19,7 +19,11 @@ READING = ("leastload", "lru", "plainrandom", "twobin", "weighted")
 #: What only a system of processes and files has: in virtual time the case says nothing. `@needs_system("file modes")`.
 needs_system = pytest.mark.needs_system
 
+#: What would harm somebody else's target, to which the kit is attached: `@destructive("it floods the Hub")`. With
+#: `ends=True` it is gone afterwards. The case runs only if that was allowed, after all others.
+destructive = pytest.mark.destructive
+
 #: Keys of the connection file that an engine is started with, by values of their own; for `new_engine`.
 connection_file = pytest.mark.connection_file
 
-__all__ = ["READING", "connection_file", "needs", "requirement", "settings"]
+__all__ = ["READING", "connection_file", "destructive", "needs", "requirement", "settings"]

@@ -116,6 +116,8 @@ class Controller(Subject):
         self._settings = settings
         self._parties: list[Party] = []
         self.notifications = Notifications(self)
+        #: How many engines belong to somebody else, and whether one of the kit's may stand beside them.
+        self._strangers, self._may_register = 0, True
 
     @property
     def engine_file(self) -> EngineFile:
@@ -141,6 +143,11 @@ class Controller(Subject):
         The socket of the second one then has no IDENTITY of its own: a ROUTER is deaf to a connection whose identity
         another one holds, and nothing could be said about the Hub.
         """
+        if not self._may_register:
+            raise NotApplicable(
+                f"the cluster has engines of its own ({self._strangers}), and one of the kit's could be given their "
+                "work; --destructive allows it"
+            )
         name = self._name(kind)
         is_namesake = any(isinstance(party, Engine) and party.uuid == uuid and party.is_open for party in self._parties)
         party = Engine(self, name, uuid or f"{self.token}-{name}", is_namesake=is_namesake)
@@ -182,6 +189,18 @@ class Controller(Subject):
             self.world.send_half(channel, frames)
         except ProbeError as error:
             raise Blocked("connection.addresses-from-file", str(error)) from None
+
+    def avoid_strangers(self, count: int, *, may_register: bool) -> None:
+        """Take note that so many engines belong to somebody else; unless it may be, no engine of the kit registers."""
+        self._strangers, self._may_register = count, may_register
+
+    def need(self, feature: str) -> None:
+        """End the case unless the target declares a feature; nor may tasks of the kit reach engines that are not."""
+        super().need(feature)
+        if feature == "tasks" and self._strangers:
+            raise NotApplicable(
+                f"the cluster has engines of its own ({self._strangers}), which would be given the tasks"
+            )
 
     # -- the course of a case ----------------------------------------------------------------------------------------
 

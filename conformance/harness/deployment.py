@@ -326,11 +326,6 @@ def _is_about_answers(error: BaseException) -> bool:
     return isinstance(error, Violated) or not isinstance(error, CaseEnd | TargetUnusable)
 
 
-def controllers(target: Target) -> ControllerDeployment:
-    """What starts controllers of a target."""
-    return VirtualDeployment(target) if target.is_simulated else ControllerDeployment(target)
-
-
 def _unusual(wanted: Mapping[str, Sequence[object]], settings: Settings) -> dict[str, object]:
     usual = msgspec.structs.asdict(settings)
     return {name: values[0] for name, values in wanted.items() if usual.get(name) not in values}

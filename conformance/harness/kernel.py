@@ -14,6 +14,7 @@ from conformance.harness.coding import Asker, Coding, parent_id
 from conformance.harness.kernelside import KernelSide
 from conformance.harness.pump import RealSocket
 from conformance.harness.verdict import Blocked, Finding, Undecided, Violated
+from conformance.targets.attached import AttachedKernel
 from conformance.targets.descriptor import Target
 from conformance.targets.process import RunningKernel
 from protocol.wire import Frame, Message
@@ -30,10 +31,16 @@ class KernelUnderTest(Coding):
 
     brackets = "kernel.status-brackets"
     world: KernelSide
-    instance: RunningKernel
+    instance: RunningKernel | AttachedKernel
 
     def __init__(
-        self, world: KernelSide, target: Target, *, token: str, date: Callable[[], str], instance: RunningKernel
+        self,
+        world: KernelSide,
+        target: Target,
+        *,
+        token: str,
+        date: Callable[[], str],
+        instance: RunningKernel | AttachedKernel,
     ) -> None:
         super().__init__(world, target, role="kernel", token=token, date=date, instance=instance)
         #: What was published before anybody asked for anything.

@@ -147,6 +147,15 @@ class Timing(Table, frozen=True, kw_only=True):
     start_deadline_s: float = 30.0
     stop_grace_s: float = 5.0
 
+    def patient(self, seconds: float) -> "Timing":
+        """The same timers of a target for whose answers somebody waits at least so long."""
+        return msgspec.structs.replace(
+            self,
+            reply_deadline_s=max(self.reply_deadline_s, seconds),
+            start_deadline_s=max(self.start_deadline_s, seconds),
+            margin_s=max(self.margin_s, min(seconds, 5.0)),
+        )
+
     @property
     def heartbeat_period(self) -> int:
         """Nanoseconds between two pings."""
