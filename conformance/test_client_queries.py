@@ -15,7 +15,7 @@ from conformance.harness.client import ENGINES, ClientUnderTest, failed, message
 from conformance.harness.driver import Pending
 from conformance.harness.verdict import violate
 from protocol.wire import Json
-from protocol.world import Observation
+from protocol.world import SECOND, Observation
 
 #: Ids of requests that the Hub knows, and the client need not.
 FIRST, SECOND_ONE = "11111111-aa_1_0", "22222222-bb_1_0"
@@ -234,5 +234,23 @@ def test_the_hub_is_asked_to_end_when_the_engines_have_answered(tested_client: C
     seen = query(tested_client, 0)
     expect_request(seen, "shutdown_request")
     tested_client.is_hub_awake = False
+    tested_client.reply(seen)
+    tested_client.success(pending)
+
+
+@needs("shutdown")
+@requirement("client.shutdown-ends-requests")
+def test_the_reply_to_a_shutdown_counts_although_the_end_was_announced(tested_client: ClientUnderTest) -> None:
+    tested_client.engines.clear()
+    for number, uuid in ENGINES.items():
+        tested_client.publish("unregistration_notification", {"id": number, "uuid": uuid})
+    tested_client.expect_engines()
+    pending = tested_client.tell(lines.Shutdown, hub=True, timeout=2 * tested_client.timing.reply_deadline_s)
+    seen = query(tested_client, 0)
+    expect_request(seen, "shutdown_request")
+    tested_client.is_hub_awake = False
+    tested_client.publish("shutdown_notification", {"status": "ok"}, parent=message_of(seen).header)
+    # Two sockets have no common order; so much later nobody has the reply first.
+    tested_client.let_pass(SECOND // 10)
     tested_client.reply(seen)
     tested_client.success(pending)

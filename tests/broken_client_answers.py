@@ -22,8 +22,9 @@ from client_mischief import (
 from conformance.drivers import lines
 from conformance.drivers.desk import Desk, _Awaited
 from conformance.drivers.lines import Outcome, Problem, Told
+from conformance.targets import virtualclient
 from protocol.roles.base import Arrived, Event, Malformed
-from protocol.roles.client import Client, role
+from protocol.roles.client import Client, ClientConfig, role
 from protocol.roles.speech import content_of, parent_id
 from protocol.wire import Message
 
@@ -317,6 +318,12 @@ fault(
     "ends-the-hub-first",
     {f"{QUERIES}test_the_hub_is_asked_to_end_when_the_engines_have_answered": "client.engines-before-hub"},
     lambda patch: patch.setattr(Desk, "_shutdown", _hub_first),
+)
+
+fault(
+    "ends-at-the-first-word",
+    {f"{QUERIES}test_the_reply_to_a_shutdown_counts_although_the_end_was_announced": "client.shutdown-ends-requests"},
+    lambda patch: patch.setattr(virtualclient, "ClientConfig", lambda session: ClientConfig(session=session, grace=0)),
 )
 
 # -- waits -------------------------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
+from conformance.cli import main
 from conformance.drivers import lines
 from conformance.drivers.lines import Answer, AnyCommand, Hello, LineError, Outcome, Problem, Told
 from conformance.harness.driver import Driver
@@ -177,3 +179,11 @@ def test_the_conversation_of_the_page_is_one() -> None:
     assert driver.is_there
     assert len(driver.sent) == asked > 0
     assert not driver._pending
+
+
+def test_the_command_shows_the_schema() -> None:
+    shown = CliRunner().invoke(main, ["schema", "--driver"])
+    assert (shown.exit_code, json.loads(shown.stdout)) == (0, json.loads(json.dumps(lines.schema())))
+    refused = CliRunner().invoke(main, ["schema", "--driver", "apply_request"])
+    assert (refused.exit_code, refused.stdout) == (4, "")
+    assert "--driver goes with nothing else" in refused.stderr
