@@ -146,6 +146,19 @@ def test_what_an_engine_said_first_is_not_held_against_who_passes_it_on() -> Non
     assert {role for role, _, _ in found} == {"engine"}
 
 
+def test_nothing_is_concluded_from_who_is_not_recorded() -> None:
+    tape = Tape()
+    tape.connect()
+    asked = build("apply_request", msg_id="m", session="ann", buffers=[b"f", b"i"], identities=(b"unseen",))
+    answer = build("apply_reply", {"status": "ok"}, msg_id="a", session="unseen", parent=asked.header, buffers=[b"r"])
+    tape.say("client/mux", asked, is_up=True)
+    tape.say("client/mux", answer.replace(identities=(b"unseen",)), is_up=False)
+    # An engine that is not recorded has answered.
+    assert judged(tape) == []
+    assert told(judged(tape, is_whole=True)) == {("controller", "controller", "wire.reply-true")}
+    assert judged(whole(), is_whole=True) == []
+
+
 def test_a_controller_that_started_again_begins_anew() -> None:
     tape = Tape()
     for _ in range(2):

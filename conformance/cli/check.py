@@ -18,15 +18,18 @@ from conformance.cli.group import ExitStatus
 @click.option("--misses", type=click.IntRange(min=0), metavar="N", help="The pings that an engine may miss.")
 @click.option("--registration-timeout", "timeout_s", type=click.IntRange(min=1), metavar="S",
               help="The seconds in which the heart of a new engine must be heard.")  # fmt: skip
+@click.option("--whole", "is_whole", is_flag=True,
+              help="Everybody who used this controller is in it, from its start.")  # fmt: skip
 @click.option("--strict", "is_strict", is_flag=True, help="Count known deviations as violations.")
 def check(
     file: Path, name: str | None, globs: tuple[str, ...], period_ms: int | None, misses: int | None,
-    timeout_s: int | None, is_strict: bool,
+    timeout_s: int | None, is_whole: bool, is_strict: bool,
 ) -> int:  # fmt: skip
     """Judge what was recorded in FILE by `ippkit record`.
 
     Only what rules can see is judged: no case is run, and silence proves nothing. What depends on the controller's
-    timers is judged if all three are given. The exit statuses are those of `ippkit test`.
+    timers is judged if all three are given; what can be told only of a recording in which
+    nobody is missing, with --whole. The exit statuses are those of `ippkit test`.
     """
     from conformance.relay.report import Unreadable, Wanted, report
     from conformance.targets.descriptor import load
@@ -40,7 +43,7 @@ def check(
         raise click.UsageError("give all of --ping, --misses and --registration-timeout, or none of them")
     try:
         target = None if name is None else load(name)
-        wanted = Wanted(globs=globs, target=target, timing=timing, is_strict=is_strict)
+        wanted = Wanted(globs=globs, target=target, timing=timing, is_whole=is_whole, is_strict=is_strict)
         status, lines = report(file, wanted)
     except TargetError as error:
         if error.exit_status == ExitStatus.USAGE:

@@ -7,8 +7,9 @@ For each of these streams the frames get back what ROUTERs add and take away.
 
 Nobody is blamed for what somebody else said first: a relay or a scheduler passes on what it was given.
 
-What needs times that nobody told (`timing` is None) is not judged, nor what needs the Hub's own traffic or its inner
-state.
+Not everybody need be in the recording, and some may have been there before it began. Unless it is said to be whole,
+nothing is concluded from what is not in it. What needs times that nobody told is not judged either, nor what needs the
+Hub's own traffic or its inner state.
 """
 
 from collections import OrderedDict
@@ -32,6 +33,13 @@ TIMED: Final = frozenset({
     "heartbeat.removal-not-early", "heartbeat.removal-in-time", "registration.pending-expires",
     "registration.pending-uuid-refused", "registration.heard-is-registered", "registration.expiry-is-silent",
     "registration.reachable-when-registered", "task.one-live-assignment",
+})  # fmt: skip
+#: What only those can judge who saw everybody: an engine that is not recorded answers, too, and so does a Hub whom
+#: somebody else has told to forget. By the names of the rules.
+EVERYBODY: Final = frozenset({
+    "wire.reply-true", "wire.nothing-invented", "wire.refused-changes-nothing", "dependency.after-waits",
+    "dependency.follow-same-engine", "query.result-repeatable", "query.purge-keeps-others", "query.purge-keeps-pending",
+    "query.resubmit-all-or-nothing",
 })  # fmt: skip
 #: How many messages are remembered with who said them first.
 AUTHORS: Final = 100_000
@@ -57,12 +65,16 @@ class _Bench(NamedTuple):
 
 
 class Jury:
-    """See the module. `setting` is that of the recording; its times count only with `has_timing`."""
+    """See the module. `setting` is that of the recording; its times count only with `has_timing`.
 
-    def __init__(self, setting: Setting, codec: Codec, *, has_timing: bool = False) -> None:
+    `is_whole`: the recording has everybody who ever used this controller.
+    """
+
+    def __init__(self, setting: Setting, codec: Codec, *, has_timing: bool = False, is_whole: bool = False) -> None:
         self._setting = setting
         self._codec = codec
         self._has_timing = has_timing
+        self._is_whole = is_whole
         self._benches: dict[tuple[Role, str], _Bench] = {}
         self._links: dict[str, Ends] = {}
         self._authors: OrderedDict[object, str] = OrderedDict()
@@ -208,9 +220,13 @@ class Jury:
                 rules = [rule for rule in rules if rule.name() in _SINGLE]
             if not self._has_timing:
                 rules = [rule for rule in rules if rule.slug not in TIMED]
+            if not self._is_whole:
+                rules = [rule for rule in rules if rule.name() not in EVERYBODY]
             setting = msgspec.structs.replace(self._setting, role=UNSET if role == "client" else role)
             bench = _Bench(role, who, Judge(rules, setting), is_mirrored)
             self._benches[role, who] = bench
+            if self._is_whole:
+                bench.judge.observe(Fact(seq=0, now=0, observer=who, name="recorded-from-the-start"))
         return bench
 
 

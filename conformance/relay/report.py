@@ -12,7 +12,7 @@ import msgspec
 
 from conformance.harness.explain import explain
 from conformance.harness.verdict import Result, finding_of
-from conformance.relay.jury import TIMED, Charge, Jury
+from conformance.relay.jury import EVERYBODY, TIMED, Charge, Jury
 from conformance.report.console import summary
 from conformance.results import NOTHING_SELECTED, accuse, exit_status
 from conformance.targets.descriptor import Target
@@ -37,11 +37,15 @@ class Unreadable(ValueError):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be judged: requirements by glob (none: all), with known deviations of `target`, with these timers."""
+    """What is to be judged: requirements by glob (none: all), with known deviations of `target`, with these timers.
+
+    `is_whole`: everybody who ever used the controller was recorded.
+    """
 
     globs: tuple[str, ...] = ()
     target: Target | None = None
     timing: Timing | None = None
+    is_whole: bool = False
     is_strict: bool = False
 
     def is_chosen(self, slug: str) -> bool:
@@ -111,7 +115,7 @@ def _judge(path: Path, wanted: Wanted) -> _Found:
         if wanted.timing is not None:
             setting = _with(wanted.timing, setting)
         _dialect(path, setting.dialect)
-        found = _Found(Jury(setting, reader.head.codec, has_timing=wanted.timing is not None))
+        found = _Found(Jury(setting, reader.head.codec, has_timing=wanted.timing is not None, is_whole=wanted.is_whole))
         for item in reader:
             found.add(found.jury.observe(item), wanted)
         found.add(found.jury.finish(reader.end), wanted)
@@ -189,5 +193,8 @@ def _unseen(jury: Jury, wanted: Wanted) -> Iterator[str]:
     timed = unseen & TIMED
     if timed:
         yield f"{len(timed)} of them need the controller's timers: give --ping, --misses and --registration-timeout."
-    if unseen - timed:
-        yield f"{len(unseen - timed)} of them need the Hub's own traffic or inner state, which no relay sees."
+    partial = (unseen & EVERYBODY) - timed
+    if partial:
+        yield f"{len(partial)} of them need a recording of everybody from the start: say --whole if it is."
+    if unseen - timed - partial:
+        yield f"{len(unseen - timed - partial)} of them need the Hub's own traffic or inner state, which no relay sees."
