@@ -11,6 +11,7 @@ import fnmatch
 import os
 import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -509,18 +510,26 @@ def _hide(config: pytest.Config, unusable: set[str]) -> None:
         stats[:] = [report for report in stats if is_told(report)]
 
 
-def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """The last word: what was judged, and what was not."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> Iterator[None]:
+    """A line per family, then what pytest tells, the violations; and the last word: what was judged, and what not."""
+    results: list[Result] = config.stash[_RESULTS]
+    width = terminalreporter._tw.fullwidth
+    if results:
+        from conformance.report.console import families
+
+        for line in families(results, list(targets_of(config).values()), width=width):
+            terminalreporter.write_line(line)
+    yield
     if exitstatus == 5 and config.stash[_LOADED]:
         globs = config.getoption("requirement")
         roles = {role for target in config.stash[_LOADED].values() for role in target.roles}
         about = f" and judges {' or '.join(f'the role {role}' for role in sorted(roles))}"
         why = f": no case that tests {' or '.join(globs)}{about} was left" if globs else ""
         terminalreporter.write_line(f"Nothing was selected{why}. Nothing was judged.")
-    if config.stash[_RESULTS]:
+    if results:
         from conformance.report.console import summary
 
-        results: list[Result] = config.stash[_RESULTS]
         targets = list(targets_of(config).values())
-        for line in (*summary(results, targets, _version, width=terminalreporter._tw.fullwidth), *config.stash[_TOLD]):
+        for line in (*summary(results, targets, _version, width=width), *config.stash[_TOLD]):
             terminalreporter.write_line(line)

@@ -1,4 +1,7 @@
-"""The end of a run on the terminal: warnings and known deviations in short, then a table, then what was not judged."""
+"""The end of a run on the terminal: a table by family; then, behind the violations, what is known or open, in short.
+
+The last lines say how much was judged, and how much was not.
+"""
 
 import io
 from collections import Counter
@@ -31,6 +34,18 @@ _SECTIONS = {
 }
 
 
+def families(results: Sequence[Result], targets: Sequence[Target], *, width: int = 100) -> list[str]:
+    """The lines before violations are told: a table with one line per family."""
+    console = _page(width)
+    for target in targets:
+        # Of two targets each has its own table: a sum would hide which of them fails.
+        own = [result for result in results if result.target == target.name]
+        if not any(result.is_unusable for result in own):
+            console.rule(f"verdicts{_of(target, targets)}", characters="-")
+            console.print(_table(own, target.roles))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
 def summary(
     results: Sequence[Result],
     targets: Sequence[Target],
@@ -38,15 +53,14 @@ def summary(
     *,
     width: int = 100,
 ) -> list[str]:
-    """The lines that close a run."""
-    console = Console(file=io.StringIO(), width=max(width, 100), color_system=None, highlight=False)
+    """The lines that close a run; the last says how much was not judged."""
+    console = _page(width)
+    headlines = []
     for target in targets:
-        # Of two targets each has its own table: a sum would hide which of them fails.
-        of = f" of {target.name}" if len(targets) > 1 else ""
+        of = _of(target, targets)
         own = [result for result in results if result.target == target.name]
         if any(result.is_unusable for result in own):
-            console.rule(f"no verdicts{of}", characters="-")
-            console.print(f"Nothing is said about {target.name}, because it was not usable.", markup=False)
+            headlines.append(f"Nothing is said about {target.name}, because it was not usable.")
             continue
         for verdict, title in _SECTIONS.items():
             chosen = [result for result in own if result.verdict == verdict]
@@ -59,15 +73,25 @@ def summary(
                 f"{target.name}: the known deviation {deviation.slug} ({deviation.case}) no longer fails; remove it",
                 markup=False, soft_wrap=True,
             )  # fmt: skip
-        console.rule(f"verdicts{of}", characters="-")
-        console.print(_table(own, target.roles))
-        console.print(_headline(own, target.roles), markup=False, soft_wrap=True)
+        name = f"{target.name}: " if of else ""
+        headlines.append(name + _headline(own, target.roles))
     differing = disagreements(results, targets)
     if differing:
         console.rule("a simulation and what it simulates disagree: a defect of the kit", characters="-")
         for each in differing:
             console.print(str(each), markup=False, soft_wrap=True)
+    console.rule("summary", characters="-")
+    for line in headlines:
+        console.print(line, markup=False, soft_wrap=True)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def _page(width: int) -> Console:
+    return Console(file=io.StringIO(), width=max(width, 100), color_system=None, highlight=False)
+
+
+def _of(target: Target, targets: Sequence[Target]) -> str:
+    return f" of {target.name}" if len(targets) > 1 else ""
 
 
 def _grouped(results: Sequence[Result]) -> Iterator[Table]:
