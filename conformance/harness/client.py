@@ -254,9 +254,15 @@ class ClientUnderTest(Subject):
         """Have the program ask for the results of work."""
         return self.tell(lines.Result, of=work.number, timeout=timeout or self.timing.reply_deadline_s)
 
-    def expect_results(self, work: Work, *allowed: Outcome, requirement: str | None = None) -> None:
-        """The results of work, which must be these, one for each engine; of errors the value need not be given."""
-        ok = self.success(self.result(work), within=2 * self.timing.reply_deadline, requirement=requirement)
+    def expect_results(
+        self, work: Work, *allowed: Outcome, requirement: str | None = None, unheard: str | None = None
+    ) -> None:
+        """The results of work, which must be these, one for each engine; of errors the value need not be given.
+
+        `unheard` is accused in place of `requirement` if the work is not done, as if its reply had not come.
+        """
+        accused = unheard or requirement
+        ok = self.success(self.result(work), within=2 * self.timing.reply_deadline, requirement=accused)
         found = ok.results or ()
         if len(found) != len(allowed) or not all(map(_fits, found, allowed)):
             finding = Finding(f"the results {shorten(list(found))}", (f"{list(allowed)!r}",))
