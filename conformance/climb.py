@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,8 +50,10 @@ class Step:
 class _Climber:
     """A plugin of pytest: it chooses and orders the cases, and stops where a rung is not met."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], on_done: Callable[[Step], None]) -> None:
         self.steps = steps
+        self._on_done = on_done
+        self._current: Step | None = None
         self._step_of: dict[str, Step] = {}
         self._session: pytest.Session | None = None
 
@@ -75,19 +77,23 @@ class _Climber:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         step = self._step_of[report.nodeid]
+        if self._current is not None and self._current is not step:
+            self._on_done(self._current)
+        self._current = step
         step.results += [from_dict(each) for each in getattr(report, DETAIL, ())]
-        if step.unmet and report.when == "teardown" and self._session is not None:
+        if step.unmet is not None and report.when == "teardown" and self._session is not None:
             self._session.shouldstop = "a rung is not met"
 
 
-def climb(word: str, roles: Sequence[Role]) -> tuple[list[Step], int, str]:
-    """The steps of a target of these roles with what was found, the exit status of pytest, and what it printed.
+def climb(word: str, roles: Sequence[Role], on_done: Callable[[Step], None]) -> tuple[list[Step], str]:
+    """The steps of a target of these roles with what was found, and what pytest printed.
 
-    `word` is what the command line calls the target. Steps above one that is not met have no results.
+    `word` is what the command line calls the target. `on_done` is called with each step that is reached before the last
+    one that is tried. Steps above one that is not met have no results.
     """
     steps = [Step(role, number, rung) for role in roles for number, rung in enumerate(LADDERS[role], 1)]
     arguments = [*SUITE, "-p", "no:xdist", "--target", word]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        status = pytest.main(arguments, plugins=[_Climber(steps)])
-    return steps, int(status), printed.getvalue()
+        pytest.main(arguments, plugins=[_Climber(steps, on_done)])
+    return steps, printed.getvalue()

@@ -1,5 +1,7 @@
 """What a run finds is written into a descriptor as unreviewed, and nothing else of the file changes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,21 @@ def test_a_file_that_would_be_broken_is_left_alone(target: Target) -> None:
     with pytest.raises(DescriptorError, match="the new deviations do not fit the file"):
         deviations.update([result("failed")], target, None)
     assert SLUG not in Path(target.file).read_text()
+
+
+def test_the_suite_writes_what_it_found_into_the_file_that_it_was_given(tmp_path: Path) -> None:
+    hub = Path(__file__).parent / "broken_hub.py"
+    path = tmp_path / "mine.toml"
+    words = (
+        '"-c", "pass", "--period={heartbeat_period_ms}", "{client_file}"',
+        f'"{hub}", "{{dir}}", "forgets-parents"',
+    )
+    text = GOOD.replace(*words)
+    text = text.replace("_ms = 200", "_ms = 50\nallowed_misses = 8\nreply_deadline_s = 1.5")
+    path.write_text(text)
+    command = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-p", "no:cacheprovider", "--target"]
+    command += [str(path), "--requirement", "wire.reply-parent", "--update-deviations"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"added to {path}; each still fails until somebody gives the reason" in done.stdout
+    assert {"wire.reply-parent", "query.hub-error-names-request"} <= {each.slug for each in load(path).deviations}

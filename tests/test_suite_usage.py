@@ -36,6 +36,10 @@ def write(directory: Path, text: str) -> str:
     [
         (["--target", "ipyparalell"], "did you mean 'ipyparallel'"),
         (["--target", "nowhere/demo.toml"], "cannot be read"),
+        (
+            ["--target", "reference", "--update-deviations"],
+            "writes to a descriptor file, and reference is none",
+        ),
         (["--requirement", "registration.duplicate-uuid-refusd"], "did you mean registration.duplicate-uuid-refused"),
         (["--report", "/dev/null/out"], "no report can be written to /dev/null/out: Not a directory"),
     ],

@@ -13,7 +13,7 @@ from conformance.console import plain_or_rich, style_of
 from conformance.exchanges import Exchange, envelope_text, exchanges
 from conformance.judges import logs_of, rules_of, sentence, vectors_of
 from protocol.channels import End, channel
-from protocol.requirements import Requirement, get
+from protocol.requirements import Requirement, get, revision
 
 _MARGIN = (0, 0, 0, 2)
 
@@ -52,6 +52,7 @@ def _head(console: Console, requirement: Requirement) -> None:
     rows = [
         ("kept by", ", ".join(requirement.roles)),
         ("dialects", ", ".join(requirement.dialects)),
+        ("since", f"revision {requirement.revision} of the rule set; the present one is {revision()}"),
         *_labelled("source", requirement.source),
         ("observed", f"{requirement.observed} (vantage: {requirement.vantage})")
         if requirement.observed is not None

@@ -1,5 +1,7 @@
 """`ippkit next`: the first step that a half-built implementation does not reach yet."""
 
+import sys
+
 import click
 
 from conformance.cli import ExitStatus
@@ -20,16 +22,23 @@ def next_step(target: str) -> int:
         descriptor = load(target)
     except DescriptorError as error:
         raise click.UsageError(str(error)) from None
-    steps, status, printed = climb(target, descriptor.roles)
-    if not any(step.results for step in steps):
-        raise click.ClickException(f"nothing was tried: {(printed.strip().splitlines() or [str(status)])[-1]}")
-    for step in steps:
-        unmet = step.unmet
-        if unmet is not None:
-            return _tell(target, step, steps)
-        if step.cases:
-            said = f"left out: {step.left_out}" if step.left_out else "reached"
-            click.echo(f"{_name(step, len(descriptor.roles) > 1)}: {said}")
+    out, told = sys.stdout, list[Step]()
+
+    def tell(step: Step) -> None:
+        said = f"left out: {step.left_out}" if step.left_out else "reached"
+        click.echo(f"{_name(step, len(descriptor.roles) > 1)}: {said}", file=out)
+        told.append(step)
+
+    steps, printed = climb(target, descriptor.roles, tell)
+    tried = [step for step in steps if step.results]
+    if not tried:
+        raise click.ClickException(
+            f"nothing was tried: {(printed.strip().splitlines() or ['pytest said nothing'])[-1]}"
+        )
+    if tried[-1].unmet is not None:
+        return _tell(target, tried[-1], steps)
+    if tried[-1] not in told:
+        tell(tried[-1])
     click.echo(f"The top is reached. ippkit test -t {target} judges all the rest.")
     return ExitStatus.CONFORMS
 
