@@ -211,3 +211,15 @@ def test_a_shutdown_during_a_cell_is_answered_at_once(fresh_kernel: KernelUnderT
         fresh_kernel.expect_steady(early[0].now, fresh_kernel.timing.margin)
         violate("an answer only after the code had ended", "an answer at once")
     fresh_kernel.expect_end()
+
+
+@requirement("kernel.restart-new-session")
+def test_a_kernel_that_is_started_again_has_a_new_session(fresh_kernel: KernelUnderTest) -> None:
+    frontend = fresh_kernel.frontend()
+    last = frontend.ask("shutdown_request", {"restart": True}, channel="kernel-control").expect(ok("shutdown_reply"))
+    fresh_kernel.expect_end()
+    fresh_kernel.start_again()
+    first = fresh_kernel.frontend().ask("kernel_info_request").expect(ok("kernel_info_reply"))
+    sessions = [reply.message.header.get("session") for reply in (last, first)]
+    if sessions[0] == sessions[1]:
+        violate(f"the session {sessions[1]!r} again", "another", evidence=(first.observation.seq,))

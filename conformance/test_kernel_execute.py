@@ -102,6 +102,27 @@ def test_fields_of_tomorrow_are_ignored(kernel: KernelUnderTest) -> None:
     frontend.ask("kernel_info_request", {"of_tomorrow": [1]}).expect(ok("kernel_info_reply"))
 
 
+@requirement("kernel.payload-tolerated")
+def test_a_payload_is_a_list_of_objects_that_say_where_they_come_from(kernel: KernelUnderTest) -> None:
+    frontend = kernel.frontend()
+    reply = frontend.reply(good(frontend)).expect(ok("execute_reply"))
+    payload = reply.content.get("payload", [])
+    if not isinstance(payload, list) or any(not isinstance(each, dict) or "source" not in each for each in payload):
+        violate(f"the payload {payload!r:.200}", "a list of objects with a source, or none",
+                evidence=(reply.observation.seq,))  # fmt: skip
+
+
+@requirement("wire.dispatch-by-type")
+def test_what_a_request_is_says_its_type_and_nothing_else(kernel: KernelUnderTest) -> None:
+    frontend = kernel.frontend()
+    content = {"code": kernel.sample("print", text="hello"), "silent": False, "msg_type": "execute_request"}
+    request = frontend.send("kernel_info_request", content)
+    frontend.reply(request).expect(ok("kernel_info_reply"))
+    kernel.until_idle(request)
+    if kernel.outputs(request, "execute_input", "stream"):
+        violate("code was run for a kernel_info_request", "nothing but its answer")
+
+
 # -- the counter -------------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +261,7 @@ def test_an_aborted_request_does_not_count(kernel: KernelUnderTest) -> None:
     since = queue(frontend, first, waiting)
     before = frontend.reply(first).expect(error("execute_reply", execution_count=kind(int))).content["execution_count"]
     expect_aborted(frontend, waiting, since)
-    after = frontend.reply(good(frontend)).expect(ok("execute_reply"))
+    after = frontend.reply(good(frontend)).expect(ok("execute_reply"), requirement="kernel.later-requests-run")
     if after.content.get("execution_count") != before + 1:
         violate(f"the counter went from {before} to {after.content.get('execution_count')}", f"to {before + 1}",
                 evidence=(after.observation.seq,))  # fmt: skip

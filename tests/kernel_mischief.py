@@ -227,6 +227,11 @@ mistake(
     replies("execute_reply", execution_count=7),
 )
 mistake(
+    "a-payload-of-words",
+    {"test_a_payload_is_a_list_of_objects_that_say_where_they_come_from": "kernel.payload-tolerated"},
+    replies("execute_reply", payload=["words"]),
+)
+mistake(
     "no-expressions",
     {"test_each_expression_is_answered_for_itself": "kernel.user-expressions"},
     replies("execute_reply", user_expressions={}),
@@ -281,6 +286,7 @@ mistake(
     {
         "test_an_aborted_request_has_its_brackets_and_nothing_else": "kernel.aborted-answered",
         "test_a_silent_request_shows_neither_input_nor_value": "kernel.silent-quiet",
+        "test_what_a_request_is_says_its_type_and_nothing_else": "wire.dispatch-by-type",
     },
     _talkative,
 )
@@ -458,6 +464,7 @@ mistake(
         "test_a_shutdown_on_shell_is_served": "kernel.shutdown-on-shell",
         "test_a_shutdown_during_a_cell_is_answered_at_once": "kernel.shutdown-during-cell",
         "test_a_file_that_was_given_is_left_behind": "kernel.connection-file-kept",
+        "test_a_kernel_that_is_started_again_has_a_new_session": "kernel.restart-new-session",
     },
     lost(of("shutdown_request", is_up=True)),
 )

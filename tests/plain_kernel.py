@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -303,8 +303,14 @@ class Kernel:
             if not self.shell.poll(20):
                 continue
             if self.serve(self.shell, self.shell.recv_multipart()):
-                while self.shell.poll(0):
-                    self.serve(self.shell, self.shell.recv_multipart(), is_aborting=True)
+                # What waits by now is aborted; what comes while that happens is not.
+                for frames in list(self.waiting()):
+                    self.serve(self.shell, frames, is_aborting=True)
+
+    def waiting(self) -> Iterator[list[bytes]]:
+        """What has come on shell and was not looked at yet."""
+        while self.shell.poll(0):
+            yield self.shell.recv_multipart()
 
 
 class Child(threading.Thread):

@@ -77,6 +77,14 @@ class KernelUnderTest(Coding):
         self.first_words += self.published
         self.end_case()
 
+    def start_again(self) -> None:
+        """After its end: a new process at the same addresses, which answers."""
+        assert isinstance(self.instance, RunningKernel)
+        self.world.note("kit", "controller-started")
+        self.instance.start_again()
+        self._started = self.world.now
+        self.until_answered(self.frontend().send("kernel_info_request"))
+
     def recovers(self) -> bool:
         """Whether a kernel of which a case did not end well still serves others as it should."""
         if self.is_spent and self.is_running:

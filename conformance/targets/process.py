@@ -324,6 +324,11 @@ class RunningKernel(Peer):
         if self.is_running:
             os.kill(self.process.pid, signal.SIGINT)
 
+    def start_again(self) -> None:
+        """Start it once more, after it has ended, with the same file, as a launcher does."""
+        self.process.stop()
+        self.process = self._start(AS_IT_IS)
+
 
 class RunningClient(Peer):
     """A client behind its driver, which is told in lines what to do and tells in lines what came of it."""
