@@ -41,8 +41,6 @@ class Work:
     def __init__(self, pending: Pending, requests: Sequence[Observation]) -> None:
         self.number = pending.command.id
         self.requests = tuple(requests)
-        answer = pending.answer
-        self.msg_ids = (answer.ok.msg_ids or ()) if answer is not None and answer.ok is not None else ()
 
     @property
     def request(self) -> Observation:
@@ -120,8 +118,9 @@ class ClientUnderTest(Subject):
             raise self._driver.unusable("its driver ended before it said anything")
 
     def until_subscribed(self) -> None:
-        """Wait until the client has subscribed to notifications and output; that it never does is for cases to see."""
-        publishers = [self.world.sockets[name] for name in ("notification", "iopub")]
+        """Wait until the client has subscribed to all that it reads; that it never does is for cases to see."""
+        names = ("notification", "iopub") if "output" in self.features else ("notification",)
+        publishers = [self.world.sockets[name] for name in names]
         deadline = self.world.now + self.timing.reply_deadline
         self.world.run_until(lambda: all(socket.subscriptions for socket in publishers), deadline)
 
@@ -151,10 +150,6 @@ class ClientUnderTest(Subject):
         # Its last words may still be on their way when it has ended.
         return self.world.run_until(lambda: pending.is_answered, min(deadline, self.world.now + SECOND // 2))
 
-    def do(self, kind: type[lines.Command], *, requirement: str | None = None, **fields: Any) -> Told:
-        """Give the driver a command that must succeed, and wait for what there is to tell."""
-        return self.success(self.tell(kind, **fields), requirement=requirement)
-
     def success(self, pending: Pending, *, within: int = 0, requirement: str | None = None) -> Told:
         """Wait for the answer to a command, which must be that it was done."""
         answer = self.answer(pending, within=within, requirement=requirement)
@@ -174,9 +169,9 @@ class ClientUnderTest(Subject):
         path = self._driver.write_file(FILE, render(self.world.file) if content is None else content)
         return self.tell(lines.Connect, file=path, timeout=timeout or self.timing.reply_deadline_s)
 
-    def knows(self, requirement: str | None = None) -> tuple[int, ...]:
+    def knows(self) -> tuple[int, ...]:
         """The engines that the client says it knows."""
-        return self.do(lines.ListEngines, requirement=requirement).engines or ()
+        return self.success(self.tell(lines.ListEngines)).engines or ()
 
     def expect_engines(self, *numbers: int, requirement: str | None = None) -> None:
         """Wait until the client knows exactly these engines."""
@@ -230,7 +225,11 @@ class ClientUnderTest(Subject):
         pending = self.tell(kind, **fields)
         self.success(pending, requirement=accused)
         count = len(fields.get("to", ())) if queue == "mux" else 1
-        return Work(pending, self.arrivals(queue, count, since=before, requirement=accused))
+        requests = self.arrivals(queue, count, since=before, requirement=accused)
+        if len(requests) > count:
+            found = f"{len(requests)} requests arrived for one command"
+            raise Violated(Finding(found, (f"{count}",), evidence=(requests[-1].seq,)), "client.one-request-each")
+        return Work(pending, requests)
 
     def arrivals(
         self, channel: str, count: int, *, since: int = 0, requirement: str | None = None
@@ -277,10 +276,10 @@ class ClientUnderTest(Subject):
 
     # -- the controller and the engines ------------------------------------------------------------------------------
 
-    def answer_connection(self, seen: Observation, **content: object) -> Message:
-        """Answer a connection_request with the engines that are there; `content` replaces keys."""
+    def answer_connection(self, seen: Observation) -> Message:
+        """Answer a connection_request with the engines that are there."""
         engines = {str(number): uuid for number, uuid in self.engines.items()}
-        return self.reply(seen, {"status": "ok", "engines": engines} | content)
+        return self.reply(seen, {"status": "ok", "engines": engines})
 
     def reply(
         self,
