@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conformance.drivers import lines
 from conformance.report.data import report_schema
-from conformance.site import channels, dialects, fixtures, messages, requirements, roles, snippets
+from conformance.site import channels, dialects, fixtures, messages, requirements, roles, snippets, traceability
 from conformance.site import markdown as md
 from conformance.targets.schema import descriptor_schema
 
@@ -18,7 +18,11 @@ from conformance.targets.schema import descriptor_schema
 def pages() -> Iterator[tuple[str, str]]:
     """The name (a path without ending, below `reference/`) and the text of every page."""
     parts = [list(each.pages()) for each in (messages, channels, roles, requirements)]
-    single = [("dialects", dialects.page()), ("fixtures", fixtures.page())]
+    single = [
+        ("traceability", traceability.page()),
+        ("dialects", dialects.page()),
+        ("fixtures", fixtures.page()),
+    ]
     names = [part[0][0] for part in parts] + [name for name, _ in single]
     yield (
         "index",

@@ -8,6 +8,7 @@ from conformance.catalogue import cases
 from conformance.judges import is_judged, logs_of, rules_of, sentence, vectors_of
 from conformance.site import markdown as md
 from conformance.site.messages import label
+from conformance.site.traceability import behind
 from protocol.channels import CHANNELS
 from protocol.messages import REGISTRY
 from protocol.requirements import FAMILIES, Level, Requirement, load
@@ -94,6 +95,7 @@ def _judges(each: Requirement) -> list[tuple[str, str]]:
         ("Rules", md.lines(f"{md.code(rule.name())}: {md.prose(sentence(rule))}" for rule in rules)),
         ("Logs", md.lines(md.code(log) for rule in rules for log in logs_of(rule))),
         ("Vectors", md.lines(f"{count} in {md.code(file)}" for file, count in vectors_of(each.slug).items())),
+        *behind(each.slug),
     ]
     if each.unobservable is None and not is_judged(each.slug):
         found.append(("On targets", "nothing judges this yet"))
