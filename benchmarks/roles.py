@@ -61,6 +61,10 @@ class Env:
         """A moment of one day."""
         return f"2026-01-05T12:00:00.{now % 1_000_000:06d}Z"
 
+    def rarely(self, place: str) -> bool:  # noqa: ARG002 - nothing unusual happens here
+        """Never."""
+        return False
+
     def mark(self, slug: str) -> None:
         """Nobody counts."""
 

@@ -19,9 +19,12 @@ import msgspec
 
 from conformance.mutants import find
 from protocol.roles.marks import MARKS
+from simulator.rarity import PLACES
 from simulator.run import SWARM, Hooks, Outcome, Setup, run
 from simulator.scenarios import SCENARIOS
 
+#: What a campaign should have taken once: the rare branches of the roles, and what is right and seldom done.
+RARE: Final = {**MARKS, **PLACES}
 #: Runs that are handed to a worker at once: little enough for a smooth progress, enough to hide the handing over.
 CHUNK: Final = 4
 
@@ -63,8 +66,8 @@ class Summary:
 
     @property
     def unreached(self) -> list[str]:
-        """The rare branches of roles that no run has taken."""
-        return [slug for slug in MARKS if slug not in self.marks]
+        """The rare branches of roles, and the less usual ways, that no run has taken."""
+        return [slug for slug in RARE if slug not in self.marks]
 
 
 def prepare() -> None:

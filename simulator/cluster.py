@@ -71,7 +71,8 @@ class VirtualCluster:
     `engines` are started, and awaited. With `is_encoded` every message travels as bytes; a run must be the same.
     With `is_judged` all rules watch the run (see `simulator.judge`), and `keeps_items` lets them show what led to what.
     `has_disk` says that the Hub keeps its records on a disk, `jitter` how late messages between hosts may be, and
-    `on_shell` is given the shell of each role of the controller before its first event.
+    `on_shell` is given the shell of each role of the controller before its first event. With `has_rarities` what is
+    right is sometimes done in a less usual way (`simulator.rarity`).
     """
 
     def __init__(
@@ -85,11 +86,12 @@ class VirtualCluster:
         is_judged: bool = False,
         keeps_items: bool = False,
         has_disk: bool = True,
+        has_rarities: bool = False,
         jitter: int = JITTER,
         on_shell: Callable[[VirtualShell], object] | None = None,
     ) -> None:
         self.config = config
-        self.world = World(seed, is_encoded=is_encoded, has_trace=has_trace)
+        self.world = World(seed, is_encoded=is_encoded, has_trace=has_trace, has_rarities=has_rarities)
         if is_judged:
             self.world.recorder = Recorder(
                 self.world.kernel, self.world.codec(), setting_of(config), keeps_items=keeps_items

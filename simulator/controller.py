@@ -30,6 +30,7 @@ from protocol.roles.records import MemoryRecords, Records
 from protocol.world import SECOND
 from simulator.disks import Disk, DiskRecords
 from simulator.hosts import Process
+from simulator.rarity import never
 from simulator.shell import VirtualShell
 from simulator.sockets import Socket
 from simulator.world import World
@@ -120,7 +121,9 @@ class VirtualController:
         return processes(config, lambda: {"records": self._open_records(), "persist": self._persist}, state)
 
     def _open_records(self) -> Records:
-        return MemoryRecords() if self.records is None else DiskRecords(self.records)
+        return (
+            MemoryRecords() if self.records is None else DiskRecords(self.records, self.world.rarity("disk") or never)
+        )
 
     def _persist(self, state: Any) -> None:
         self._engines = msgspec.json.encode(state)
@@ -206,6 +209,8 @@ class VirtualController:
                 # What the monitor copies may have been seen by this role before, as a message of its own.
                 codecs={name: world.codec() for name, spec in node.sockets.items() if spec.channel == "monitor"},
                 is_encoded=world.is_encoded,
+                # What answered in time counts for the heart monitor, which therefore always looks at once.
+                rarity=None if member.name == "hearts" else world.rarity(f"{process.name}/{index}"),
                 **node.extra(),
             )
             member.shells.append(shell)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from protocol.roles.records import FIELDS, MemoryRecords, Record, StoreError
+from simulator.rarity import never
 
 
 class Disk:
@@ -24,8 +25,9 @@ class Disk:
 class DiskRecords:
     """The store of one process, in front of a disk: it sees all that it wrote, flushed or not."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, rarely: Callable[[str], bool] = never) -> None:
         self.disk = disk
+        self._rarely = rarely
         self._seen = MemoryRecords()
         for record in disk.records.find({}, FIELDS):
             self._seen.add_record(record)
@@ -73,6 +75,8 @@ class DiskRecords:
         self._check()
         getattr(self._seen, operation)(*arguments)
         self._unflushed.append((operation, arguments))
+        if self._rarely("disk.writes-at-once"):
+            self.flush()
 
     def _check(self) -> None:
         if self.disk.failure is not None:

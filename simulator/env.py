@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from protocol.world import SECOND
+from simulator.rarity import never
 
 #: When virtual time begins: 5 January 2026, 12:00 UTC, in nanoseconds since 1970.
 BEGINNING: Final = round(datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()) * SECOND
@@ -44,10 +45,19 @@ class Calendar:
 class VirtualEnv:
     """Chance, ids and dates of one process. `session` must be nobody else's, and no earlier process's of this name."""
 
-    __slots__ = ("_chance", "_count", "_marks", "_seed", "date", "session")
+    __slots__ = ("_chance", "_count", "_marks", "_seed", "date", "rarely", "session")
 
-    def __init__(self, session: str, seed: str, calendar: Calendar, marks: MutableMapping[str, int]) -> None:
+    def __init__(
+        self,
+        session: str,
+        seed: str,
+        calendar: Calendar,
+        marks: MutableMapping[str, int],
+        rarely: Callable[[str], bool] = never,
+    ) -> None:
         self.session = session
+        #: Whether to take a less usual way at a place: see `simulator.rarity`.
+        self.rarely: Final = rarely
         self.date = calendar.date
         self._seed = seed
         #: Made when it is needed: most roles never ask, and to seed it takes as long as some messages do.

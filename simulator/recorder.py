@@ -368,6 +368,7 @@ class Recorder:
         if self.keeps_items:
             self.items.append(fact)
         self._talk.observe(fact)
+        self.note("kit", "hearts-beat-before", {})
         for question in self._asked.values():
             self._talk.observe(question)
 

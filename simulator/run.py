@@ -144,7 +144,6 @@ def run(setup: Setup, scenario: Scenario | None = None, hooks: Hooks = NOBODY) -
 def _heal(cluster: VirtualCluster) -> None:
     """The healed phase: it is over when everything is at rest but that whose message a fault took."""
     cluster.mend()
-    mended = cluster.now
     if not any(is_expected(engine) for engine in cluster.engines):
         # Tasks may wait for ever for an engine; that there is none is no fault of anybody.
         cluster.engine(is_awaited=False)
@@ -152,10 +151,10 @@ def _heal(cluster: VirtualCluster) -> None:
     # Heartbeats have no id, and what is no request waits for none.
     taken.discard("")
     deadline = cluster.now + HEALED
+    # Rules about the end of a run say nothing before; and what seems to be at rest at first may only come to life.
+    cluster.run_for(REST)
     while cluster.now < deadline and any(matter.msg_id not in taken for matter in open_matters(cluster)):
         cluster.run_for(STEP)
-    # Rules about the end of a run say nothing before.
-    cluster.run_for(max(mended + REST - cluster.now, 0))
 
 
 def _demanded(matter: Matter) -> str:
@@ -171,6 +170,7 @@ def _cluster(
     cluster = VirtualCluster(
         setup.seed, engines=engines, config=config, is_encoded=setup.is_encoded, has_trace=setup.has_trace,
         is_judged=setup.is_judged, keeps_items=setup.keeps_items, jitter=jitter, on_shell=hooks.on_shell,
+        has_rarities=True,
     )  # fmt: skip
     if hooks.on_cluster is not None:
         hooks.on_cluster(cluster)

@@ -20,6 +20,7 @@ from protocol.roles.base import (
     Event,
     Fired,
     Forward,
+    Found,
     Malformed,
     Note,
     Raw,
@@ -34,6 +35,7 @@ from protocol.roles.base import (
 from protocol.roles.carrier import Carrier, Runner
 from protocol.roles.records import Records, StoreError
 from protocol.wire import Codec, Message
+from simulator.rarity import Rarity
 from simulator.sockets import Errno
 from simulator.trace import Trace
 
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
 #: What a virtual socket carries: bytes, and as the last element perhaps a whole message.
 Load = tuple[Any, ...]
+
+#: Nanoseconds by which something is late that could have been done at once.
+MOMENT: Final = 3_000_000
 
 _REPLAYED: Final = Problem("signature", "wire.replay-refused", "a signature not seen before", "one accepted earlier")
 _NOTHING: Final[Mapping[str, Sequence[bytes]]] = {}
@@ -96,6 +101,7 @@ class VirtualShell(Carrier):
         on_note: Callable[[Note], None] | None = None,
         is_encoded: bool = False,
         is_guest: bool = False,
+        rarity: Rarity | None = None,
     ) -> None:
         super().__init__(role, process.clock, records=records, runner=runner, persist=persist, on_note=on_note)
         self.process = process
@@ -103,6 +109,7 @@ class VirtualShell(Carrier):
         self.is_encoded = is_encoded
         self.sockets: dict[str, Socket] = {}
         self._has_started = False
+        self._rarity = rarity
         self._codecs = dict(codecs or {})
         self._sends: dict[str, Callable[[Load], object]] = {}
         self._drains: dict[str, Callable[[], None]] = {}
@@ -172,10 +179,34 @@ class VirtualShell(Carrier):
 
     def _hear(self, name: str) -> None:
         socket, drain = self.sockets[name], self._drains[name]
+        rarity = self._rarity
+        if rarity is not None and rarity.is_active(f"shell.reads-late/{name}"):
+            socket.watch(self._late(name, drain, rarity))
+            drain()
+            return
         socket.watch(drain)
         drain()
         if not self.process.is_held:
             socket.listen(self._takes[name])
+
+    def _late(self, name: str, drain: Callable[[], None], rarity: Rarity) -> Callable[[], None]:
+        """What looks at a socket at once, or a moment later; what came meanwhile on others is seen first then."""
+        process, place = self.process, f"shell.reads-late/{name}"
+
+        def look() -> None:
+            if rarity(place):
+                process.at(process.clock() + MOMENT, lambda *_: drain(), None, None)
+            else:
+                drain()
+
+        return look
+
+    def found(self, answer: Found) -> None:
+        """The store has answered, at once or a moment later."""
+        if self._rarity is not None and self._rarity("store.answers-late"):
+            self.process.at(self.process.clock() + MOMENT, lambda *_: self.deliver(answer), None, None)
+        else:
+            super().found(answer)
 
     def stop(self) -> None:
         """Ask the role to end."""

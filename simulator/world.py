@@ -13,6 +13,7 @@ from simulator.env import VirtualEnv
 from simulator.hosts import Process
 from simulator.kernel import Kernel
 from simulator.network import Network
+from simulator.rarity import Rarity, never
 from simulator.recorder import Recorder
 from simulator.sockets import Context
 from simulator.trace import Trace
@@ -22,12 +23,22 @@ LATENCY: Final = 50_000
 
 
 class World:
-    """One simulation. `key` signs its messages; `is_encoded` makes every message travel as bytes."""
+    """One simulation. `key` signs its messages; `is_encoded` makes every message travel as bytes.
+
+    With `has_rarities` some things are done in less usual ways: see `simulator.rarity`.
+    """
 
     def __init__(
-        self, seed: int = 0, *, latency: int = LATENCY, is_encoded: bool = False, has_trace: bool = False
+        self,
+        seed: int = 0,
+        *,
+        latency: int = LATENCY,
+        is_encoded: bool = False,
+        has_trace: bool = False,
+        has_rarities: bool = False,
     ) -> None:
         self.seed = seed
+        self.has_rarities = has_rarities
         self.kernel = Kernel(seed)
         self.network = Network(self.kernel, latency=latency)
         self.is_encoded = is_encoded
@@ -69,7 +80,12 @@ class World:
     def env(self, process: Process, session: str = "") -> VirtualEnv:
         """What a role in this process may ask for; its session is the name of the process unless another is given."""
         name = session or process.name
-        return VirtualEnv(name, f"{self.seed} {process.name} {name}", process.calendar, self.marks)
+        whose = f"{self.seed} {process.name} {name}"
+        return VirtualEnv(name, whose, process.calendar, self.marks, self.rarity(process.name) or never)
+
+    def rarity(self, name: str) -> Rarity | None:
+        """The coins of a process, or something else, that decide about what is unusual; None if nothing unusual is."""
+        return Rarity(f"{self.seed} {name}", self.marks) if self.has_rarities else None
 
     def codec(self) -> Codec:
         """A codec that remembers what it has accepted."""

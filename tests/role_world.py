@@ -52,6 +52,9 @@ class FakeEnv:
     def date(self, now: int) -> str:
         return f"2026-01-05T12:00:{now // SECOND % 60:02d}.{now % SECOND // 1000:06d}Z"
 
+    def rarely(self, place: str) -> bool:  # noqa: ARG002 - nothing unusual happens here
+        return False
+
     def mark(self, slug: str) -> None:
         self.marks.append(slug)
 

@@ -43,6 +43,9 @@ class Env:
     def date(self, now: int) -> str:
         return f"2026-01-05T12:00:00.{now // 1000 % 1_000_000:06d}Z"
 
+    def rarely(self, place: str) -> bool:  # noqa: ARG002 - nothing unusual happens here
+        return False
+
     def mark(self, slug: str) -> None:
         self.marks.append(slug)
 

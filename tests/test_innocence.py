@@ -185,6 +185,23 @@ def an_engine_that_nobody_saw_register_is_refused_when_it_asks_again(story: Stor
 
 
 @legal
+def a_hub_that_came_back_lists_an_engine_whose_heart_it_was_told_of_before(story: Story) -> None:
+    story.fact("hearts-beat-before")
+    story.register("a")
+    story.connect({"0": "a"})
+
+
+@legal
+def a_subscriber_missed_an_announcement_and_hears_of_the_end(story: Story) -> None:
+    story.fact("subscribed", socket="listener/notification")
+    story.register("a")
+    story.beat("a")
+    story.fact("missed", socket="listener/notification")
+    story.ask("a", "unregistration_request", {"id": 0})
+    story.went(0, "a")
+
+
+@legal
 def tasks_wait_for_what_an_engine_runs_and_for_the_time_of_grace(story: Story) -> None:
     def step(task: str, was: str, state: str, **more: object) -> None:
         story.note("scheduler", "task", task=task, was=was, why="", **{"is": state}, **more)

@@ -12,8 +12,7 @@ from click.testing import CliRunner, Result
 from conformance import simulating
 from conformance.cli import main
 from conformance.report.reading import of_file
-from conformance.simulating import Report, Summary, campaign, carry_out, command, report, setups
-from protocol.roles.marks import MARKS
+from conformance.simulating import RARE, Report, Summary, campaign, carry_out, command, report, setups
 from protocol.world import Cluster, Work
 from simulator.run import Setup
 from simulator.scenarios import SCENARIOS
@@ -187,7 +186,7 @@ def test_a_campaign_runs_everything_on_any_executor(broken: str) -> None:
     summary = summary_of(chosen)
     assert summary.done == 9
     assert [each.setup.seed for each in summary.failed] == [0, 1, 2]
-    assert set(summary.marks) | set(summary.unreached) == set(MARKS)
+    assert set(summary.marks) | set(summary.unreached) == set(RARE)
 
 
 def test_all_are_all_scenarios_with_each_seed() -> None:

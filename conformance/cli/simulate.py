@@ -22,8 +22,7 @@ from conformance.console import plain_or_rich
 from conformance.mutants import find
 from conformance.report.reading import of_outcome
 from conformance.report.story import select
-from conformance.simulating import Report, Summary, campaign, carry_out, command, prepare, setups
-from protocol.roles.marks import MARKS
+from conformance.simulating import RARE, Report, Summary, campaign, carry_out, command, prepare, setups
 from protocol.world import SECOND
 from simulator.plans import Hardness
 from simulator.run import SWARM, Outcome, Setup
@@ -228,11 +227,11 @@ def _show(console: Console, name: str, summary: Summary, seconds: float) -> None
         rest = ", ".join(f"{report.setup.name} {report.setup.seed}" for report in failed[SHOWN:][:40])
         console.print(f"{len(failed) - SHOWN} more failed: {rest}", markup=False)
     if summary.unreached:
-        console.print(f"Never reached, {len(summary.unreached)} of {len(MARKS)} rare branches:")
+        console.print(f"Never reached, {len(summary.unreached)} of {len(RARE)} rare branches:")
         for slug in summary.unreached:
-            console.print(f"  {slug}: {MARKS[slug]}", markup=False)
+            console.print(f"  {slug}: {RARE[slug]}", markup=False)
     else:
-        console.print(f"Every one of {len(MARKS)} rare branches was reached.")
+        console.print(f"Every one of {len(RARE)} rare branches was reached.")
     verdict = "nothing was violated" if not failed else f"{len(failed)} failed"
     console.print(
         f"{name}: {summary.done:,} runs, {verdict}, {summary.excused:,} requests excused; "

@@ -58,6 +58,10 @@ class RealEnv:
             self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         return f"{self._text}{rest // 1000:06d}Z"
 
+    def rarely(self, place: str) -> bool:  # noqa: ARG002 - nothing unusual happens here
+        """Never."""
+        return False
+
     def mark(self, slug: str) -> None:
         """Rare branches are counted in simulations only."""
 

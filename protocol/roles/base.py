@@ -33,6 +33,12 @@ class Env(Protocol):
     def date(self, now: int) -> str:
         """The moment `now` (nanoseconds of the world's clock) in ISO 8601, UTC, with microseconds and a final Z."""
 
+    def rarely(self, place: str) -> bool:
+        """Whether to take a way here that is as right as the usual one: a place of `protocol.roles.marks.RARELY`.
+
+        Only a simulation ever says yes.
+        """
+
     def mark(self, slug: str) -> None:
         """Note that a rare branch of `protocol.roles.marks` was taken; a campaign that misses one is not finished."""
 

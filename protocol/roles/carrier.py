@@ -151,6 +151,10 @@ class Carrier(ABC):
         identities = effect.message.identities if type(effect) is Send else effect.identities  # type: ignore[union-attr]
         self._answers.append(Unreachable(effect.socket, identities[0] if identities else b"", effect.message))
 
+    def found(self, answer: Found) -> None:
+        """The store has answered: the role is told when all effects of the event are carried out."""
+        self._answers.append(answer)
+
     # -- effects ---------------------------------------------------------------------------------------------------
 
     def _carry_store(self, effect: Store) -> None:
@@ -169,12 +173,12 @@ class Carrier(ABC):
             self.flush()
             found: Sequence[Mapping[str, Any]] = getattr(self.records, effect.operation)(*effect.arguments)
         except QueryError as error:
-            self._answers.append(Found(effect.token, (), str(error)))
+            self.found(Found(effect.token, (), str(error)))
         except Exception as error:
             self.failed(effect.operation, error)
-            self._answers.append(Found(effect.token, (), f"{type(error).__name__}: the store cannot answer"))
+            self.found(Found(effect.token, (), f"{type(error).__name__}: the store cannot answer"))
         else:
-            self._answers.append(Found(effect.token, found))
+            self.found(Found(effect.token, found))
 
     def _carry_run(self, effect: Run) -> None:
         assert self.runner is not None

@@ -201,7 +201,7 @@ class HeartMonitor(Role):
                 if self.config.notes:
                     effects.append(Note(note, {"hearts": [heart.decode() for heart in told[msg_type]]}))
         self.beats = (self.beats + 1) % self.config.roll
-        if not self.beats:
+        if not self.beats or self.env.rarely("heartmonitor.names-all-early"):
             effects.append(self._tell(now, "new_heart", (), beating=hearts))
         if probation and any(heart in responses for heart in probation):
             self.env.mark("heartmonitor.recovered")

@@ -92,6 +92,18 @@ MARKS: Final[Mapping[str, str]] = {
 }
 
 
+#: Where a role may take a less usual way if `Env.rarely` says so, and what it does then.
+RARELY: Final[Mapping[str, str]] = {
+    "broadcast.asks-early": "A leaf that was told of an engine asks the Hub which engines there are.",
+    "client.asks-early": "A client that was told of an engine asks the Hub which engines there are.",
+    "engine.asks-early": "An engine asks for registration again though nothing has happened.",
+    "engine.registers-late": "An engine waits a moment before it asks to be registered.",
+    "heartmonitor.names-all-early": "The heart monitor names all hearts before it is time.",
+    "task.asks-early": "The scheduler that was told of an engine asks the Hub which engines there are.",
+    "task.fills-late": "An engine that has room again is thought of a moment later.",
+}
+
+
 def of(owner: str) -> Mapping[str, str]:
     """The marks whose slugs begin with this word."""
     return {slug: text for slug, text in MARKS.items() if slug.partition(".")[0] == owner}

@@ -8,6 +8,7 @@ Facts that a recorder may note, and that change what may be concluded:
 * `socket-closed` with `socket`: if a party registered through it, another one may bear its name from now on.
 * `subscribed` with `socket`: this notification socket hears everything from now on. Without the fact, a socket counts
   as subscribed once it has received something.
+* `hearts-beat-before`: there are hearts that beat before this recording, or this epoch of it, began.
 * `missed` with `socket`: a notification for this socket was lost, late or altered. It counts as one that was not there
   until it receives the next one.
 """
@@ -112,6 +113,8 @@ class Engines:
             if name.partition("#")[0] == "query":
                 # Whoever is called so later is another party, which registers anew.
                 self._uuids.pop(party, None)
+        elif fact.name == "hearts-beat-before":
+            self.has_strangers = True
         elif fact.name == "missed":
             self.watchers.pop(str(data.get("socket")), None)
 

@@ -30,7 +30,18 @@ KINDS = {
 
 
 #: The facts that change what the ledger or its engines know: whoever looks for another one there adds it here.
-FACTS = frozenset({"subscribed", "heart-started", "heart-stopped", "socket-closed", "stalled", "touched"})
+FACTS = frozenset(
+    {
+        "subscribed",
+        "heart-started",
+        "heart-stopped",
+        "socket-closed",
+        "hearts-beat-before",
+        "missed",
+        "stalled",
+        "touched",
+    }
+)
 #: What an item is to what is known: the answer to a request, a job that comes to an engine, what its client is told.
 About = Literal["", "answer", "delivery", "outcome"]
 

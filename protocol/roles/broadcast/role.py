@@ -402,6 +402,8 @@ class BroadcastScheduler(Role):
         about = announced(message)
         if about is None:
             return
+        if self.env.rarely("broadcast.asks-early"):
+            self._ask(now, 0, effects)
         if message.msg_type == "registration_notification":
             for _, uuid in self.view.add(*about):
                 self._lost(now, uuid, effects)

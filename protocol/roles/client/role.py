@@ -252,6 +252,8 @@ class Client(Role):
         if about is None:
             return
         number, uuid = about
+        if self.env.rarely("client.asks-early"):
+            self._ask(now, effects)
         if message.msg_type == "registration_notification":
             for _, old in self.engines.add(number, uuid):
                 self._lost(now, old, effects)

@@ -103,6 +103,8 @@ ENGINE: Final = StateTable(
 )
 
 _MILLISECOND: Final = 1_000_000
+#: The longest that an engine waits before it asks to be registered, if it waits.
+LATE: Final = 300 * _MILLISECOND
 
 
 class Engine(Role):
@@ -167,6 +169,9 @@ class Engine(Role):
                     self.work.output(now, event, effects)
             case Fired(timer="watch"):
                 self._watch(now, effects)
+            case Fired(timer="late"):
+                if self.state == "registering" and not self.asked:
+                    self._register(now, effects)
             case Fired(timer="registration"):
                 if self._is_legal("no reply in time"):
                     self.env.mark("engine.no-registration-reply")
@@ -174,7 +179,10 @@ class Engine(Role):
             case Started():
                 if self._is_legal("started"):
                     self._step("started", effects)
-                    self._register(now, effects)
+                    if self.env.rarely("engine.registers-late"):
+                        effects.append(SetTimer("late", now + 1 + self.env.random(LATE)))
+                    else:
+                        self._register(now, effects)
                     effects.append(SetTimer("registration", now + self.config.timeout))
             case Stopping():
                 if self.state == "new":
@@ -324,6 +332,10 @@ class Engine(Role):
         self.due = now + self.period + self.config.slack
         effects.append(SetTimer("watch", self.due))
 
+    def _wants_to_ask(self) -> bool:
+        refresh = self.config.refresh
+        return refresh > 0 and (self.checks >= refresh or self.env.rarely("engine.asks-early"))
+
     def _watch(self, now: int, effects: list[Effect]) -> None:
         if not self.due or now < self.due:
             return
@@ -339,7 +351,7 @@ class Engine(Role):
         if returned and self.config.returns and self._is_legal("pings again"):
             self.env.mark("engine.asks-again")
             self._register(now, effects)
-        elif self.checks >= self.config.refresh > 0 and self._is_legal("time to ask"):
+        elif self._wants_to_ask() and self._is_legal("time to ask"):
             self._register(now, effects)
         self._watch_on(now, effects)
 

@@ -21,6 +21,8 @@ from protocol.roles.task.tasks import DONE, QUEUED, RUNNING, WAITING, Task
 from protocol.wire import Message
 
 IMPOSSIBLE: Final = "ImpossibleDependency"
+#: Nanoseconds after which an engine with room is thought of that was not thought of at once.
+LATER: Final = 2_000_000
 
 
 class Placing(Role):
@@ -201,6 +203,9 @@ class Placing(Role):
     def _freed(self, now: int, engine: Engine) -> None:
         """An engine has room for one more; it is offered to the queues, and what they leave of it to those who come."""
         if not engine.is_live:
+            return
+        if self.env.rarely("task.fills-late"):
+            self._out.append(SetTimer(f"fill:{engine.uuid.hex()}", now + LATER))
             return
         self._fill(now, engine)
         if len(engine.pending) < self.limit:

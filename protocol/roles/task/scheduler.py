@@ -230,6 +230,8 @@ class TaskScheduler(Depending):
         notice = read_notice(message)
         if notice is None:
             return
+        if self.env.rarely("task.asks-early"):
+            self._ask(now)
         self.roster.notice(notice)
         if notice.came:
             self._came(now, [(notice.number, notice.uuid)])
@@ -330,6 +332,10 @@ class TaskScheduler(Depending):
             self._fail(now, task, "TaskTimeout", "the task was still queued when its time was over")
         elif kind == "introduction" and task is not None and task.demands is not None:
             self._introduced(now, task, task.demands, event.epoch)
+        elif kind == "fill":
+            engine = self.engines.get(bytes.fromhex(msg_id))
+            if engine is not None:
+                self._freed(now, engine)
         elif event.epoch:
             self._try_again(kind, task)
         self._settle(now)
