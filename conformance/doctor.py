@@ -10,7 +10,7 @@ from typing import Any, Final
 from conformance.harness.attaching import controllers, kernels
 from conformance.harness.client import ClientUnderTest
 from conformance.harness.clients import clients
-from conformance.harness.coding import Asker, Coding
+from conformance.harness.coding import Coding
 from conformance.harness.controller import Controller
 from conformance.harness.deployment import Deployment, engines
 from conformance.harness.engine import EngineUnderTest
@@ -62,13 +62,9 @@ def _heart(engine: EngineUnderTest) -> str:
     return f"a ping came back; the period is {engine.timing.heartbeat_period_ms} ms"
 
 
-def _code(engine: EngineUnderTest) -> str:
-    return _answer_of(engine.client(), engine)
-
-
-def _answer_of(asker: Asker, subject: Coding) -> str:
-    """How a request to print something is answered; to do nothing, where the kit knows no word of the language."""
-    reply = asker.run(subject.samples.print.replace("{text}", "hello"))
+def _code(subject: Coding) -> str:
+    # To do nothing, where the kit knows no word of the language.
+    reply = subject.asker().run(subject.samples.print.replace("{text}", "hello"))
     return f"execute_request is answered: {reply.content.get('status')}"
 
 
@@ -91,17 +87,13 @@ def _answers(kernel: KernelUnderTest) -> str:
     return f"kernel_info_request is answered after {kernel.world.now / SECOND:.2f} s, and what it publishes is heard"
 
 
-def _runs(kernel: KernelUnderTest) -> str:
-    return _answer_of(kernel.frontend(), kernel)
-
-
 _REFUSES: Final[Step] = (f"a {NONSENSE}", _nonsense)
 #: What is tried of a target that has just been started, in this order.
 STEPS: Final[Mapping[Role, tuple[Step, ...]]] = {
     "controller": (("the Hub", _hub), ("an engine", _registration), _REFUSES),
     "engine": (("registers", _uuid), ("connects", _connected), ("its heart", _heart), ("code", _code), _REFUSES),
     "client": (("its driver", _driver), ("connects", _connects)),
-    "kernel": (("answers", _answers), ("code", _runs)),
+    "kernel": (("answers", _answers), ("code", _code), _REFUSES),
 }
 #: What starts targets of each role.
 _DEPLOYMENTS: Final[Mapping[Role, Callable[[Target], Deployment[Any]]]] = {
