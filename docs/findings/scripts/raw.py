@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -152,12 +153,12 @@ class Peer:
         if kind == zmq.SUB:
             self.socket.subscribe(b"")
 
-    def header(self, msg_type, **changes):
+    def header(self, kind, **changes):
         self.sent += 1
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         header = {
             "msg_id": f"{self.session}_{self.sent}",
-            "msg_type": msg_type,
+            "msg_type": kind,
             "username": "raw",
             "session": self.session,
             "date": now,
@@ -297,6 +298,153 @@ class Heart:
     def stop(self):
         self.is_over = True
         self.thread.join()
+
+
+class Kernel:
+    """A plain ipykernel, with a frontend on its sockets."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="finding-")
+        path = Path(self.folder.name) / "kernel.json"
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
+        ports = [each.getsockname()[1] for each in sockets]
+        for each in sockets:
+            each.close()
+        names = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+        file = dict(zip(names, ports, strict=True)) | {
+            "transport": "tcp",
+            "ip": "127.0.0.1",
+            "key": "the-key-of-a-finding",
+            "signature_scheme": "hmac-sha256",
+        }
+        path.touch(0o600)
+        path.write_text(json.dumps(file))
+        self.key = file["key"].encode()
+        self.context = zmq.Context()
+        self.file = file
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ipykernel_launcher", "-f", str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            cwd=self.folder.name,
+        )
+        print(f"ipykernel {version('ipykernel')}, pyzmq {version('pyzmq')}, Python {sys.version.split()[0]}")
+        self.iopub = self.peer("iopub", kind=zmq.SUB, is_quiet=True)
+        if self.peer("shell", is_quiet=True).ask("kernel_info_request", {}, seconds=60) is None:
+            raise SystemExit("the kernel does not answer")
+        self.published(1)
+        self.iopub.is_quiet = False
+
+    def peer(self, channel, *, identity=b"", kind=zmq.DEALER, is_quiet=False):
+        """A frontend on a channel."""
+        address = f"tcp://127.0.0.1:{self.file[f'{channel}_port']}"
+        return Peer(self, channel, identity=identity, kind=kind, address=address, is_quiet=is_quiet)
+
+    def published(self, seconds):
+        """What comes on IOPub until it is silent for so long."""
+        found = []
+        while (message := self.iopub.receive(seconds)) is not None:
+            found.append(message)
+        return found
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.context.destroy(linger=0)
+        self.folder.cleanup()
+
+
+class Controller:
+    """As much of a controller as a client needs, with sockets that the script answers on; no engine is there."""
+
+    NAMES = ("registration", "notification", "mux", "task", "control", "iopub", "broadcast")
+
+    def __init__(self, engines=("engine-a",)):
+        self.context = zmq.Context()
+        self.key = b"the-key-of-a-finding"
+        self.sockets = {}
+        self.folder = tempfile.TemporaryDirectory(prefix="finding-")
+        ports = {}
+        for name in self.NAMES:
+            self.sockets[name] = self.context.socket(zmq.XPUB if name in ("notification", "iopub") else zmq.ROUTER)
+            self.sockets[name].linger = 0
+            ports[name] = self.sockets[name].bind_to_random_port("tcp://127.0.0.1")
+        file = ports | {
+            "interface": "tcp://127.0.0.1",
+            "key": self.key.decode(),
+            "ssh": "",
+            "location": "localhost",
+            "pack": "json",
+            "unpack": "json",
+            "signature_scheme": "hmac-sha256",
+            "task_scheme": "leastload",
+            "curve_serverkey": None,
+        }
+        self.path = Path(self.folder.name) / "ipcontroller-client.json"
+        self.path.touch(0o600)
+        self.path.write_text(json.dumps(file))
+        self.engines = {str(number): uuid for number, uuid in enumerate(engines)}
+        self.voice = Voice(self)
+        print(f"ipyparallel {version('ipyparallel')}, pyzmq {version('pyzmq')}, Python {sys.version.split()[0]}")
+
+    def client(self, **options):
+        """An ipyparallel.Client of this controller, which answers its questions while it connects."""
+        import ipyparallel
+
+        made = []
+        thread = threading.Thread(
+            target=lambda: made.append(ipyparallel.Client(str(self.path), timeout=20, **options)), daemon=True
+        )
+        thread.start()
+        while thread.is_alive():
+            if (request := self.hear("registration", 0.05)) is not None:
+                self.answer("registration", request, {"status": "ok", "engines": self.engines})
+        # So that nothing that is published is lost.
+        for name in ("notification", "iopub"):
+            self.sockets[name].recv()
+        return made[0]
+
+    def hear(self, name, seconds=3.0):
+        """The next message that a client sends on a channel, or None."""
+        if not self.sockets[name].poll(1000 * seconds):
+            return None
+        return Message(self.sockets[name].recv_multipart())
+
+    def answer(self, name, request, content, *, msg_type="", parent=None, metadata=None, frames=None):
+        """Answer a request; `frames` is given the frames before they are sent, and gives others."""
+        msg_type = msg_type or request.type.replace("_request", "_reply")
+        made = self.voice.frames(
+            self.voice.header(msg_type), content, metadata=metadata, parent=request.header if parent is None else parent
+        )
+        # On the queues the client names the engine, and is told by whom it is answered.
+        self.sockets[name].send_multipart([*request.identities, *(frames(made) if frames else made)])
+
+    def publish(self, name, msg_type, content):
+        self.sockets[name].send_multipart(self.voice.frames(self.voice.header(msg_type), content))
+        print(f"  published: {msg_type} {content}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.destroy(linger=0)
+        self.folder.cleanup()
+
+
+class Voice:
+    """Makes messages without a socket."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.session = uuid.uuid4().hex
+        self.sent = 0
+
+    header = Peer.header
+    frames = Peer.frames
 
 
 def conclude(is_shown, sentence):
