@@ -4,12 +4,13 @@ Kernel: events that make the next event, through `Kernel.run` and through a bare
 Hop: a message of one frame from a DEALER to a DEALER over a link with latency, handed to a listener that sends the
 next, as the shells of the simulation receive; and the same between two SimPy processes over a store with a delay, as
 SimPy's own example of a cable does it. 32 messages are under way. Without a budget: the same hop by way of the mailbox,
-as a thread receives that is told to come by.
+as a thread receives that is told to come by. What whole clusters cost is asked of `benchmarks/cluster.py`, which is run
+as well with `--all`.
 
 All contenders take turns in short rounds, so that a busy machine slows them alike, and the medians of the rounds are
 shown: CPU time, with the cyclic garbage collector off.
 
-    python benchmarks/simulator.py [--rounds N] [--json FILE]
+    python benchmarks/simulator.py [--all] [--rounds N] [--json FILE]
 
 The exit status says nothing about speed.
 """
@@ -19,7 +20,9 @@ import gc
 import json
 import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
@@ -220,14 +223,25 @@ def show(result: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def clusters() -> Any:
+    """Run the other file, which prints a table of its own; its figures. Memory is that of a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "figures.json"
+        subprocess.run([sys.executable, Path(__file__).with_name("cluster.py"), "--json", file], check=True)
+        return json.loads(file.read_text())
+
+
 def main() -> None:
     """The command line."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     arguments.add_argument("--rounds", type=int, default=9, help="rounds per contender")
     arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    arguments.add_argument("--all", action="store_true", help="run benchmarks/cluster.py as well: some minutes")
     chosen = arguments.parse_args()
     result = report(measure(chosen.rounds))
     show(result)
+    if chosen.all:
+        result["clusters"] = clusters()
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=2) + "\n")
 
