@@ -104,9 +104,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if pages := pages_of(config):
         try:
             pages.mkdir(parents=True, exist_ok=True)
-            # Workers begin when some pages are there already; those of an earlier run are not of this one.
-            for page in [] if hasattr(config, "workerinput") else pages.glob("*.html"):
-                page.unlink()
         except OSError as error:
             raise pytest.UsageError(f"no report can be written to {pages.parent}: {error.strerror}") from None
 
@@ -114,7 +111,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pages_of(config: pytest.Config) -> Path | None:
     """The folder for pages of violations, if a report is wanted."""
     folder: str | None = config.getoption("report")
-    return Path(folder) / "violations" if folder else None
+    if not folder:
+        return None
+    from conformance.report.folder import VIOLATIONS
+
+    return Path(folder) / VIOLATIONS
 
 
 def _refuse_to_update(config: pytest.Config) -> None:

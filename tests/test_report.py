@@ -94,6 +94,15 @@ def test_a_file_that_holds_no_report_is_one_sentence(tmp_path: Path, content: by
         read(path)
 
 
+def test_pages_of_earlier_runs_are_removed_and_nothing_else(report: Report, tmp_path: Path) -> None:
+    pages = tmp_path / "violations"
+    pages.mkdir()
+    for name in ("a.html", "old.html", "notes.txt"):
+        (pages / name).write_text("x")
+    folder.write(tmp_path, report)
+    assert {path.name for path in pages.iterdir()} == {"a.html", "notes.txt"}
+
+
 # -- machines ----------------------------------------------------------------------------------------------------------
 
 

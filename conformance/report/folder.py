@@ -31,7 +31,11 @@ _UNHELD: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ff
 
 
 def write(folder: Path, report: Report) -> None:
-    """Write a report into a folder that exists."""
+    """Write a report into a folder that exists, beside the pages of its violations; older pages are removed."""
+    pages = {each.page for each in report.judgements}
+    for page in (folder / VIOLATIONS).glob("*.html"):
+        if f"{VIOLATIONS}/{page.name}" not in pages:
+            page.unlink()
     (folder / "index.html").write_text(front_page(report), encoding="utf-8")
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     (folder / "junit.xml").write_text(junit(report) + "\n", encoding="utf-8")
