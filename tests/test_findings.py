@@ -28,7 +28,8 @@ def listed(page: Path, name: str) -> list[str]:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_deviation_has_a_finding_and_every_finding_a_deviation(target: str) -> None:
     descriptor = tomllib.loads((ROOT / "fixtures" / "targets" / f"{target}.toml").read_text(encoding="utf-8"))
-    broken = {each["slug"] for each in descriptor["deviation"]}
+    # What a later release has mended is history.
+    broken = {each["slug"] for each in descriptor["deviation"] if not each["versions"].startswith("<9.0")}
     told = {slug for page in PAGES if target in listed(page, "targets") for slug in listed(page, "requirements")}
     assert broken <= told
     of_it_alone = {
