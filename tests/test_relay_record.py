@@ -68,6 +68,9 @@ def test_what_cannot_be_recorded_is_one_sentence(tmp_path: Path) -> None:
     assert exposed.exit_code == 3
     assert "mode 0600" in exposed.stderr
     path.chmod(0o600)
+    same = ippkit("record", "--dir", str(tmp_path), "--out", str(tmp_path / "out"), "--copies", str(tmp_path / "."))
+    assert (same.exit_code, "would take the place" in same.stderr) == (4, True)
+    assert path.read_bytes() == render(kernel)
     done = ippkit("record", "--dir", str(tmp_path), "--out", str(tmp_path / "out"), "--for", "0.01")
     assert (done.exit_code, done.stderr) == (0, "")
     assert "0 messages on 0 connections" in done.stdout

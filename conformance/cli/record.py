@@ -41,6 +41,8 @@ def record(directory: Path, out: Path, copies: Path | None, seconds: float | Non
 
     found = files_in(directory)
     folder = copies or directory / "relayed"
+    if folder.resolve() == directory.resolve():
+        raise click.UsageError("--copies is --dir: the copies would take the place of the files")
     over = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
