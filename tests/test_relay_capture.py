@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from relay_tape import CODEC, ENGINE, KEY, Tape, build
 from test_cli import run
 
+from conformance.relay.hops import Link, Peer
 from conformance.relay.jury import TIMED, Charge, Jury
 from conformance.report.reading import of_file
 from protocol import recording
@@ -79,6 +81,21 @@ def test_both_ends_of_each_connection_are_written_before_what_crosses_it_and_whe
     (mux,) = [each for each in ends if each and each.channel == "mux" and each.kind == "engine"]
     assert (mux.near.socket_type, mux.near.routing_id) == ("ROUTER", ENGINE.encode())
     assert (mux.far.socket_type, mux.far.routing_id) == ("ROUTER", b"mux_out")
+
+
+def test_what_could_not_be_read_is_counted_with_its_reason() -> None:
+    tape = Tape()
+    tape.open("client")
+    tape.open("engine")
+    hidden = Peer(version=(3, 1), mechanism="CURVE", unreadable="byte 64: it is hidden")
+    link = Link(number=3, party="clients", kind="client", channel="mux", near=hidden)
+    for known in (link, replace(link, far=hidden)):
+        tape.capture(known)
+    assert (tape.capture.connections, tape.capture.unread) == (3, {3: "byte 64: it is hidden"})
+    (ends,) = [
+        each for item in tape.read().items if isinstance(item, Fact) and (each := ends_of(item)) and each.link == 3
+    ]
+    assert ends.near.unreadable == "byte 64: it is hidden"
 
 
 def test_a_wrong_signature_is_told_although_the_key_is_not() -> None:

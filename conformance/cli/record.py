@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -74,6 +75,8 @@ def record(directory: Path, out: Path, copies: Path | None, seconds: float | Non
             if deadline is not None and time.monotonic() >= deadline:
                 break
     click.echo(f"{out}: {capture.messages} messages on {capture.connections} connections")
+    for reason, count in Counter(capture.unread.values()).items():
+        click.echo(f"{count} of them could not be read: {reason}")
 
 
 def _private(path: str, flags: int) -> int:

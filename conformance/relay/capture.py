@@ -60,6 +60,8 @@ class Capture:
         self._numbers: Counter[str] = Counter()
         self.messages = 0
         self.connections = 0
+        #: The connections that could not be read, and why.
+        self.unread: dict[int, str] = {}
         self._is_closed = False
         codec = next(iter(codecs.values()))
         self._write(head(Head(
@@ -76,6 +78,8 @@ class Capture:
             else:
                 self.connections += item.number not in self._links
                 self._links[item.number] = item
+                if reason := item.near.unreadable or item.far.unreadable:
+                    self.unread.setdefault(item.number, reason)
                 if item.number in self._told or item.closed_by:
                     self._tell(item.number, time.monotonic_ns())
                 if item.closed_by:
