@@ -16,6 +16,7 @@ parallel_connections.txt, hub.py, client.py, engine.py, heartmonitor.py, entry_p
 """
 
 from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from protocol.devices import DEVICES, Device, Port, device
@@ -408,6 +409,7 @@ def prefix(name: Frame) -> Prefix:
         raise KeyError(f"unknown monitor prefix {bytes(name)!r}; there are: {known}") from None
 
 
+@cache
 def socket_for(name: str, role: str, dialect: str = DEFAULT_DIALECT, *, side: str = "", variant: str = "") -> End:
     """The socket that a role opens on a channel. Raises KeyError, naming what there is instead.
 

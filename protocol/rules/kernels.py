@@ -64,6 +64,10 @@ class PublishedRule(Rule):
             self.states[seen.socket, asked] = seen
         return found
 
+    @classmethod
+    def heeds(cls, name: str) -> bool:
+        return name == "socket-closed"
+
     def note(self, fact: Fact) -> Iterable[Violation]:
         """Expect nothing more of a subscriber that was closed."""
         if fact.name == "socket-closed":
