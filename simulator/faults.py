@@ -236,8 +236,13 @@ class DiskSlow(Fault, frozen=True, kw_only=True):
     def begin(self, trouble: Trouble) -> None:
         disk = trouble.cluster.controller.records
         if disk is not None:
-            disk.on_flush = lambda: trouble.cluster.stall("hub", self.nanoseconds)
+            disk.on_flush = lambda: self._hold_up(trouble)
             trouble.when_healed(lambda: setattr(disk, "on_flush", None))
+
+    def _hold_up(self, trouble: Trouble) -> None:
+        hub = trouble.process("hub")
+        if hub is not None:
+            hub.stall(self.nanoseconds)
 
 
 # -- the network -------------------------------------------------------------------------------------------------------

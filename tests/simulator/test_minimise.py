@@ -58,7 +58,7 @@ def heard(setup: Setup) -> tuple[Case, Outcome]:
 
 @pytest.mark.parametrize(
     "name",
-    ["engine-dies-during-a-retry", "hub-restarts-under-load", "results-are-lost", "aborted-in-the-queue", "swarm"],
+    ["engine-dies-during-a-retry", "hub-restarts-under-load", "results-are-lost", "database-is-slow", "swarm"],
 )
 def test_what_was_heard_is_the_same_run_again(name: str) -> None:
     setup = Setup(name=name, seed=1, has_trace=True)
