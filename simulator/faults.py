@@ -156,6 +156,7 @@ class EngineStalled(Fault, frozen=True, kw_only=True):
         engine = trouble.engine(self.engine)
         if engine is not None:
             engine.stall(self.nanoseconds)
+            trouble.last(self.nanoseconds)
 
 
 class Paused(Fault, frozen=True, kw_only=True):
@@ -191,6 +192,7 @@ class PartStalled(Fault, frozen=True, kw_only=True):
 
     def begin(self, trouble: Trouble) -> None:
         trouble.cluster.stall(self.part, self.nanoseconds)
+        trouble.last(self.nanoseconds)
 
 
 class DiskLost(Fault, frozen=True, kw_only=True):

@@ -150,6 +150,8 @@ class Wire:
         if self.held or self.is_stopped or self.link.is_cut or not self.is_open:
             if self.is_open:
                 self.held.append(item)
+            else:
+                self._lose(item)
             return
         if self.take(item):
             self.in_flight -= 1
@@ -178,8 +180,13 @@ class Wire:
     def close(self) -> None:
         """Nothing arrives any more."""
         self.is_open = False
-        self.held.clear()
         self.on_room = None
+        while self.held:
+            self._lose(self.held.popleft())
+
+    def _lose(self, item: Any) -> None:
+        if item.__class__ is tuple and self.network.on_lost is not None:
+            self.network.on_lost(self.name, item)
 
 
 class Network:
@@ -196,6 +203,8 @@ class Network:
         self.wires: list[Wire] = []
         #: Told what a ROUTER drops, since nobody is connected under its first frame: the socket's name, the message.
         self.on_drop: Callable[[str, tuple[Any, ...]], object] | None = None
+        #: Told what was sent into a connection of which the other side had let go: the names of its ends, the message.
+        self.on_lost: Callable[[tuple[str, str], tuple[Any, ...]], object] | None = None
         self._tap: Tap | None = None
         self._ports = EPHEMERAL
 

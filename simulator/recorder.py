@@ -161,7 +161,7 @@ class Recorder:
         #: Questions to the Hub that wait for an answer: whoever starts again may find them in its socket.
         self._asked: dict[str, Observation] = {}
         #: The sessions of Hubs that are gone: what they said may still wait in somebody's socket.
-        self._former: set[object] = set()
+        self._former: set[str] = set()
         self._is_unwell = False
         self._is_blurred = False
         self.note("kit", "recorded-from-the-start", {})
@@ -263,8 +263,10 @@ class Recorder:
 
     def _is_exempt(self, message: Message, socket: str) -> bool:
         """Whether a message, or the broadcast that it is a copy of, was altered, or is of a Hub that is gone."""
-        if self._former and message.header.get("session") in self._former:
-            return True
+        if self._former:
+            session = message.header.get("session")
+            if isinstance(session, str) and session in self._former:
+                return True
         if self._altered_copies and (socket, message.msg_id) in self._altered_copies:
             return True
         if not self._altered:

@@ -59,6 +59,8 @@ class Trouble:
         self._number = -1
         self.chance = chance.random
         self.is_over = False
+        #: When it is over by itself, and not before.
+        self._until = 0
         self.taken: list[tuple[int, tuple[str, str], str, str, str]] = []
         self._taps: list[Tap] = []
         self._heals: list[Heal] = []
@@ -96,6 +98,10 @@ class Trouble:
         """Do this when the fault is over."""
         self._heals.append(heal)
 
+    def last(self, nanoseconds: int) -> None:
+        """It lasts so long, whenever it is told to end: nobody can help somebody whose interpreter is held up."""
+        self._until = self.world.now + nanoseconds
+
     def tap(self, tap: Tap) -> None:
         """Let every message on every wire go through `tap` until the fault is over."""
         self._taps.append(tap)
@@ -124,6 +130,10 @@ class Trouble:
         """Whether this fault is why nobody is connected to a socket under this identity."""
         return any(each.explains(socket, identity) for each in self._broken)
 
+    def has_cut(self, ends: tuple[str, str]) -> bool:
+        """Whether this fault broke a connection between these two sockets."""
+        return any(each.ends in (ends, ends[::-1]) for each in self._broken)
+
     def begin(self) -> None:
         """Let it happen."""
         recorder, fault = self.world.recorder, self.fault
@@ -135,8 +145,11 @@ class Trouble:
         fault.begin(self)
 
     def end(self) -> None:
-        """Heal it; what is over already stays so."""
+        """Heal it, as soon as that can be; what is over already stays so."""
         if self.is_over:
+            return
+        if self.world.now < self._until:
+            self.world.kernel.at(self._until, lambda *_: self.end())
             return
         self.is_over = True
         for tap in self._taps:
@@ -157,6 +170,7 @@ class Stage:
         self._taps: list[Tap] = []
         self._counts: dict[str, int] = {}
         cluster.world.network.on_drop = self._dropped
+        cluster.world.network.on_lost = self._lost
 
     def begin(self, fault: "Fault") -> Trouble:
         """Let a fault begin."""
@@ -192,6 +206,12 @@ class Stage:
         for trouble in reversed(self.troubles):
             if trouble.has_broken(socket, bytes(load[0])):
                 trouble.touch((socket, ""), load)
+                return
+
+    def _lost(self, ends: tuple[str, str], load: Load) -> None:
+        for trouble in reversed(self.troubles):
+            if trouble.has_cut(ends):
+                trouble.touch(ends, load)
                 return
 
     def _through(self, wire: Wire, load: Load) -> Sequence[tuple[int, Load]]:

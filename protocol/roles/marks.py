@@ -81,6 +81,7 @@ MARKS: Final[Mapping[str, str]] = {
     "task.stale-notification": "An engine's end is announced after its next life was heard of.",
     "task.submitted-again": "A client sends a task twice.",
     "task.timed-out": "A task was still queued when its time was over.",
+    "task.unknown-type": "A task is a message of a type to which no engine replies.",
     "task.unreadable": "A part of the task cannot be read.",
     "task.unreadable-reply": "The metadata of an engine's reply cannot be read.",
     "warden.answers-for-child": "The child ended without answering a shutdown; the starter answers.",

@@ -345,6 +345,8 @@ class Session:
         wires: dict[Any, Wire] = {wire.arrive: wire for wire in (out, into)}
         lost = [(wires[fn], item) for _, _, fn, item, _ in sorted(self.kernel.heap, key=_moment) if fn in wires]
         lost = [(wire, item) for wire in (out, into) for item in wire.held] + lost
+        for wire in (out, into):
+            wire.held.clear()
         self.context.network.unplug(out)
         if far.into is out:
             far.lost()

@@ -2,6 +2,7 @@
 
 from random import Random
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from simulator.faults import (
     Doubled,
     Dropped,
     EngineKilled,
+    EngineStalled,
     Fault,
     Flood,
     Garbage,
@@ -27,13 +29,16 @@ from simulator.faults import (
     OddEngine,
     Partitioned,
     PartKilled,
+    PartStalled,
     Paused,
     Replays,
     vocabulary,
 )
+from simulator.hosts import Process
 from simulator.plans import Draw, Event
 from simulator.run import Setup, run
 from simulator.workloads import Workload
+from simulator.world import World
 
 #: A value for every field that some fault needs.
 VALUES: dict[str, Any] = {
@@ -240,6 +245,22 @@ def test_a_cut_is_to_blame_until_the_connection_is_made_again_and_for_nobody_els
     assert again.is_done
 
 
+def test_what_is_sent_into_a_connection_that_only_one_side_knows_to_be_broken_is_lost_by_the_cut() -> None:
+    cluster = VirtualCluster(engines=1)
+    client = cluster.client()
+    partition = cluster.begin(Partitioned(places=("engine-1",)))
+    cut = cluster.begin(Cut(who="engine-1", where="within"))
+    lost = client.apply(Work(), cluster.engines[0])
+    cluster.run_for(100 * MILLISECOND)
+    partition.end()
+    cluster.run_for(SECOND)
+    assert not lost.is_done
+    assert lost.msg_id in [entry[3] for entry in cut.taken]
+    after = client.apply(Work(), cluster.engines[0])
+    cluster.run_for(SECOND)
+    assert after.is_done
+
+
 def test_connections_that_break_while_they_greet_are_made_in_the_end() -> None:
     cluster = VirtualCluster(engines=1)
     engine, client = cluster.engines[0], cluster.client()
@@ -308,6 +329,41 @@ def test_garbage_and_replays_are_refused() -> None:
     refused = [entry[5] for entry in cluster.world.trace.entries if entry[2] == "took" and entry[4] == "!"]
     assert any("wire.replay-refused" in rules for rules in refused)
     assert any("wire.signature-verified" in rules for rules in refused)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [EngineStalled(engine="engine-1", nanoseconds=SECOND), PartStalled(part="hub", nanoseconds=SECOND)],
+    ids=repr,
+)
+def test_who_is_held_up_is_told_to_be_well_when_he_is(fault: Fault) -> None:
+    cluster = VirtualCluster(engines=1, has_trace=True)
+    begin, trouble = cluster.now, cluster.begin(fault)
+    cluster.run_for(100 * MILLISECOND)
+    trouble.end()
+    trouble.end()
+    assert not trouble.is_over
+    cluster.run_for(2 * SECOND)
+    assert cluster.world.trace is not None
+    healed = [entry[0] for entry in cluster.world.trace.entries if entry[1:3] == ("fault", "healed")]
+    assert healed == [begin + SECOND]
+
+
+def test_clocks_that_tell_other_times_matter_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = World.process
+
+    def skewed(self: World, name: str, host: str) -> Process:
+        process = made(self, name, host)
+        process.skew = (crc32(name.encode()) % 1000 - 500) * SECOND + 10 * 3600 * SECOND
+        process.calendar.offset = -process.skew // 2
+        return process
+
+    monkeypatch.setattr(World, "process", skewed)
+    outcomes = [
+        run(Setup(name=name, seed=2)) for name in ("engine-dies-twice", "tasks-time-out", "hub-restarts-under-load")
+    ]
+    outcomes += [run(Setup(seed=seed, faults="lite", keeps_items=True)) for seed in range(3)]
+    assert [outcome.violations for outcome in outcomes] == [[]] * len(outcomes)
 
 
 def test_clocks_jump_back_and_drift() -> None:

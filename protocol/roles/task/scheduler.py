@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from protocol.errors import RemoteProtocolError
+from protocol.messages.registry import INDEX
 from protocol.roles import marks
 from protocol.roles.base import (
     AGAIN,
@@ -50,6 +51,11 @@ from protocol.roles.task.placing import IMPOSSIBLE
 from protocol.roles.task.roster import read_notice
 from protocol.roles.task.tasks import ORPHANED, QUEUED, TASK, Task
 from protocol.wire import Message
+
+#: The types of requests to which an engine replies, on whatever channel they come to it.
+ANSWERED: Final = frozenset(
+    name for (name, channel, _), row in INDEX.items() if channel in ("mux", "task", "broadcast") and row.replies
+)
 
 
 class TaskScheduler(Depending):
@@ -108,6 +114,11 @@ class TaskScheduler(Depending):
         self._out.append(made(Forward, ("monitor", (b"intask", *identities), message)))
         self.seq = seq = self.seq + 1
         task = self.tasks[msg_id] = Task(msg_id, identities, message, seq)
+        if message.msg_type not in ANSWERED:
+            # It would occupy an engine for ever.
+            self.env.mark("task.unknown-type")
+            self._fail(now, task, "ValueError", f"no engine replies to a message of type {message.msg_type!r:.200}")
+            return
         try:
             # Of a task whose parent header nobody can read no engine would ever reply, and none would be free again.
             if not type(message.parent_header) is type(message.metadata) is dict:
