@@ -76,6 +76,7 @@ def test_a_mutant_is_broken_on_purpose_and_replayed_from_its_trace(tmp_path: Pat
     result = simulate(*arguments, "--trace", str(file))
     assert result.exit_code == 1, result.output
     assert "task.targets-respected: tasks did" in result.output
+    assert result.output.endswith(f"The smallest run that fails like this: ippkit minimise {file}\n")
     story = of_file(file)
     assert any(violation.startswith("task.targets-respected: ") for violation in story.violations)
     assert f"Replay: ippkit simulate {arguments[0]} --seed 0 --mutant ignores-targets" in story.notes

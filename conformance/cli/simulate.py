@@ -149,6 +149,9 @@ def _one(console: Console, setup: Setup, trace: Path | None, diagram: Path | Non
             console.print(text, markup=False)
     verdict = "nothing was violated" if outcome.is_clean else f"{len(outcome.violations)} violations"
     console.print(f"{outcome.lasted / SECOND:.1f} virtual s in {seconds:.1f} s: {verdict}.")
+    if not outcome.is_clean:
+        named = trace if trace is not None else "FILE, after --trace FILE"
+        console.print(f"The smallest run that fails like this: ippkit minimise {named}", markup=False, soft_wrap=True)
     return ExitStatus.CONFORMS if outcome.is_clean else ExitStatus.VIOLATIONS
 
 
