@@ -15,13 +15,14 @@ happened within the controller, and `causes` which event each of them belongs to
 """
 
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from protocol.roles.base import Arrived, Event, Forward, Malformed, Note, Raw, Send, SendRaw
 from protocol.roles.speech import metadata_of, parent_id
 from protocol.rules import INVARIANTS, RULES, Judge, Rule, Setting, Vantage, Violation
 from protocol.wire import Codec, Frame, Message
-from protocol.world import Direction, Fact, Observation
+from protocol.world import SECOND, Direction, Fact, Observation
 from simulator.kernel import Kernel
 from simulator.shell import in_bytes
 
@@ -44,6 +45,8 @@ HUB: Final = ("hub", "hearts")
 QUEUES: Final = frozenset({"mux", "task", "control", "broadcast", "query"})
 #: The ends of the names of sockets that get a copy of what is for many.
 PUBLISHED: Final = ("/notification", "/iopub")
+#: Nanoseconds after healing from which on times count again: stalls are over, and hearts that had stopped given up.
+CALM: Final = 4 * SECOND
 #: Rules whose demand only holds while the controller and the network are well.
 TIMED: Final = frozenset(
     {
@@ -164,6 +167,8 @@ class Recorder:
         self._former: set[str] = set()
         self._is_unwell = False
         self._is_blurred = False
+        #: What is behind this number was seen when all had been well for a while.
+        self._calm: float = inf
         self.note("kit", "recorded-from-the-start", {})
 
     # -- what roles do -----------------------------------------------------------------------------------------------
@@ -298,6 +303,8 @@ class Recorder:
 
     def note(self, observer: str, name: str, data: "dict[str, Any] | Any") -> None:
         """Write down a fact, and tell the rules."""
+        if name == "healed":
+            self.kernel.after(CALM, self._calms_down)
         fact = Fact(seq=self._next(observer), now=self.kernel.now, observer=observer, name=name, data=dict(data))
         self._give(fact, is_judged=True)
 
@@ -318,8 +325,12 @@ class Recorder:
 
     def _take(self, found: Iterable[Violation]) -> None:
         for one in found:
-            if not (self._is_unwell and one.rule in TIMED) and not (self._is_blurred and one.rule in ALIVE):
+            is_blurred = (self._is_unwell and one.rule in TIMED) or (self._is_blurred and one.rule in ALIVE)
+            if not is_blurred or min(one.evidence, default=0) > self._calm:
                 self.violations.append(one)
+
+    def _calms_down(self, _: object, __: object) -> None:
+        self._calm = self._seq
 
     def _hop(
         self, process: "Process", what: str, channel: str, message: Message, identities: tuple[bytes, ...] = ()
@@ -469,4 +480,4 @@ def _part(name: str) -> str:
     return head if head and tail.isdecimal() else name
 
 
-__all__ = ["Fault", "Frames", "Hop", "Recorder"]
+__all__ = ["CALM", "Fault", "Frames", "Hop", "Recorder"]

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from protocol.roles.heartmonitor import HeartMonitorConfig
 from protocol.roles.task import TaskScheduler
 from protocol.world import MILLISECOND, SECOND, Observation, Work
 from simulator.cluster import VirtualCluster
+from simulator.faults import PartStalled
 from simulator.judge import ANSWERED, judge
+from simulator.recorder import CALM
 from simulator.workloads import Workload
 
 
@@ -54,6 +57,24 @@ def test_what_died_with_a_process_is_excused() -> None:
     (excused,) = judgement.excused
     assert excused.msg_id == task.msg_id
     assert str(excused).startswith(f"client-1: apply_request {task.msg_id} is open: excused, as tasks ended")
+
+
+def test_times_count_again_a_while_after_everything_was_healed() -> None:
+    def accused(after: int) -> set[str]:
+        cluster = VirtualCluster(1, engines=2, is_judged=True)
+        cluster.client()
+        cluster.begin(PartStalled(part="hub", nanoseconds=SECOND))
+        cluster.run_for(2 * SECOND)
+        cluster.mend()
+        cluster.run_for(after)
+        monitor = cluster.controller.role("hearts")
+        object.__setattr__(monitor, "config", HeartMonitorConfig(period=100 * MILLISECOND, misses=30))
+        cluster.engines[0].kill()
+        cluster.run_for(6 * SECOND)
+        return {violation.requirement for violation in judge(cluster).violations}
+
+    assert accused(after=0) == set()
+    assert accused(after=CALM + SECOND) == {"heartbeat.removal-in-time"}
 
 
 def test_what_a_tap_dropped_is_excused() -> None:
