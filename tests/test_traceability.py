@@ -23,7 +23,7 @@ def test_what_is_kept_is_about_requirements_and_targets_that_exist() -> None:
         assert last.verdicts.keys() <= load().keys()
         assert set(last.verdicts.values()) <= set(VERDICTS) - {"failed", "kit error"}
         assert {slug for slug, verdict in last.verdicts.items() if verdict == "known"} <= known
-    assert {"reference", "simulated", "ipyparallel-engine"} <= {last.name for last in kept()}
+    assert {"reference", "simulated", "ipyparallel", "ipyparallel-client"} <= {last.name for last in kept()}
     assert SIGNS.keys() == set(VERDICTS)
 
 
