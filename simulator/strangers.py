@@ -99,6 +99,7 @@ class Stranger:
                 frames = self._codec.encode(reply)
                 kind = _SIGNED[int(chance() * len(_SIGNED))]
                 broken = damage(kind, self._codec, frames, Drawn(chance)).frames
+                self._tell_read(f"{uuid}/shell", broken, tell)
                 other = self._voice.say(self.world.now, "apply_reply", {"status": "ok"}, identities=request.identities)
                 tell((f"{uuid}/shell", ""), (other,))
                 foreign = other.replace(parent_header={"msg_id": self._other_call(chance)})
@@ -109,6 +110,14 @@ class Stranger:
                 socket.send(tuple(choice[int(chance() * len(choice))]))
 
         return answer
+
+    def _tell_read(self, socket: str, frames: Sequence[Frame], tell: Tell) -> None:
+        """Tell of a message as it will be read, if it will: under another id, perhaps."""
+        try:
+            message = Codec(self.world.key.encode()).open_header(frames)
+        except ProtocolError:
+            return
+        tell((socket, ""), (message,))
 
     def _other_call(self, chance: Callable[[], float]) -> str:
         """Something that a client has asked somebody else."""
@@ -158,8 +167,9 @@ class Stranger:
         if choice == 0:
             tell((f"{self.process.name}/{channel}", ""), (request,))
             kind = _SIGNED[int(chance() * len(_SIGNED))]
-            frames = self._codec.encode(request)
-            self.send(channel, damage(kind, self._codec, frames, Drawn(chance)).frames or (b"",))
+            frames = damage(kind, self._codec, self._codec.encode(request), Drawn(chance)).frames or (b"",)
+            self._tell_read(f"{self.process.name}/{channel}", frames, tell)
+            self.send(channel, frames)
             return
         if choice == 1:
             request = request.replace(header=request.header | {"msg_type": ("dance_request", "apply")[chance() < 0.5]})

@@ -78,6 +78,9 @@ class RegistrationContent(NotificationRule):
             if not asked or not all(exchange.replies for exchange in asked):
                 continue
             granted = [engine for engine in engines.granted if engine.uuid == uuid]
+            if not granted and engines.has_strangers:
+                # It may have registered before this recording began.
+                continue
             ids = [engine.id for engine in granted]
             found = f"{uuid!r} announced as engine {number}"
             allowed = f"the id given to it: {ids}" if ids else "no announcement: it was refused"

@@ -105,6 +105,18 @@ def engine_dies_twice(cluster: Cluster) -> None:
     ends(cluster, [client.apply(Work(), engine)], status="ok")
 
 
+@scenario("faults")
+def engine_dies_in_front_of_its_warden(cluster: Cluster) -> None:
+    """An engine with a warden is killed while it works. The warden tells at once, long before the heart is missed."""
+    client = cluster.client()
+    engine = cluster.engine(has_warden=True)
+    call = client.apply(Work(takes=10 * SECOND), engine)
+    cluster.run_for(MISS)
+    engine.kill()
+    dies(cluster, engine, within=4 * MISS)
+    ends(cluster, [call], status="error")
+
+
 @scenario()
 def same_uuid_returns_at_once(cluster: Cluster) -> None:
     """An engine is killed and starts again before anybody noticed. It is refused as long as the first counts as alive,

@@ -2,7 +2,7 @@
 
 from protocol.world import MILLISECOND, SECOND, Work
 from simulator.cluster import VirtualCluster
-from simulator.faults import Flood, Garbage, OddEngine
+from simulator.faults import Flood, Garbage, Nonsense, OddEngine
 from simulator.scenarios.scenario import DEATH, SOON, becomes, ends, is_registered, must, scenario
 
 
@@ -52,6 +52,38 @@ def engine_without_a_shell(cluster: VirtualCluster) -> None:
 def engine_that_never_reads(cluster: VirtualCluster) -> None:
     """An engine beats, is connected everywhere, and reads no request. Its calls are answered when it is gone."""
     _odd(cluster, OddEngine(lacks="reading"))
+
+
+@scenario("faults")
+def engine_that_makes_no_sense(cluster: VirtualCluster) -> None:
+    """An engine beats, is connected everywhere, and its answers answer nothing. Only what it was given suffers."""
+    client = cluster.client()
+    trouble = cluster.begin(OddEngine(lacks="sense"))
+    becomes(
+        cluster, lambda: len(client.engines) > len(cluster.engines), "registration.heard-is-registered",
+        "an engine that beats must be listed",
+    )  # fmt: skip
+    calls = [client.apply(Work(), engine) for engine in cluster.engines for _ in range(5)]
+    tasks = [client.submit(Work(), targets=[engine]) for engine in cluster.engines]
+    ends(cluster, [*calls, *tasks], status="ok")
+    everywhere = client.broadcast(Work())
+    cluster.run_for(SECOND)
+    trouble.end()
+    ends(cluster, [everywhere], within=SOON)
+
+
+@scenario("faults")
+def nonsense_under_the_key(cluster: VirtualCluster) -> None:
+    """Somebody with the key sends requests that cannot be read, are of no known type, are for nobody, or come twice.
+    Whoever makes sense is served as ever, and no engine is kept from its work.
+    """
+    client = cluster.client()
+    cluster.begin(Nonsense(count=200))
+    tasks = [client.submit(Work(takes=MILLISECOND)) for _ in range(20)]
+    calls = [client.apply(Work(), engine) for engine in cluster.engines]
+    asked = [client.query("queue_request", {"targets": None}), client.broadcast(Work())]
+    ends(cluster, [*tasks, *calls, *asked], status="ok")
+    must(len(cluster.registered) == len(cluster.engines), "wire.malformed-harms-nobody", "the engines have changed")
 
 
 def _odd(cluster: VirtualCluster, fault: OddEngine) -> None:
