@@ -253,8 +253,10 @@ class Client(Party):
             reply = self.ask("result_request", {"msg_ids": [request.msg_id], "status_only": True})
             if request.msg_id in (reply.content.get(place) or ()):
                 return
+            self.controller.let_pass(SECOND // 100)
         self.controller.expect_steady(started, limit)
-        raise Blocked(f"query.result-{place}", f"the Hub never listed the {request.msg_type} as {place}")
+        finding = Finding(f"the Hub never listed the {request.msg_type} as {place}", (f"its id in {place}",))
+        raise Violated(finding, f"query.result-{place}")
 
     def ask_until(self, fits: Callable[[Reply], bool], msg_type: str, content: object = None) -> Reply:
         """Ask again and again until a reply fits, for the Hub's view follows the queues; the last one if none does."""
