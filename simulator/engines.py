@@ -6,6 +6,7 @@ held up; a heart in Python is held up with it. What else ends or stops the engin
 User code is a `simulator.scripts.Script`, written as JSON where Python code would stand.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.channels import socket_for
@@ -26,6 +27,8 @@ from simulator.world import World
 if TYPE_CHECKING:
     from simulator.wardens import VirtualWarden
 
+#: What is given a shell before its first event.
+OnShell = Callable[[VirtualShell], object]
 #: Nanoseconds until an interrupt reaches code that runs.
 INTERRUPT: Final = SECOND // 1000
 
@@ -34,7 +37,15 @@ class VirtualEngine:
     """One engine of the controller whose file this is. `start` begins with its registration."""
 
     def __init__(
-        self, world: World, file: EngineFile, config: EngineConfig, *, name: str, host: str, heart: HeartKind = "device"
+        self,
+        world: World,
+        file: EngineFile,
+        config: EngineConfig,
+        *,
+        name: str,
+        host: str,
+        heart: HeartKind = "device",
+        on_shell: OnShell | None = None,
     ) -> None:
         self.world = world
         self.file = file
@@ -42,6 +53,8 @@ class VirtualEngine:
         self.name = name
         self.host = host
         self.kind: HeartKind = heart
+        #: Is given each shell of it, its warden's and its heart's too, before its first event.
+        self.on_shell = on_shell
         self.process: Process
         self.heart: Process | None = None
         self.role: Engine
@@ -82,6 +95,8 @@ class VirtualEngine:
         env = self.world.env(self.process, self.process.name)
         self.role = Engine(self.config, env)
         self.shell = VirtualShell(self.role, self.process, self.codec(), runner=self, is_encoded=self.world.is_encoded)
+        if self.on_shell is not None:
+            self.on_shell(self.shell)
         self._open("query", self.file.address("registration"))
         self.shell.start()
 
@@ -191,7 +206,7 @@ class VirtualEngine:
         places = {"ping": self.file.address("hb_ping"), "pong": self.file.address("hb_pong"), "monitor": monitor}
         self.heart = start_heart(
             self.world, places, self.uuid.encode(), name=f"{self.process.name}.heart", host=self.host,
-            within=self.process if self.kind == "python" else None,
+            within=self.process if self.kind == "python" else None, on_shell=self.on_shell,
         )  # fmt: skip
         if self.kind == "device":
             self.process.companions.append(self.heart)
@@ -248,11 +263,14 @@ def start_heart(
     host: str,
     within: Process | None = None,
     is_monitored: bool = True,
+    on_shell: OnShell | None = None,
 ) -> Process:
     """A heart that beats from now on: the process that holds its sockets, or `within` if that was given."""
     process = within or world.process(name, host)
     role = Heart(HeartConfig(monitored=is_monitored), world.env(process, name))
     shell = VirtualShell(role, process, world.codec(), is_encoded=world.is_encoded, is_guest=within is not None)
+    if on_shell is not None:
+        on_shell(shell)
     for socket_name, place in places.items():
         end = socket_for(Heart.SOCKETS[socket_name].channel, "heart")
         kind, options = opening(end, identity if end.identity.rule != "none" else b"")

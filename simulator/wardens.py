@@ -58,6 +58,8 @@ class VirtualWarden:
         self._shell = VirtualShell(
             role, self.process, self.engine.codec(), runner=self, is_encoded=self.world.is_encoded
         )
+        if self.engine.on_shell is not None:
+            self.engine.on_shell(self._shell)
         self._shell.attach("up", up)
         self._shell.attach("down", self._down)
         self._shell.start()

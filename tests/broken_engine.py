@@ -1,7 +1,7 @@
 """Our own engine with one mistake in it, as the argument after the connection file names it (`none`: without).
 
-Run as `broken_engine.py FILE FAULT`. Most mistakes are made in messages, and stand in `engine_faults` and
-`engine_faults_around`; those of hearts, signals, signatures and processes are made here.
+Run as `broken_engine.py FILE FAULT`. Mistakes in calls stand in `engine_faults`; those of hearts, signals, keys and
+processes are made here.
 """
 
 import signal
@@ -14,19 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import engine_faults
-import engine_faults_around
 import zmq
-from engine_mischief import FAULTS, A, C, E, H, R, S, X, fault
+from engine_mischief import FAULTS, A, C, H, R, S, X, fault
 
 from conformance.reference import code, engine, objects, warden
 from conformance.reference.env import new_id
 from protocol.connection import EngineFile
-from protocol.errors import RemoteProtocolError
-from protocol.roles.base import Arrived, Effect, Event, Send
+from protocol.roles.base import Effect, Event
 from protocol.roles.engine import Engine, EngineConfig
-from protocol.roles.engine.work import Work
-from protocol.roles.warden import Warden
-from protocol.wire import DELIMITER, Codec, Frame, Message
+from protocol.wire import Codec
 
 Frames = Sequence[bytes]
 
@@ -75,14 +71,6 @@ def heart(answer: Callable[[list[bytes]], Iterable[Frames]], ears: int = zmq.SUB
     return patch
 
 
-def _is_number(frame: bytes) -> bool:
-    try:
-        float(frame)
-    except ValueError:
-        return False
-    return True
-
-
 def _while_idle(frames: list[bytes]) -> list[Frames]:
     return [] if WORKERS and WORKERS[0].is_busy else [frames]
 
@@ -123,9 +111,8 @@ def _in_another_process() -> None:
 
 
 #: The tables whose faults this engine can have; a module adds its own when it is imported.
-TABLES = (engine_faults, engine_faults_around)
+TABLES = (engine_faults,)
 WORKERS: list[code.Worker] = []
-PING = f"{H}test_a_ping_comes_back_unchanged_behind_the_uuid"
 
 fault(
     "heart-of-another",
@@ -139,27 +126,6 @@ fault(
     "heart-hears-otherwise",
     {f"{S}test_the_sockets_are_of_the_usual_types": "heart-device.device-layout"},
     patch=heart(lambda ping: [ping], zmq.XSUB),
-)
-fault("heart-mute", {PING: "heart-device.connects-to-monitor"}, patch=heart(lambda _: []))
-fault("heart-shouts", {PING: "heart-device.echo-unchanged"}, patch=heart(lambda ping: [[*ping[:-1], ping[-1] + b"!"]]))
-fault("heart-adds-a-frame", {PING: "heart-device.prefix-is-uuid"}, patch=heart(lambda ping: [[b"", *ping]]))
-fault(
-    "heart-wants-numbers",
-    {
-        f"{H}test_a_ping_of_any_content_comes_back[TARGET-{what}]": "heart-device.ignores-content"
-        for what in ("empty", "binary", "the delimiter")
-    },
-    patch=heart(lambda ping: [ping] if _is_number(ping[-1]) else []),
-)
-fault(
-    "heart-takes-the-last-frame",
-    {f"{H}test_a_ping_of_any_content_comes_back[TARGET-several frames]": "heart-device.ignores-content"},
-    patch=heart(lambda ping: [ping[-1:]]),
-)
-fault(
-    "heart-stutters",
-    {f"{H}test_pings_come_back_once_each_and_in_order": "heart-device.echo-once"},
-    patch=heart(lambda ping: [ping, ping]),
 )
 fault(
     "heart-in-python",
@@ -259,31 +225,6 @@ def _no_keywords() -> None:
     code.objects.unpack = lambda *a: (*real(*a)[:2], {})  # type: ignore[assignment]
 
 
-def _last_first() -> None:
-    def take_next(self: Any, now: int, effects: list[Effect]) -> None:
-        while not self.running and self.queue:
-            socket, message = self.queue.pop()
-            self.running = self._begin(now, socket, message, effects)
-
-    Work.go_on = take_next  # type: ignore[method-assign]
-
-
-def _answers_before_it_runs(self: Any, event: Event) -> Event | None:
-    if type(event) is Arrived and event.socket == "shell" and self.work.running:
-        reply = self.voice.answer(0, event.message, {"status": "ok", "execution_count": 1}, metadata={"status": "ok"})
-        self.memory.setdefault("extra", []).append(Send("shell", reply))
-        return None
-    return event
-
-
-def _control_waits(self: Any, event: Event) -> Event | None:
-    if type(event) is Arrived and event.socket == "control" and self.work.running:
-        self.memory.setdefault("late", []).append(event)
-        return None
-    return event
-
-
-HELD = f"{C}test_a_control_request_is_answered_while_one_request_runs_and_a_hundred_wait"
 INTERRUPTS = f"{C}test_an_interrupt_ends_what_runs_and_the_engine_goes_on"
 WAITS = f"{R}test_an_engine_waits_for_its_reply_and_then_serves"
 
@@ -323,27 +264,6 @@ fault(
     {f"{A}test_arguments_by_position_and_by_name_reach_the_function": "apply.calls-function"},
     patch=_no_keywords,
 )
-fault(
-    "last-first",
-    {
-        f"{X}test_requests_of_one_client_are_answered_in_the_order_sent": "kernel.shell-fifo",
-        f"{A}test_calls_and_code_of_one_client_run_in_the_order_sent": "apply.one-at-a-time",
-    },
-    patch=_last_first,
-)
-fault(
-    "answers-before-it-runs",
-    {f"{X}test_a_request_does_not_run_before_the_one_in_front_of_it_has_ended": "apply.one-at-a-time"},
-    arrives=_answers_before_it_runs,
-)
-fault(
-    "control-waits",
-    {
-        HELD: "control.own-channel",
-        f"{C}test_a_kernels_control_channel_answers_shell_types": "control.own-channel",
-    },
-    arrives=_control_waits,
-)
 
 # -- signals, which the nanny delivers ---------------------------------------------------------------------------------
 
@@ -379,70 +299,6 @@ fault(
     "signals-slowly",
     {f"{C}test_a_signal_is_answered_while_the_interpreter_is_held": "control.signal-before-engine"},
     patch=signals(_slowly),
-)
-
-# -- signatures --------------------------------------------------------------------------------------------------------
-
-
-def _believes() -> None:
-    def refuse_nothing(self: Codec, frames: Sequence[Frame]) -> Message:
-        sound = list(frames)
-        if DELIMITER in sound and len(sound) >= sound.index(DELIMITER) + 6:
-            at = sound.index(DELIMITER)
-            sound[at + 1] = self.sign(b"".join(sound[at + 2 : at + 6]))
-        return real(self, sound)
-
-    real = Codec.open_header
-    Codec.open_header = refuse_nothing  # type: ignore[method-assign]
-    engine.ReplayMemory = warden.ReplayMemory = lambda: None  # type: ignore[assignment, misc]
-
-
-def _believes_capitals() -> None:
-    real = Codec.open_header
-    Codec.open_header = lambda self, frames: real(  # type: ignore[method-assign]
-        self, [frame if len(bytes(frame)) != 64 else bytes(frame).lower() for frame in frames]
-    )
-
-
-def _remembers_too_early() -> None:
-    real = Codec.open_header
-    seen: set[bytes] = set()
-
-    def opened(self: Codec, frames: Sequence[Frame]) -> Message:
-        signature = bytes(frames[list(frames).index(DELIMITER) + 1]) if DELIMITER in frames else b""
-        if signature in seen:
-            raise RemoteProtocolError()
-        seen.add(signature)
-        return real(self, frames)
-
-    Codec.open_header = opened  # type: ignore[method-assign]
-
-
-fault(
-    "believes-anything",
-    {
-        f"{E}{case}[TARGET-{way}]": slug
-        for way in ("mux", "control")
-        for case, slug in (
-            ("test_a_message_under_another_key_is_dropped", "wire.signature-verified"),
-            ("test_a_repeated_message_is_answered_once", "wire.replay-refused"),
-        )
-    }
-    | {
-        f"{E}test_a_message_with_a_wrong_signature_is_dropped[TARGET-b'{'0' * 64}'-mux]": "wire.signature-verified",
-        f"{E}test_an_altered_dictionary_is_dropped[TARGET-content-mux]": "wire.signature-verified",
-    },
-    patch=_believes,
-)
-fault(
-    "believes-capitals",
-    {f"{E}test_a_signature_in_uppercase_is_refused[TARGET-mux]": "wire.signature-uppercase-refused"},
-    patch=_believes_capitals,
-)
-fault(
-    "remembers-too-early",
-    {f"{E}test_a_forged_copy_does_not_block_the_genuine_message[TARGET-mux]": "wire.forged-copy-does-not-block"},
-    patch=_remembers_too_early,
 )
 
 
@@ -523,24 +379,16 @@ fault(
 # -- the process -------------------------------------------------------------------------------------------------------
 
 
-def interpose(role: type[Any], name: str) -> None:
-    """Let a fault see what a role is given, and what it gives."""
-    mistake, real = FAULTS[name], role.handle
+def interpose(name: str) -> None:
+    """Let a fault see what the engine gives."""
+    leaves, real = FAULTS[name].leaves, Engine.handle
+    if leaves is None:
+        return
 
     def handle(self: Any, now: int, event: Event) -> Sequence[Effect]:
-        if not hasattr(self, "memory"):
-            self.memory = {}
-        seen = mistake.arrives(self, event) if mistake.arrives else event
-        effects: list[Effect] = list(real(self, now, seen)) if seen is not None else []
-        if mistake.leaves:
-            effects = [after for effect in effects for after in mistake.leaves(self, effect)]
-        effects += self.memory.pop("extra", ())
-        if not getattr(getattr(self, "work", None), "running", 1):
-            for waiting in self.memory.pop("late", ()):
-                effects += handle(self, now, waiting)
-        return effects
+        return [after for effect in real(self, now, event) for after in leaves(self, effect)]
 
-    role.handle = handle
+    Engine.handle = handle  # type: ignore[method-assign]
 
 
 def main(file: Path, name: str) -> int:
@@ -549,9 +397,7 @@ def main(file: Path, name: str) -> int:
         mistake = FAULTS[name]
         if mistake.patch:
             mistake.patch()
-        for role, place in ((Engine, "engine"), (Warden, "warden")):
-            if mistake.where in (place, "both"):
-                interpose(role, name)
+        interpose(name)
         made = code.Worker.__init__
 
         def remembered(self: code.Worker, *arguments: Any) -> None:

@@ -149,16 +149,3 @@ def test_a_fault_is_found_under_its_name(run, name: str, case: str, slug: str) -
     found = run[name, node(case, name)]
     accused = {"MUST": "failed", "SHOULD": "warned", "MAY": "observed"}[get(slug).level]
     assert found.get(slug, ("silence",))[0] == accused, found
-
-
-def test_every_case_about_engines_was_seen_to_fail() -> None:
-    import ast
-
-    seen = {case.partition("[")[0] for _, case, _ in every()}
-    cases = {
-        f"{path.name}::{function.name}"
-        for path in SUITE.glob("test_engine_*.py")
-        for function in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(function, ast.FunctionDef) and function.name.startswith("test_")
-    }
-    assert cases - seen == set()

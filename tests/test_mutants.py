@@ -6,11 +6,14 @@ import sys
 from typing import Any
 
 import pytest
+from broken_engine import FAULTS
 from click.testing import CliRunner
+from engine_mischief import every
 
+from conformance.catalogue import cases
 from conformance.cli import main
 from conformance.mutants import Mutant, Variant, find, load
-from conformance.mutants.unproved import REASONS
+from conformance.mutants.unproved import REAL_ENGINES, REASONS
 from conformance.targets import DescriptorError
 from conformance.targets import load as load_target
 from protocol.requirements import load as load_requirements
@@ -22,7 +25,7 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("mutants")]
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the command says."""
-    command = [sys.executable, "-c", "from conformance.cli import main; main()", "mutants", "--json"]
+    command = [sys.executable, "-c", "from conformance.cli import main; main()", "mutants", "--json", "--jobs", "2"]
     done = subprocess.run(
         command, cwd=tmp_path_factory.mktemp("mutants"), capture_output=True, text=True, timeout=580, check=False
     )
@@ -46,7 +49,24 @@ def test_a_mutant_is_killed_under_its_name_and_a_variant_is_accused_of_nothing(
 
 
 def test_what_no_mutant_proves_has_a_reason_and_nothing_else_has_one(told: dict[str, Any]) -> None:
-    assert set(told["not_proved"]) == {slug for slugs in REASONS.values() for slug in slugs}
+    for role, reasons in REASONS.items():
+        assert set(told["not_proved"][role]) == {slug for slugs in reasons.values() for slug in slugs}
+
+
+def test_every_case_about_engines_was_seen_to_fail(fates: dict[str, Any]) -> None:
+    seen = {case.partition("[")[0] for _, case, _ in every()}
+    for fate in fates.values():
+        if fate["judged_as"] == "engine":
+            seen |= {case for slug in fate["breaks"] for case in fate["accused"].get(slug, ())}
+    named = cases("engine")
+    found = {case for names in named.values() for case in names}
+    others = [slug for why, slugs in REASONS["engine"].items() if why != REAL_ENGINES for slug in slugs]
+    assert found - seen <= {case for slug in others for case in named.get(slug, ())}
+
+
+def test_what_only_real_engines_show_is_found_there() -> None:
+    assert FAULTS
+    assert set(REASONS["engine"][REAL_ENGINES]) <= {slug for _, _, slug in every()}
 
 
 @pytest.mark.parametrize("mutant", load().values(), ids=list(load()))

@@ -1,11 +1,15 @@
 """`ippkit mutants`: the kill matrix of the kit's own mutants."""
 
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import click
 
 from conformance.cli.group import ExitStatus
 from conformance.cli.tables import print_json, print_table
+
+if TYPE_CHECKING:
+    from conformance.mutants.matrix import Fate
 
 
 @click.command()
@@ -13,7 +17,7 @@ from conformance.cli.tables import print_json, print_table
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="How many processes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
-    """Judge broken controllers, each with one mistake, and show which requirement finds which.
+    """Judge broken controllers and engines, each with one mistake, and show which requirement finds which.
 
     GLOB selects by the name of a mutant or by a requirement that it breaks, such as 'task.*'. Variants are legal and
     must be accused of nothing. What is judged and kills no mutant is listed as not proved, with the reason.
@@ -21,8 +25,7 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
     Exit status: 0 if all is as it should be, 1 if a mutant survived, a variant was accused, or something is not proved
     without a reason, 5 if none is selected.
     """
-    from conformance.mutants.matrix import chosen, judge, judged, killers
-    from conformance.mutants.unproved import reason
+    from conformance.mutants.matrix import chosen, judge, killers, unproved
 
     selected = chosen(globs)
     if not selected:
@@ -32,8 +35,9 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
     proved = killers(fates)
     wrong = [fate for fate in fates if not fate.is_as_it_should_be]
     # Of a selection nothing can be said about the rest.
-    open_slugs = {} if globs else {each.slug: reason(each.slug) for each in judged() if each.slug not in proved}
-    status = ExitStatus.VIOLATIONS if wrong or not all(open_slugs.values()) else ExitStatus.CONFORMS
+    gaps = {} if globs else unproved(fates)
+    is_explained = all(all(slugs.values()) for slugs in gaps.values())
+    status = ExitStatus.VIOLATIONS if wrong or not is_explained else ExitStatus.CONFORMS
     if as_json:
         print_json(
             {
@@ -41,6 +45,7 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
                     {
                         "name": fate.mutant.name(),
                         "sentence": fate.mutant.sentence(),
+                        "judged_as": fate.mutant.judged_as,
                         "part": fate.mutant.part or "every role",
                         "is_variant": fate.is_variant,
                         "breaks": list(fate.mutant.breaks),
@@ -52,44 +57,44 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
                     }
                     for fate in fates
                 ],
-                "not_proved": open_slugs,
+                "not_proved": gaps,
             }
         )
         return status
-    rows = [(slug, ", ".join(names)) for slug, names in sorted(proved.items())]
-    print_table("requirements, and the mutants that each of them found", ("requirement", "killed"), rows)
+    rows = [(slug, role, ", ".join(names)) for (slug, role), names in sorted(proved.items())]
+    print_table("requirements, and the mutants that each of them found", ("requirement", "of", "killed"), rows)
     for fate in fates:
         if fate.is_variant and fate.is_as_it_should_be:
             click.echo(f"{fate.mutant.name()}: legal, accused of nothing in {fate.judged} verdicts")
     for fate in wrong:
-        _tell(fate.mutant.name(), fate.mutant.sentence(), fate)
-    if open_slugs:
-        click.echo(f"\nnot proved ({len(open_slugs)}): no mutant breaks them, since")
-        for why in dict.fromkeys(open_slugs.values()):
+        _tell(fate)
+    for role, slugs in gaps.items():
+        click.echo(
+            f"\nnot proved of {'an' if role == 'engine' else 'a'} {role} ({len(slugs)}): no mutant breaks them, since"
+        )
+        for why in dict.fromkeys(slugs.values()):
             click.echo(fill(why or "nobody has said why", 100, initial_indent="  ", subsequent_indent="  "))
-            for slug in (slug for slug, known in open_slugs.items() if known == why):
+            for slug in (slug for slug, known in slugs.items() if known == why):
                 click.echo(f"    {slug}")
+    count = sum(map(len, gaps.values()))
     click.echo(
         f"\n{len(fates)} mutants and variants, {len(fates) - len(wrong)} as they should be; "
-        f"{len(proved)} requirements proved" + (f", {len(open_slugs)} not" if not globs else "")
+        f"{len(proved)} requirements proved" + (f", {count} not" if not globs else "")
     )
     return status
 
 
-def _tell(name: str, sentence: str, fate: object) -> None:
-    from conformance.mutants.matrix import Fate
-
-    assert isinstance(fate, Fate)
-    click.echo(f"\n{name}: {sentence}")
+def _tell(fate: "Fate") -> None:
+    click.echo(f"\n{fate.mutant.name()}: {fate.mutant.sentence()}")
     if fate.survived:
         click.echo(f"  not found by {', '.join(fate.survived)}")
     if fate.is_variant:
         for line in fate.said:
             click.echo(f"  wrongly accused of {line}")
-        if not fate.judged:
-            click.echo("  was not judged")
     else:
         click.echo(f"  was accused of {', '.join(fate.accused) or 'nothing'}")
+    if not fate.judged:
+        click.echo("  was not judged")
     for line in fate.errors:
         click.echo(f"  the kit stumbled: {line}")
-    click.echo(f"  again: ippkit test -t simulated+{name}")
+    click.echo(f"  again: {fate.again}")

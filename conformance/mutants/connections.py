@@ -163,7 +163,7 @@ class NamesAPortOfNobody(Mutant):
 class MixesPortsUp(Mutant):
     """One port is as good as another."""
 
-    breaks = ("connection.peers-connect", "mux.socket-types")
+    breaks = ("connection.peers-connect", "connection.controller-socket-types", "mux.socket-types")
 
     @classmethod
     def tells(cls, client: ClientFile, engine: EngineFile) -> tuple[ClientFile, EngineFile]:

@@ -301,6 +301,25 @@ class ForgetsWhoWaitedForTheDead(Forgetful):
     enames = ("EngineError",)
 
 
+class TakesTheForgottenForDone(Depending):
+    """What was long ago went well."""
+
+    breaks = ("dependency.forgotten-id-refused",)
+
+    def taken(self, message: Message, value: Any) -> Any:
+        """Nothing, if all of it was once submitted and is forgotten."""
+        ids = ids_of(value)
+        known = self.role.tasks, self.role.outcomes
+        return GONE if ids and all(each in self.memory and each not in known[0] and each not in known[1]
+                                   for each in ids) else value  # fmt: skip
+
+    def hear(self, event: Event) -> Sequence[Event]:
+        """Take note of every task."""
+        if steering(event) is not None:
+            self.memory[event.message.msg_id] = True  # type: ignore[union-attr]
+        return super().hear(event)
+
+
 class RemembersAHundred(Scheduler):
     """What was long ago is of no use."""
 

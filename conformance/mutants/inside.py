@@ -6,15 +6,19 @@ They are judged by whole simulated runs: swarms, whose seeds draw work and fault
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
+
 from conformance.mutants.changes import unheard, wrap
 from conformance.mutants.dependencies import RefusesOneByOne
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.relays import Passing
 from conformance.mutants.tasks import GivesOutTwice, HoldsTwo, IgnoresTargets, Scheduler, SendsToTheDead
 from protocol.roles.base import Effect, Forward, Note, Send
+from protocol.roles.task.outcomes import Outcomes
 from protocol.roles.task.tasks import QUEUED
+from protocol.signature import ReplayMemory
 
-SWARMS = ("swarm 0", "swarm 1")
+SWARMS = tuple(f"swarm {seed}" for seed in range(12))
 
 
 class LeavesTasksInTheQueue(Scheduler):
@@ -54,7 +58,7 @@ class CountsEveryLife(Scheduler):
     """An engine that comes back is another one."""
 
     breaks = ("task.engines-distinct", "notification.views-converge")
-    runs = ("swarm 1", "swarm 2")
+    runs = SWARMS
 
     def do(self, now: int, effect: Effect) -> Sequence[Effect]:
         """Whoever was ever there is there."""
@@ -157,3 +161,37 @@ class AsksAgain(Passing):
             again = message.replace(header=message.header | {"msg_id": self.role.env.fresh_id()})
             return (effect, Send("out", again))
         return (effect,)
+
+
+class RemembersEveryOutcome(Scheduler):
+    """Somebody may still depend on it."""
+
+    breaks = ("task.finished-bounded",)
+    runs = SWARMS
+
+    def prepare(self) -> None:
+        """A memory of ten that forgets nothing."""
+        object.__setattr__(self.role, "config", structs.replace(self.role.config, remember=10))
+        self.role.outcomes = Outcomes(1 << 30)
+
+
+class Endless(ReplayMemory):
+    """A memory that should hold nothing, and forgets nothing."""
+
+    def admit(self, signature: bytes) -> bool:
+        """Whether this signature is new."""
+        if signature in self._order:
+            return False
+        self._order.append(signature)
+        return True
+
+
+class RemembersEverySignature(Mutant):
+    """A replay may come at any time."""
+
+    breaks = ("wire.replay-memory-bounded",)
+    runs = ("requests-are-replayed 0",)
+
+    def prepare(self) -> None:
+        """One that has no end."""
+        self.shell.codec.replay = Endless(0)

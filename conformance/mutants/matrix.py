@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -20,12 +20,12 @@ from conformance.catalogue import cases, concerned
 from conformance.harness.verdict import Result
 from conformance.judges import ruled
 from conformance.mutants import Mutant, Variant, load
+from conformance.mutants.unproved import REASONS, reason
 from conformance.results import ACCUSING, from_dict
 from conformance.simulating import carry_out
+from conformance.targets.vocabulary import Role
 from protocol.requirements import Requirement
 from simulator.run import Setup
-
-_SIMULATED: Final = "simulated"
 
 
 @dataclass
@@ -46,6 +46,15 @@ class Fate:
     def is_variant(self) -> bool:
         """Whether it must be accused of nothing."""
         return issubclass(self.mutant, Variant)
+
+    @property
+    def again(self) -> str:
+        """The command that shows it once more."""
+        runs = self.mutant.runs
+        if not runs:
+            return f"ippkit test -t {self.mutant.target()}"
+        name, _, seed = runs[0].partition(" ")
+        return f"ippkit simulate {name} --seed {seed} --mutant {self.mutant.name()}"
 
     @property
     def survived(self) -> tuple[str, ...]:
@@ -71,7 +80,7 @@ def chosen(globs: Sequence[str] = ()) -> list[type[Mutant]]:
 
 def judge(mutants: Iterable[type[Mutant]], *, jobs: int = 1) -> list[Fate]:
     """Let the suite and whole runs judge mutants; `jobs` is the number of processes."""
-    fates = {f"{_SIMULATED}+{mutant.name()}": Fate(mutant) for mutant in mutants}
+    fates = {mutant.target(): Fate(mutant) for mutant in mutants}
     book = _Book(fates)
     words = [
         "-q",
@@ -91,7 +100,9 @@ def judge(mutants: Iterable[type[Mutant]], *, jobs: int = 1) -> list[Fate]:
         pytest.main([str(Path(conformance.__file__).parent), *words, *targets], plugins=[book])
     for fate in fates.values():
         for run in fate.mutant.runs:
-            _judge_run(fate, run)
+            # What a seed brings up changes with the swarm; enough of them bring up everything.
+            if fate.is_variant or fate.survived:
+                _judge_run(fate, run)
     return list(fates.values())
 
 
@@ -137,20 +148,29 @@ class _Book:
             fate.errors.append(f"{result.case}: {result.summary}")
 
 
-def judged() -> list[Requirement]:
-    """What cases and rules judge of a controller in virtual time."""
-    named, ruling = cases("controller"), ruled()
-    return [each for each in concerned(["controller"]) if each.slug in named or each.slug in ruling]
+def judged(role: Role) -> list[Requirement]:
+    """What cases and rules judge of a target of this role."""
+    named, ruling = cases(role), ruled()
+    return [each for each in concerned([role]) if each.slug in named or each.slug in ruling]
 
 
-def killers(fates: Iterable[Fate]) -> dict[str, list[str]]:
-    """Requirement -> the mutants that were made to break it and that it killed."""
-    found: dict[str, list[str]] = {}
+def killers(fates: Iterable[Fate]) -> dict[tuple[str, Role], list[str]]:
+    """Requirement, and role of which it is demanded -> the mutants that were made to break it and that it killed."""
+    found: dict[tuple[str, Role], list[str]] = {}
     for fate in fates:
         for slug in fate.mutant.breaks:
             if slug in fate.accused:
-                found.setdefault(slug, []).append(fate.mutant.name())
+                found.setdefault((slug, fate.mutant.judged_as), []).append(fate.mutant.name())
     return found
 
 
-__all__ = ["Fate", "chosen", "judge", "judged", "killers"]
+def unproved(fates: Iterable[Fate]) -> dict[Role, dict[str, str]]:
+    """What is judged of each role of which there are mutants and kills none of them, each with the reason."""
+    proved = killers(fates)
+    return {
+        role: {each.slug: reason(role, each.slug) for each in judged(role) if (each.slug, role) not in proved}
+        for role in REASONS
+    }
+
+
+__all__ = ["Fate", "chosen", "judge", "judged", "killers", "unproved"]

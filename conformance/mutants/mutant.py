@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Final
 
+from conformance.targets.vocabulary import Role
 from protocol.connection import ClientFile, EngineFile
 from protocol.errors import RemoteProtocolError
 from protocol.roles.base import Effect, Event, Forward, Send
@@ -25,13 +26,15 @@ Hearing = Callable[["Mutant", Event], Event | None]
 class Mutant:
     """One mistake. A class is listed in `MUTANTS` as soon as it says what it `breaks`.
 
-    `part` is the name of the role that makes it; empty: every role does. `shows_in` are patterns of cases that show it
-    besides, or instead if it is not empty, of those that name what is broken: `test_module.py::test_function`. `runs`
-    are whole simulated runs that judge it in the place of cases: the name of a scenario or `swarm`, and the seed.
+    `part` is the name of the role that makes it; empty: every role does. `judged_as` is what that makes broken: a
+    controller or an engine. `shows_in` are patterns of cases that show it besides, or instead if it is not empty, of
+    those that name what is broken: `test_module.py::test_function`. `runs` are whole simulated runs that judge it in
+    the place of cases, until one has: the name of a scenario or `swarm`, and the seed.
     """
 
     breaks: ClassVar[tuple[str, ...]] = ()
     part: ClassVar[str] = "hub"
+    judged_as: ClassVar[Role] = "controller"
     shows_in: ClassVar[tuple[str, ...]] = ()
     runs: ClassVar[tuple[str, ...]] = ()
     says: ClassVar[tuple[Change, ...]] = ()
@@ -61,6 +64,11 @@ class Mutant:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
 
     @classmethod
+    def target(cls) -> str:
+        """What the suite calls a target that makes this mistake."""
+        return f"{'simulated' if cls.judged_as == 'controller' else 'simulated-engine'}+{cls.name()}"
+
+    @classmethod
     def sentence(cls) -> str:
         """What somebody who made this mistake would have thought."""
         return " ".join((cls.__doc__ or "").split())
@@ -68,7 +76,9 @@ class Mutant:
     @classmethod
     def covers(cls, case: str, slugs: Sequence[str]) -> bool:
         """Whether it is judged by this case, which names these requirements."""
-        if cls.runs and not cls.shows_in:
+        from conformance.catalogue import role_of
+
+        if (cls.runs and not cls.shows_in) or role_of(case.partition("::")[0]) != cls.judged_as:
             return False
         if cls.shows_in:
             return any(fnmatchcase(case, pattern) for pattern in cls.shows_in)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from conformance.mutants.changes import GONE, asked, edited, other, told, wrap
+from conformance.mutants.changes import GONE, asked, edited, other, told, unheard, wrap
 from conformance.mutants.mutant import Change, Mutant
 from conformance.mutants.refusals import AnswersErrors, Refusing
 from protocol.roles.base import Arrived, Effect, Event, Query
@@ -114,6 +114,13 @@ class KnowsOneNameOfTheFlag(Mutant):
 
     breaks = ("query.status-only-accepted",)
     hears = (asked("result_request", lambda c: other(c, {"status_only": GONE})),)
+
+
+class CompletesNothing(Mutant):
+    """A result is who asked's, and nobody else's business."""
+
+    breaks = ("query.result-completed",)
+    hears = (unheard(lambda m: m.identities[:1] in ((b"out",), (b"outtask",)), "monitor"),)
 
 
 class KeepsResultsForWhoAsked(Mutant):

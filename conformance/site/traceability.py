@@ -6,7 +6,7 @@ from typing import Final
 from conformance.catalogue import cases
 from conformance.judges import rules_of
 from conformance.mutants import Mutant, Variant, load
-from conformance.mutants.unproved import reason
+from conformance.mutants.unproved import REASONS, reason
 from conformance.report.verdicts import Last, kept
 from conformance.site import markdown as md
 from protocol.requirements import FAMILIES, Requirement
@@ -57,9 +57,10 @@ def _row(each: Requirement, targets: Sequence[Last]) -> tuple[str, ...]:
 def behind(slug: str) -> list[tuple[str, str]]:
     """The mutants and the last verdicts of one requirement, for its own section."""
     broken = [f"{md.code(each.name())}: {md.prose(each.sentence())}" for each in mutants_of(slug)]
+    spared = [f"of the {role} none: {md.prose(why)}" for role in REASONS if (why := reason(role, slug))]
     verdicts = [f"{_name(each)}: {each.verdicts[slug]}" for each in kept() if slug in each.verdicts]
     return [
-        ("Mutants", md.lines(broken) or md.prose(reason(slug))),
+        ("Mutants", md.lines([*broken, *spared])),
         ("Last verdicts", ", ".join(verdicts)),
     ]
 

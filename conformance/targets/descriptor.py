@@ -91,8 +91,8 @@ from conformance.targets.tables import (
 from conformance.targets.vocabulary import FILES, Dialect, Role
 
 FOLDER: Final = "fixtures/targets"
-#: The target that can be given mutants.
-SIMULATED: Final = "simulated"
+#: The targets that can be given mutants.
+SIMULATED: Final = ("simulated", "simulated-engine")
 
 
 class Target(Table, frozen=True, kw_only=True):
@@ -180,7 +180,7 @@ def load(name_or_path: str | Path) -> Target:
     if environment:
         return _in_environment(load(text), Path(environment))
     base, _, mutant = text.partition("+")
-    if mutant and base == SIMULATED:
+    if mutant and base in SIMULATED:
         return _infected(load(base), mutant)
     if isinstance(name_or_path, Path) or is_file(text):
         path = Path(name_or_path)
@@ -218,9 +218,11 @@ def _infected(target: Target, mutant: str) -> Target:
     from conformance.mutants import find
 
     try:
-        find(mutant)
+        role = find(mutant).judged_as
     except KeyError as error:
         raise DescriptorError(error.args[0]) from None
+    if role not in target.roles:
+        raise DescriptorError(f"the mistake of {mutant} is made by an {role}, which {target.name} is not")
     return msgspec.structs.replace(target, name=f"{target.name}+{mutant}", mutant=mutant)
 
 

@@ -126,7 +126,8 @@ class VirtualRunningEngine:
         config = EngineConfig(
             uuid=f"{ENGINE}-{world.seed:08x}", timeout=target.timing.engine_timeout, misses=target.timing.engine_misses
         )
-        self.engine = VirtualEngine(world, file, config, name=ENGINE, host=ENGINE)
+        infect = find(target.mutant).infect if target.mutant else None
+        self.engine = VirtualEngine(world, file, config, name=ENGINE, host=ENGINE, on_shell=infect)
         self.warden = VirtualWarden(world, file, self.engine)
         self.engine.start()
         self._calendar = Calendar()
