@@ -76,6 +76,7 @@ class VirtualController:
         is_supervised: bool = True,
         has_disk: bool = False,
         on_shell: Callable[[VirtualShell], object] | None = None,
+        kinds: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
         self.world = world
         self.config = config
@@ -83,6 +84,8 @@ class VirtualController:
         self.is_supervised = is_supervised
         #: Is given the shell of each role before its first event.
         self.on_shell = on_shell
+        #: Types of sockets that are unlike the usual ones, by role and name.
+        self.kinds: Mapping[tuple[str, str], str] = kinds or {}
         #: Where the records are kept, or None if they are in memory.
         self.records = Disk() if has_disk else None
         self.disk: dict[str, bytes] = {}
@@ -141,6 +144,7 @@ class VirtualController:
                 kind, options = opening(
                     end, b"" if end.identity.rule == "none" else node.identity, is_mandatory=spec.is_mandatory
                 )
+                kind = self.kinds.get((node.role, socket_name), kind)
                 socket = sockets[socket_name] = process.context.socket(kind, name=f"{process.name}/{socket_name}")
                 for option, value in options:
                     socket.set(option, value)

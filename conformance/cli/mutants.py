@@ -62,7 +62,8 @@ def mutants(globs: tuple[str, ...], jobs: int, as_json: bool) -> int:
         )
         return status
     rows = [(slug, role, ", ".join(names)) for (slug, role), names in sorted(proved.items())]
-    print_table("requirements, and the mutants that each of them found", ("requirement", "of", "killed"), rows)
+    if rows:
+        print_table("requirements, and the mutants that each of them found", ("requirement", "of", "killed"), rows)
     for fate in fates:
         if fate.is_variant and fate.is_as_it_should_be:
             click.echo(f"{fate.mutant.name()}: legal, accused of nothing in {fate.judged} verdicts")

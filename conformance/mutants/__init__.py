@@ -13,7 +13,7 @@ from conformance.mutants.mutant import MUTANTS, Mutant, Variant
 _MODULES = (
     "wire", "connections", "registrations", "notifications", "hearts", "queries", "queues", "results", "history",
     "purges", "resubmissions", "records", "answers", "relays", "passing", "tasks", "dependencies", "scheduling",
-    "inside", "engines", "manners", "speech", "beats", "variants",
+    "inside", "copies", "engines", "manners", "speech", "beats", "variants",
 )  # fmt: skip
 
 

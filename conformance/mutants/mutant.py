@@ -41,6 +41,10 @@ class Mutant:
     hears: ClassVar[tuple[Hearing, ...]] = ()
     #: Whether the connection files are there for ever.
     leaves_files: ClassVar[bool] = False
+    #: Types of a controller's sockets that are unlike the usual ones, by role and name.
+    kinds: ClassVar[Mapping[tuple[str, str], str]] = {}
+    #: Whether an engine has a nanny in front of its control socket.
+    has_warden: ClassVar[bool] = True
 
     def __init__(self, shell: VirtualShell) -> None:
         self.shell: Final = shell

@@ -16,10 +16,6 @@ REAL_ENGINES: Final = (
     "only a real process shows it, or one that runs Python: broken engines are accused of it instead, in "
     "tests/test_engine_accusations.py"
 )
-_MONITOR: Final = (
-    "it is read on the monitor channel, where neither the suite nor a simulated run listens; recorded logs prove its "
-    "rule"
-)
 _EITHER: Final = "whatever a target does is allowed and only noted, so nothing breaks it"
 
 #: Role -> reason -> the requirements of which it speaks, where they are demanded of that role.
@@ -48,15 +44,6 @@ REASONS: Final[Mapping[Role, Mapping[str, tuple[str, ...]]]] = {
         "both are one subscription to a relay, which cannot tell them apart": ("iopub.publisher-type-free",),
         "ZeroMQ hands over whole messages, so that no role sees half of one": ("wire.sends-never-half",),
         "only a target of the dialect `documented` is asked so, and none is simulated": ("query.statusonly-accepted",),
-        _MONITOR: (
-            "heartbeat.hearts-reported",
-            "heartbeat.death-reported-once",
-            "mux.monitored",
-            "mux.monitor-prefixes",
-            "task.intask-before-destination",
-            "control.monitored",
-            "broadcast.recorded",
-        ),
     },
     "engine": {
         REAL_ENGINES: (

@@ -1,10 +1,12 @@
 """Legal controllers unlike the kit's own: each must be accused of nothing by any case or rule."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from conformance.mutants.changes import edited, wrap
+from conformance.mutants.engines import Working
 from conformance.mutants.mutant import Variant
+from conformance.mutants.scheduling import HearsLate
 from protocol.roles.base import Effect, Send, SetTimer
 from protocol.world import MILLISECOND
 
@@ -90,3 +92,43 @@ class PingsMoreOften(Variant):
         if isinstance(effect, SetTimer) and effect.timer == "beat":
             return (effect._replace(at=now + self.role.config.period * 99 // 100),)
         return (effect,)
+
+
+class HearsOfEnginesLate(Variant, HearsLate):
+    """A scheduler that hears of engines a fifth of a second later, and has time for introductions."""
+
+    breaks = ()
+    shows_in = ("test_tasks.py::*target*", "test_tasks.py::*engine*", "test_dependencies.py::*chain*")
+
+
+class HasNoWarden(Variant, Working):
+    """An engine without a nanny in front of it: nobody delivers signals, or says that it has died."""
+
+    breaks = ()
+    has_warden = False
+    shows_in = (
+        "test_engine_[eo]*.py::*", "test_engine_heart.py::*", "test_engine_registration.py::*",
+        "test_engine_control.py::*abort*", "test_engine_control.py::*clear*",
+    )  # fmt: skip
+
+
+class BreathesInBetween(Variant, Working):
+    """An engine that takes ten milliseconds to send what it has to say, in order."""
+
+    breaks = ()
+    shows_in = ("test_engine_execute.py::*", "test_engine_output.py::*")
+
+    def prepare(self) -> None:
+        """Have all of it leave later."""
+        carry, shell = self.shell.carry_send, self.shell
+        shell._carry[Send] = lambda effect: shell.process.at(
+            shell.clock() + 10 * MILLISECOND, lambda *_: carry(effect), None, None
+        )
+
+
+class PublishesOtherwise(Variant):
+    """A controller whose output goes out by an XPUB, and whose pings do."""
+
+    breaks = ()
+    kinds: ClassVar[Mapping[tuple[str, str], str]] = {("iopub-relay", "out"): "XPUB", ("heart-monitor", "ping"): "XPUB"}
+    shows_in = ("test_iopub.py::*", "test_heartbeat.py::*ping*")

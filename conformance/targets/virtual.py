@@ -54,7 +54,9 @@ class VirtualRunning:
         self._mutant = find(target.mutant) if target.mutant else Mutant
         #: Who is told of every message that the queues and schedulers publish to the Hub.
         self.eavesdroppers: list[Callable[[Message], None]] = []
-        self.controller = VirtualController(self.world, config, host=HOST, on_shell=self._made)
+        self.controller = VirtualController(
+            self.world, config, host=HOST, on_shell=self._made, kinds=self._mutant.kinds
+        )
         self.controller.start()
         if not self.world.kernel.run_until(lambda: self.controller.has_begun, START):
             raise TargetUnusable(f"target {target.name}: the virtual controller did not begin")
@@ -126,9 +128,11 @@ class VirtualRunningEngine:
         config = EngineConfig(
             uuid=f"{ENGINE}-{world.seed:08x}", timeout=target.timing.engine_timeout, misses=target.timing.engine_misses
         )
-        infect = find(target.mutant).infect if target.mutant else None
-        self.engine = VirtualEngine(world, file, config, name=ENGINE, host=ENGINE, on_shell=infect)
-        self.warden = VirtualWarden(world, file, self.engine)
+        mutant = find(target.mutant) if target.mutant else Mutant
+        self.engine = VirtualEngine(
+            world, file, config, name=ENGINE, host=ENGINE, on_shell=mutant.infect if target.mutant else None
+        )
+        self.warden = VirtualWarden(world, file, self.engine) if mutant.has_warden else None
         self.engine.start()
         self._calendar = Calendar()
 
@@ -137,18 +141,18 @@ class VirtualRunningEngine:
         return self._calendar.date(self.world.now)
 
     @property
-    def _processes(self) -> tuple[Process, Process]:
-        return self.warden.process, self.engine.process
+    def _processes(self) -> tuple[Process, ...]:
+        return (self.engine.process,) if self.warden is None else (self.warden.process, self.engine.process)
 
     @property
     def is_running(self) -> bool:
-        """Whether its first process is there: the warden's."""
-        return self.warden.process.is_alive
+        """Whether its first process is there: the warden's, if it has one."""
+        return self._processes[0].is_alive
 
     @property
     def status(self) -> int | None:
         """The exit status of its first process, or None while it runs."""
-        return self.warden.process.status
+        return self._processes[0].status
 
     def output(self) -> tuple[str, str]:
         """What it would have printed."""
