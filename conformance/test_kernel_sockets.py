@@ -30,6 +30,26 @@ def test_a_file_with_a_key_of_tomorrow_is_read_and_kept(fresh_kernel: KernelUnde
         violate("the key has gone from the file", "a file as it was")
 
 
+@connection_file(transport="ipc")
+@requirement("kernel.address-form")
+def test_addresses_of_ipc_have_a_dash_before_the_port(fresh_kernel: KernelUnderTest) -> None:
+    fresh_kernel.expect_usable()
+
+
+@requirement("kernel.address-form")
+def test_addresses_of_tcp_have_a_colon_before_the_port(kernel: KernelUnderTest) -> None:
+    kernel.expect_usable()
+
+
+@connection_file(control_port=0)
+@requirement("kernel.port-zero-filled-in")
+def test_a_port_that_the_file_leaves_open_is_chosen_and_written_back(new_kernel: KernelUnderTest) -> None:
+    new_kernel.expect_port("control_port")
+    frontend = new_kernel.frontend()
+    new_kernel.until_answered(frontend.send("kernel_info_request"))
+    frontend.ask("kernel_info_request", channel="kernel-control").expect(ok("kernel_info_reply"))
+
+
 @requirement("kernel.connection-file-kept")
 def test_a_file_that_was_given_is_left_behind(fresh_kernel: KernelUnderTest) -> None:
     frontend = fresh_kernel.frontend()

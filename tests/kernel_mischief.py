@@ -592,6 +592,19 @@ mistake(
     lambda: Corrupt(down("execute_reply"), frame=1),
 )
 mistake(
+    "is-not-where-the-file-says",
+    {
+        "test_addresses_of_ipc_have_a_dash_before_the_port": "kernel.address-form",
+        "test_addresses_of_tcp_have_a_colon_before_the_port": "kernel.address-form",
+    },
+    lost(of("execute_request", is_up=True)),
+)
+mistake(
+    "control-is-somewhere-else",
+    {"test_a_port_that_the_file_leaves_open_is_chosen_and_written_back": "kernel.port-zero-filled-in"},
+    lost(of("kernel_info_request", is_up=True, channel="kernel-control")),
+)
+mistake(
     "a-kernel-with-a-key-and-an-old-file",
     {
         # What these cases ask for in the file of a fresh kernel, the file of this one does not say.

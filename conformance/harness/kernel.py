@@ -6,8 +6,12 @@ its own for shell, control and stdin, under one identity.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from conformance.harness.actors import Reply
 from conformance.harness.coding import Asker, Coding, parent_id
@@ -144,6 +148,23 @@ class KernelUnderTest(Coding):
         started, limit = self.world.now, self.timing.reply_deadline
         self.world.run_until(lambda: bool(self.answers(request)), started + limit)
         return self.until_idle(request)
+
+    def expect_port(self, key: str, requirement: str | None = None) -> None:
+        """A port that the file left to the kernel must stand in it soon; from then on it is the one."""
+        started, limit = self._started, self.timing.start_deadline
+
+        def chosen() -> object:
+            with contextlib.suppress(ValueError):
+                # It may just be being written.
+                return json.loads(self.instance.path.read_bytes()).get(key)
+            return 0
+
+        if not self.world.run_until(lambda: bool(chosen()), started + limit):
+            raise Violated(
+                Finding(f"{key} is still {chosen()!r} in the file", ("the port that was chosen",)), requirement
+            )
+        if not getattr(self.world.file, key):
+            self.world.file = msgspec.structs.replace(self.world.file, **{key: chosen()})
 
     def expect_usable(self, requirement: str | None = None) -> None:
         """Code that a new frontend sends must run."""

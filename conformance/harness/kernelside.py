@@ -4,8 +4,10 @@ A kernel binds the ports of a file that its launcher wrote, so the kit chooses t
 hand out by themselves: nobody who binds any port can take one between its choice and the kernel's start.
 """
 
+import itertools
 import random
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from socket import socket as tcp_socket
@@ -31,15 +33,26 @@ class KernelSide(Pump):
     """
 
     def __init__(self, said: Mapping[str, object] = USUAL, *, dialect: Dialect = DEFAULT_DIALECT) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         ports = dict(zip(KernelFile.ports, free_ports(len(KernelFile.ports)), strict=True))
         words: dict[str, Any] = {
             **ports, "ip": HOST, "transport": "tcp", "key": secrets.token_hex(16), "signature_scheme": "hmac-sha256",
             "kernel_name": "",
         }  # fmt: skip
+        if said.get("transport") == "ipc":
+            # Short, since such addresses are limited.
+            self._folder = tempfile.TemporaryDirectory(prefix="ippkit-")
+            words |= {"ip": f"{self._folder.name}/k"} | dict(zip(KernelFile.ports, itertools.count(1), strict=False))
         known = {key: value for key, value in said.items() if key in KernelFile.keys}
         unknown = {key: value for key, value in said.items() if key not in KernelFile.keys}
         self.file = KernelFile(**(words | known), extra=unknown)
         super().__init__(self.file.codec(), dialect=dialect)
+
+    def close(self) -> None:
+        """Close every socket, and remove what they were bound to. May be called twice."""
+        super().close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def open(self, channel: str, *, party: str, identity: bytes = b"", kind: str = "") -> RealSocket:
         """A frontend's socket on a channel of the kernel, of the usual type or of this one; subscribers hear all."""

@@ -119,9 +119,9 @@ def _fault(requirement: Requirement, family: str) -> str | None:
         return "exactly one of observed and unobservable is needed"
     if (requirement.unobservable is None) == (requirement.vantage == "none"):
         return "vantage is 'none' exactly when the requirement is unobservable"
-    is_past = requirement.dialects == ("ipython-0.1x",)
-    if requirement.level == "MUST" and requirement.unobservable is not None and not is_past:
-        return "a MUST has to be observable, unless nobody speaks its dialect any more"
+    is_beyond = requirement.dialects == ("ipython-0.1x",) or requirement.roles == ("frontend",)
+    if requirement.level == "MUST" and requirement.unobservable is not None and not is_beyond:
+        return "a MUST has to be observable, unless nobody speaks its dialect any more, or it binds frontends only"
     if requirement.revision < 1:
         return "revisions count from 1"
     return None
