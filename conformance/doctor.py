@@ -16,7 +16,7 @@ from conformance.harness.deployment import Deployment, engines
 from conformance.harness.engine import EngineUnderTest
 from conformance.harness.kernel import KernelUnderTest
 from conformance.harness.subject import NONSENSE, Subject
-from conformance.harness.verdict import CaseEnd
+from conformance.harness.verdict import CaseEnd, NotApplicable
 from conformance.targets import Target, TargetUnusable
 from conformance.targets.process import Started, detect_version
 from conformance.targets.vocabulary import Role
@@ -39,7 +39,7 @@ Step = tuple[str, Callable[[Any], str]]
 
 def _hub(controller: Controller) -> str:
     known = controller.client().engines()
-    return f"connection_request is answered; {len(known)} engines are known"
+    return f"connection_request is answered; {len(known)} {'engine is' if len(known) == 1 else 'engines are'} known"
 
 
 def _registration(controller: Controller) -> str:
@@ -103,7 +103,8 @@ _DEPLOYMENTS: Final[Mapping[Role, Callable[[Target], Deployment[Any]]]] = {
 
 def examine(target: Target) -> Iterator[Seen]:
     """What is seen of a target, step by step."""
-    claims = ", ".join((*target.profile, *(f"{len(target.features)} features" for _ in target.features[:1])))
+    count = len(target.features)
+    claims = ", ".join((*target.profile, *([f"{count} feature{'s' if count > 1 else ''}"] if count else [])))
     yield Seen("descriptor", True, f"{', '.join(target.roles)} in {target.dialect}; claims {claims or 'the core only'}")
     if target.version is not None:
         try:
@@ -126,10 +127,10 @@ def _of_role(target: Target, role: Role) -> Iterator[Seen]:
             subject.begin_case()
             if isinstance(subject.instance, Started) and subject.instance.process.failure:
                 subject.instance.expect_alive()
-            yield Seen(title, True, _how_started(subject))
+            yield Seen(title, True, _how_started(subject) if role not in target.attached else "already")
             for name, step in STEPS[role]:
                 title = name
-                yield Seen(name, True, step(subject))
+                yield Seen(name, True, tried(step, subject))
             title = "ends"
         if role not in target.attached:
             yield Seen(title, True, _how_ended(subject))
@@ -139,10 +140,18 @@ def _of_role(target: Target, role: Role) -> Iterator[Seen]:
         deployment.close()
 
 
+def tried(step: Callable[[Any], str], subject: Subject) -> str:
+    """What a step saw; one that would disturb a cluster that works for somebody is left out, and nothing is wrong."""
+    try:
+        return step(subject)
+    except NotApplicable as error:
+        return f"left out: {error}"
+
+
 def _how_started(subject: Subject) -> str:
     instance = subject.instance
     if not isinstance(instance, Started):
-        return "already, or in virtual time"
+        return "in virtual time"
     ready = f", ready after {instance.start_seconds:.2f} s" if instance.start_seconds else ""
     return f"process {instance.process.pid}{ready}"
 

@@ -9,6 +9,7 @@ import pytest
 from test_descriptors import ATTACHED, make
 from test_targets import client_file
 
+from conformance.doctor import STEPS, tried
 from conformance.harness.attaching import controllers
 from conformance.harness.verdict import NotApplicable
 from conformance.targets import Target, TargetUnusable, load
@@ -100,6 +101,13 @@ def test_beside_engines_of_others_no_engine_of_the_kit_registers() -> None:
             subject.need("tasks")
         subject.avoid_strangers(2, may_register=True)
         assert subject.engine().registered().id is not None
+
+
+def test_the_doctor_leaves_out_what_would_disturb_engines_of_others() -> None:
+    with controllers(load("simulated")).fresh() as subject:
+        subject.avoid_strangers(1, may_register=False)
+        steps = dict(STEPS["controller"])
+        assert tried(steps["an engine"], subject).startswith("left out: the cluster has engines of its own (1)")
 
 
 def test_whoever_is_patient_waits_at_least_so_long() -> None:
