@@ -43,6 +43,8 @@ class Step:
     @property
     def left_out(self) -> str:
         """Why nothing of it was judged, if that is so."""
+        if not self.cases:
+            return "no case of it can be tried on this target"
         verdicts = {each.verdict for each in self.results if not each.by_rule}
         return self.results[0].summary if verdicts == {"not applicable"} else ""
 
@@ -54,6 +56,7 @@ class _Climber:
         self.steps = steps
         self._on_done = on_done
         self._current: Step | None = None
+        self._told = 0
         self._step_of: dict[str, Step] = {}
         self._session: pytest.Session | None = None
 
@@ -77,9 +80,11 @@ class _Climber:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         step = self._step_of[report.nodeid]
-        if self._current is not None and self._current is not step:
-            self._on_done(self._current)
-        self._current = step
+        if self._current is not step:
+            place = self.steps.index(step)
+            for below in self.steps[self._told : place]:
+                self._on_done(below)
+            self._current, self._told = step, place
         step.results += [from_dict(each) for each in getattr(report, DETAIL, ())]
         if step.unmet is not None and report.when == "teardown" and self._session is not None:
             self._session.shouldstop = "a rung is not met"
@@ -88,8 +93,8 @@ class _Climber:
 def climb(word: str, roles: Sequence[Role], on_done: Callable[[Step], None]) -> tuple[list[Step], str]:
     """The steps of a target of these roles with what was found, and what pytest printed.
 
-    `word` is what the command line calls the target. `on_done` is called with each step that is reached before the last
-    one that is tried. Steps above one that is not met have no results.
+    `word` is what the command line calls the target. `on_done` is called with each step below the last one that is
+    tried, in their order. Steps above one that is not met have no results.
     """
     steps = [Step(role, number, rung) for role in roles for number, rung in enumerate(LADDERS[role], 1)]
     arguments = [*SUITE, "-p", "no:xdist", "--target", word]

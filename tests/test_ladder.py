@@ -63,6 +63,14 @@ def test_a_rung_is_met_unless_something_speaks_against_it(verdicts: list[Verdict
 def test_what_is_left_out_says_why() -> None:
     assert step("not applicable", "not applicable").left_out == "not applicable"
     assert step("not applicable", "passed").left_out == ""
+    assert step().left_out == "no case of it can be tried on this target"
+
+
+def test_a_step_without_a_case_is_told_in_its_place(tmp_path: Path) -> None:
+    done = command(tmp_path, "next", "simulated-engine")
+    assert done.returncode == 0, done.stdout + done.stderr
+    *told, _ = done.stdout.splitlines()
+    assert [int(line.split()[0]) for line in told] == [*range(1, len(LADDERS["engine"]) + 1)]
 
 
 def command(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -87,7 +95,7 @@ name = "mine"
 dialect = "ipyparallel-9"
 roles = ["engine"]
 [engine]
-command = ["{{python}}", "{Path(__file__).parent / "broken_engine.py"}", "{{engine_file}}", "heart-mute"]
+command = ["{{python}}", "{Path(__file__).parent / "broken_engine.py"}", "{{engine_file}}", "heart-of-another"]
 [timing]
 heartbeat_period_ms = 100
 engine_timeout_s = 2.0
@@ -117,6 +125,13 @@ def test_the_doctor_says_what_cannot_be_started(tmp_path: Path) -> None:
 
 def test_the_doctor_knows_every_role_that_can_be_judged() -> None:
     assert set(STEPS) == {role for role in ROLES if cases(role)}
+
+
+def test_a_driver_that_cannot_be_started_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(descriptor("mine", ["client"]))
+    done = command(tmp_path, "next", "./mine.toml")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "could not be started: my-driver: No such file or directory" in done.stdout
 
 
 # -- the descriptor to start from ------------------------------------------------------------------------------------

@@ -113,8 +113,9 @@ class RealDriver(Driver):
             self.hear(line)
 
     def unusable(self, sentence: str) -> TargetUnusable:
-        """The error that says so, with what was said and printed."""
-        return self.running.unusable(sentence)
+        """The error that says so, with what was said and printed; that its command is wrong comes first."""
+        failure = self.running.process.failure
+        return self.running.unusable(f"could not be started: {failure}" if failure else sentence)
 
     def send(self, line: bytes) -> None:
         """Give it a line; one that has ended in the middle of its work will never answer, which is for cases to see."""
