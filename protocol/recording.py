@@ -50,14 +50,18 @@ _FRAME_NAMES: Final = frozenset(get_args(FrameName))
 
 
 class RecordingError(ValueError):
-    """A recording that cannot be read: which line and which field, what was expected and what stands there."""
+    """A recording that cannot be read: which line and which field, what was expected and what stands there.
+
+    The field `line` is the line as a whole.
+    """
 
     def __init__(self, line: int, field: str, expected: str, found: str) -> None:
         self.line = line
         self.field = field
         self.expected = expected
         self.found = found
-        super().__init__(f"line {line}, {field}: expected {expected}, found {found}")
+        place = f"line {line}" if field == "line" else f"line {line}, {field}"
+        super().__init__(f"{place}: expected {expected}, found {found}")
 
 
 class Accusation(msgspec.Struct, frozen=True, kw_only=True):

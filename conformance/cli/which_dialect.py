@@ -82,7 +82,7 @@ def _recorded(path: Path) -> Iterable[Peer]:
     try:
         return peers_of(path)
     except Unreadable as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(f"{error}; nor is it a connection file") from None
 
 
 def _show(peer: Peer) -> None:

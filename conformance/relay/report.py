@@ -102,7 +102,8 @@ def reading(path: Path) -> Iterator[Reader]:
                 raise Unreadable(f"{path}: no relay has recorded it (ippkit view shows what rules find in it)")
             yield reader
         except RecordingError as error:
-            raise Unreadable(f"{path}: {error}") from None
+            is_other = error.line == 1 and error.field in {"line", "format"}
+            raise Unreadable(f"{path}: {'is not made by ippkit record: ' if is_other else ''}{error}") from None
         except UnicodeDecodeError:
             raise Unreadable(f"{path}: no recording: it is not text") from None
 
