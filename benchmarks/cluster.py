@@ -215,6 +215,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each of the first three parts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error("--rounds: at least one round is needed")
     # What is loaded now is never garbage; campaigns do the same.
     gc.freeze()
     figures = measure(arguments.only or PARTS, arguments.rounds)

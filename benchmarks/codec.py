@@ -246,6 +246,8 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=60, help=f"rounds of {BATCH} messages per contender")
     arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     chosen = arguments.parse_args()
+    if chosen.rounds < 1:
+        arguments.error("--rounds: at least one round is needed")
     warnings.simplefilter("ignore")
     result = report(measure(chosen.rounds), big_buffer_copies())
     show(result)

@@ -232,6 +232,8 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=9, help=f"rounds of {TASKS} tasks per contender")
     arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     chosen = arguments.parse_args()
+    if chosen.rounds < 1:
+        arguments.error("--rounds: at least one round is needed")
     result = report(measure(chosen.rounds))
     show(result)
     if chosen.json:

@@ -238,6 +238,8 @@ def main() -> None:
     arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     arguments.add_argument("--all", action="store_true", help="run benchmarks/cluster.py as well: some minutes")
     chosen = arguments.parse_args()
+    if chosen.rounds < 1:
+        arguments.error("--rounds: at least one round is needed")
     result = report(measure(chosen.rounds))
     show(result)
     if chosen.all:

@@ -82,9 +82,11 @@ def theirs(directory: Path) -> tuple[float, int]:
 def main() -> None:
     """Measure, and show."""
     parser = argparse.ArgumentParser(description="Seconds per case of the kernel role, beside jupyter_kernel_test.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each suite  [default: 3]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds: at least one round is needed")
     found: dict[str, list[tuple[float, int]]] = {"ippkit": [], "jupyter_kernel_test": []}
     with tempfile.TemporaryDirectory(prefix="ippkit-") as folder:
         for _ in range(options.rounds):
