@@ -67,7 +67,7 @@ def test_what_is_violated_is_shown_with_the_requirement(broken: str) -> None:
     result = simulate(broken)
     assert result.exit_code == 1
     assert "wire.reply-true: everything should have ended with 'ok'" in result.output
-    assert "1 violations" in result.output
+    assert ": 1 violation.\n" in result.output
 
 
 def test_a_mutant_is_broken_on_purpose_and_replayed_from_its_trace(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def minimise(file: Path, requirement: str, tries: int, minutes: float | None, ou
     simulator/scenarios/, with the place where it parts from the nearest run that does not fail. The same trace gives
     the same result unless --minutes ends the search.
     """
+    if out is not None and not out.parent.is_dir():
+        raise click.ClickException(f"{out.parent}: No such file or directory")
     console = plain_or_rich()
     started = time.monotonic()
 

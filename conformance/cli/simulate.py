@@ -147,7 +147,8 @@ def _one(console: Console, setup: Setup, trace: Path | None, diagram: Path | Non
     if not outcome.is_clean:
         for text in _explained(setup, outcome):
             console.print(text, markup=False)
-    verdict = "nothing was violated" if outcome.is_clean else f"{len(outcome.violations)} violations"
+    count = len(outcome.violations)
+    verdict = f"{count} violation{'s' if count > 1 else ''}" if count else "nothing was violated"
     console.print(f"{outcome.lasted / SECOND:.1f} virtual s in {seconds:.1f} s: {verdict}.")
     if not outcome.is_clean:
         named = trace if trace is not None else "FILE, after --trace FILE"
