@@ -81,7 +81,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         where = ", ".join(f"#{seq}" for seq in self.evidence)
-        return f"{self.requirement}: {self.guilty} did {self.found}; allowed: {' or '.join(self.allowed)} [{where}]"
+        return f"{self.requirement}: {self.guilty}: {self.found}; allowed: {' or '.join(self.allowed)} [{where}]"
 
 
 class Rule(ABC):

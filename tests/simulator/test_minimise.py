@@ -246,7 +246,7 @@ def all_kinds() -> Found:
     case = msgspec.structs.replace(CASE, steps=steps, config={"scheme": "lru"}, jitter=0, rest=0)
     return Found(
         setup=Setup(seed=9), blame=Blame("a.b", "hub"), whole=case, case=case, tries=1, is_finished=True, seeds=2,
-        text='a.b: hub did "something" ' + "at great length " * 12 + "[#1]",
+        text='a.b: hub: "something" ' + "at great length " * 12 + "[#1]",
     )  # fmt: skip
 
 
