@@ -624,6 +624,28 @@ def test_an_engine_that_the_hub_had_lost_has_a_new_number_and_its_old_work() -> 
     assert bench.run("apply").message.msg_id == "m2"
 
 
+@pytest.mark.parametrize("engines", [{"9": UUID, "4": "engine-b"}, {"3": UUID}, {}, None, {"x": UUID}], ids=repr)
+def test_a_number_whose_answer_was_lost_is_asked_for(engines: object) -> None:
+    bench = Bench(refresh=3)
+    # The Hub has lost it, registers it again, and that answer never comes; asked again, it refuses.
+    assert sent(checks(bench, pinged=True, times=3), "query", "registration_request")
+    assert sent(checks(bench, pinged=True, times=3), "query", "registration_request")
+    refusal = {"status": "error", "ename": "KeyError", "evalue": "in use", "traceback": []}
+    (asked,) = sent(bench.do(Arrived("query", message("registration_reply", refusal))), "query", "connection_request")
+    bench.do(Arrived("query", message("connection_reply", {"status": "ok", "engines": engines}, parent=asked.header)))
+    if engines == {"9": UUID, "4": "engine-b"}:
+        assert bench.engine.id == 9
+        connect = bench.run("connect")
+        assert connect.message.content["id"] == 9
+        bench.do(Finished(connect.job, None))
+    else:
+        assert bench.engine.id == 3
+        assert not bench.seen
+    # That is over: the next refusal raises no question.
+    assert sent(checks(bench, pinged=True, times=3), "query", "registration_request")
+    assert not bench.do(Arrived("query", message("registration_reply", refusal)))
+
+
 def test_an_engine_told_to_stop_says_goodbye() -> None:
     bench = Bench()
     queued(bench)

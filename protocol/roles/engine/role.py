@@ -6,14 +6,16 @@ the heart; then the engine publishes `starting` and serves.
 
 Jobs (`Run`) and the results that their `Finished` takes:
 
-* `connect`: `message` is the registration reply. None, or a text that says why it failed.
+* `connect`: the content of `message` has the `id` that it now has. None, or a text that says why it failed.
 * `execute`, `apply` and the hosted requests: an `Outcome`. What code publishes meanwhile comes as `Output`.
 * `clear`: empty the namespace. None, or a text that says why it failed.
 
 The copies that the heart shows of its pings come as raw frames on `heartbeat`. An engine that finds itself held up, or
 without pings for a while and with them again, cannot know whether the Hub gave it up meanwhile: no message tells it.
 It asks for registration again; a Hub that still has it refuses, and nothing changes. With `refresh` it asks now and
-then in any case: its own beats may be lost while pings arrive, and a Hub may begin anew without its disk.
+then in any case: its own beats may be lost while pings arrive, and a Hub may begin anew without its disk. If it is
+refused after a question that was never answered, the Hub may have it under another number: it looks that up with a
+`connection_request`.
 
 Source: IPython commit a2c57acba (2012), parallel_messages.txt, sections Registration and Control Messages; measured on
 ipyparallel 9.2.0.
@@ -82,7 +84,8 @@ ENGINE: Final = StateTable(
             "pings again": "serving: registration_request",
             "time to ask": "serving: registration_request",
             "registered": "serving: job connect",
-            "refused": "serving: it was never lost",
+            "refused": "serving: it was never lost; connection_request if an earlier answer never came",
+            "listed": "serving: job connect if its number is another one",
             "connected": "serving",
             "not connected": _LOST,
             "told to stop": "ended: unregistration_request, exit 0",
@@ -137,6 +140,8 @@ class Engine(Role):
         self.missed = 0
         self.due = 0
         self.checks = 0
+        #: Whether a request for registration was never answered: it may have been granted, under another number.
+        self.is_unsure = False
         #: The event that ended it, for whoever tells the user; no state, since nothing follows.
         self.ended_by = ""
 
@@ -199,6 +204,7 @@ class Engine(Role):
         if self.config.id is not None and self.state == "registering":
             content["id"] = self.config.id
         request = self.voice.say(now, "registration_request", content)
+        self.is_unsure = self.is_unsure or bool(self.asked)
         self.asked = request.msg_id
         effects.append(Send("query", request))
 
@@ -207,18 +213,23 @@ class Engine(Role):
             return
         if message.msg_type == "hub_error":
             if parent_id(message) == self.asked:
-                self._refused(effects)
+                self._refused(now, effects)
             return
         content = content_of(message)
+        if message.msg_type == "connection_reply":
+            if parent_id(message) == self.asked:
+                self._listed(message, content or {}, effects)
+            return
         if message.msg_type != "registration_reply" or content is None:
             return
         if parent_id(message) not in ("", self.asked):
             return
         number, period = content.get("id"), content.get("hb_period")
         if content.get("status") != "ok" or type(number) is not int or number < 0:
-            self._refused(effects)
+            self._refused(now, effects)
             return
         self.asked = ""
+        self.is_unsure = False
         if type(period) is int and period > 0:
             self.period = period * _MILLISECOND
         first = self.work.engine_id < 0
@@ -229,18 +240,38 @@ class Engine(Role):
                 self._watch_on(now, effects)
         else:
             self.env.mark("engine.registered-again")
+        self._connect(message, effects)
+
+    def _connect(self, reply: Message, effects: list[Effect]) -> None:
         self.work.last_job += 1
         self.connecting = self.work.last_job
-        effects.append(Run(self.connecting, "connect", message))
+        effects.append(Run(self.connecting, "connect", reply))
 
-    def _refused(self, effects: list[Effect]) -> None:
+    def _refused(self, now: int, effects: list[Effect]) -> None:
         self.asked = ""
         if self.state == "serving":
             self.env.mark("engine.never-lost")
             self._step("refused", effects)
+            if self.is_unsure:
+                # The Hub may have it under another number, of which the answer never came.
+                request = self.voice.say(now, "connection_request", {})
+                self.asked = request.msg_id
+                effects.append(Send("query", request))
         else:
             self.env.mark("engine.refused")
             self._end("refused", FAILED, effects)
+
+    def _listed(self, reply: Message, content: Json, effects: list[Effect]) -> None:
+        """The Hub has said which engines it has: take the number that stands there."""
+        self.asked = ""
+        self.is_unsure = False
+        engines = content.get("engines")
+        listed = engines.items() if isinstance(engines, dict) else ()
+        number = next((int(key) for key, uuid in listed if uuid == self.config.uuid and key.isdecimal()), None)
+        if number is not None and number != self.work.engine_id and self._is_legal("listed"):
+            self.env.mark("engine.registered-again")
+            self.work.engine_id = number
+            self._connect(reply.replace(content={"id": number}), effects)
 
     def _connected(self, now: int, problem: object, effects: list[Effect]) -> None:
         self.connecting = 0
@@ -401,6 +432,7 @@ class Engine(Role):
             self.missed,
             self.due,
             self.checks,
+            self.is_unsure,
             self.work.freeze(),
         )
 
@@ -416,6 +448,7 @@ class Engine(Role):
             self.missed,
             self.due,
             self.checks,
+            self.is_unsure,
             work,
         ) = frozen
         self.clearing = {number: thaw_message(message) for number, message in clearing}
