@@ -110,10 +110,8 @@ class VirtualEngine:
     def run(self, effect: Run) -> None:
         """Do what the role asks for; the end of it is an event of its own."""
         if effect.kind == "connect":
-            is_anew = bool(self._leaf)
             self._connect(effect)
-            cannot = is_anew and self.role.env.rarely("engine.cannot-open")
-            self._finish(effect.job, "too many open files" if cannot else None)
+            self._finish(effect.job, None)
         elif effect.kind == "clear":
             self._names.clear()
             self._finish(effect.job, None)

@@ -20,7 +20,6 @@ ODDS: Final = 4
 #: The places that are not a role's but the world's.
 WORLD: Final[Mapping[str, str]] = {
     "disk.writes-at-once": "What is written is durable before its time: a crash may leave the first half of something.",
-    "engine.cannot-open": "An engine that registers anew cannot open its sockets, and ends.",
     "shell.reads-late": "A part of the controller looks at one of its sockets a moment later than it could.",
     "store.answers-late": "The store takes a moment to answer; what is asked meanwhile waits behind it.",
 }
