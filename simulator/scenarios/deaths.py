@@ -173,6 +173,8 @@ def no_engine_is_left(cluster: Cluster) -> None:
         engine.kill()
     for engine in list(cluster.engines):
         dies(cluster, engine)
+    # The scheduler may hear of the deaths a moment later than the clients.
+    cluster.run_for(SECOND)
     tasks = [client.submit(Work()) for _ in range(5)]
     cluster.run_for(5 * SECOND)
     must(not any(task.is_done for task in tasks), "task.waits-for-engine", "a task was answered without any engine")

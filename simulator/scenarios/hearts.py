@@ -86,7 +86,11 @@ def pings_are_lost(cluster: VirtualCluster) -> None:
     cluster.run_for(3 * DEATH)
     must(all(is_registered(cluster, engine) for engine in others), "heartbeat.removal-not-early", "another engine died")
     trouble.end()
+    # What it missed until now may still be its end.
+    cluster.run_for(DEATH)
     returns(cluster, sick)
+    # The client hears of it a moment after the Hub has it.
+    cluster.run_for(SECOND)
     ends(cluster, [client.apply(Work(), engine) for engine in cluster.engines], status="ok")
 
 
