@@ -333,22 +333,23 @@ def passed(story: Story, channel: str) -> tuple[Observation, Observation]:
     return request, story.see("a", channel, "received", story.frames(message.replace(identities=(b"client-1",))))
 
 
-@log("mux.monitored", guilty="mux-relay")
-def _(story: Story, broken: bool) -> Seen:
-    request, given = passed(story, "mux")
+def monitored(story: Story, broken: bool, channel: str, prefix: bytes) -> Observation:
+    """Something passes a relay, and its copy comes to the Hub unless that is broken."""
+    request, given = passed(story, channel)
     if not broken:
-        copied(story, b"in", b"a", b"client-1", of=request)
+        copied(story, prefix, b"a", b"client-1", of=request)
     story.wait(2 * story.setting.margin_ns)
     return given
+
+
+@log("mux.monitored", guilty="mux-relay")
+def _(story: Story, broken: bool) -> Seen:
+    return monitored(story, broken, "mux", b"in")
 
 
 @log("control.monitored", guilty="control-relay")
 def _(story: Story, broken: bool) -> Seen:
-    request, given = passed(story, "control")
-    if not broken:
-        copied(story, b"incontrol", b"a", b"client-1", of=request)
-    story.wait(2 * story.setting.margin_ns)
-    return given
+    return monitored(story, broken, "control", b"incontrol")
 
 
 @log("mux.monitor-prefixes", guilty="heart-monitor")

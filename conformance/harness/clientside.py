@@ -7,12 +7,11 @@ matter of frames.
 """
 
 import secrets
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
 
 from conformance.harness.controllerside import INTERFACE, PARTY, USUAL, codec_of, usual
-from conformance.harness.observing import RawSocket
+from conformance.harness.observing import Observer, RawSocket
 from conformance.harness.pump import Pump, RealSocket
 from conformance.harness.virtualworld import HOST, VirtualPump, VirtualSocket
 from protocol.channels import socket_for
@@ -34,29 +33,14 @@ _ENDS: Final[Mapping[str, tuple[str, Side]]] = {
 S = TypeVar("S", bound=RawSocket)
 
 
-class Front(ABC, Generic[S]):
+class Front(Observer[S]):
     """All sockets of a controller that clients meet, by channel.
 
     It is what a pump also is that plays this side: `bind_all` is called once, when the pump is made.
     """
 
-    dialect: Dialect
     sockets: dict[str, S]
     file: ClientFile
-
-    @abstractmethod
-    def bind(
-        self,
-        kind: str,
-        interface: str,
-        *,
-        channel: str,
-        party: str,
-        identity: bytes = b"",
-        options: Sequence[tuple[str, int | bytes]] = (),
-        port: int = 0,
-    ) -> tuple[S, int]:
-        """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port."""
 
     def bind_all(self, interface: str, words: Mapping[str, Any], said: Mapping[str, object]) -> None:
         """Bind every socket to any port of an interface, whatever the file says of that.

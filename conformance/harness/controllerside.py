@@ -5,12 +5,12 @@ and `file` tells them all: it is what the engine is started with.
 """
 
 import secrets
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from conformance.harness.observing import RawSocket
+from conformance.harness.observing import Observer, RawSocket
 from conformance.harness.pump import Pump, RealSocket
 from conformance.harness.virtualworld import HOST, VirtualPump, VirtualSocket
 from conformance.relay.relay import Relay
@@ -51,13 +51,12 @@ class Contact(NamedTuple):
     identity: bytes | None
 
 
-class Bound(ABC, Generic[S]):
+class Bound(Observer[S]):
     """All sockets of a controller that engines meet. `leaves` are those of the broadcast tree.
 
     It is what a pump also is that plays a controller: `bind_all` is called once, when the pump is made.
     """
 
-    dialect: Dialect
     sockets: dict[str, S]
     leaves: list[S]
     file: EngineFile
@@ -65,20 +64,6 @@ class Bound(ABC, Generic[S]):
     @abstractmethod
     def contacts(self) -> list[Contact]:
         """The sockets of others that are connected to ours, as far as their handshake has come."""
-
-    @abstractmethod
-    def bind(
-        self,
-        kind: str,
-        interface: str,
-        *,
-        channel: str,
-        party: str,
-        identity: bytes = b"",
-        options: Sequence[tuple[str, int | bytes]] = (),
-        port: int = 0,
-    ) -> tuple[S, int]:
-        """A socket of this ZeroMQ type on a port of a tcp interface, 0 for any that is free; and the port."""
 
     def bind_all(self, words: Mapping[str, Any], said: Mapping[str, object]) -> None:
         """Bind every socket to any port; `words` and what else was `said` are the rest of the connection file."""
