@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from conformance.relay.streams import connect
 from conformance.relay.zmtp import (
     COMMAND,
     LONG,
@@ -218,9 +219,7 @@ def _connect(address: str, seconds: float, retry_until: float) -> socket.socket:
         raise ValueError(f"{address!r} is no address of the form tcp://HOST:PORT or ipc://PATH")
     while True:
         try:
-            if transport == "ipc":
-                return _connect_path(where, seconds)
-            return socket.create_connection((host.strip("[]"), int(port)), seconds)
+            return connect(address, seconds)
         except TimeoutError:
             raise ProbeError(f"{address}: cannot be reached within {seconds:g} s") from None
         except (ConnectionRefusedError, FileNotFoundError) as error:
@@ -229,17 +228,6 @@ def _connect(address: str, seconds: float, retry_until: float) -> socket.socket:
             time.sleep(_STEP)
         except OSError as error:
             raise ProbeError(f"{address}: cannot be reached: {error.strerror or error}") from None
-
-
-def _connect_path(path: str, seconds: float) -> socket.socket:
-    stream = socket.socket(socket.AF_UNIX)
-    try:
-        stream.settimeout(seconds)
-        stream.connect(path)
-    except BaseException:
-        stream.close()
-        raise
-    return stream
 
 
 def _shake_hands(address: str, link: _Link, socket_type: str, identity: bytes) -> Greeting:

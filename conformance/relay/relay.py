@@ -32,6 +32,7 @@ from msgspec import UNSET
 
 from conformance.relay.hops import CHANNELS_OF, KINDS, Hop, Kind, Link
 from conformance.relay.rewriting import Passing, Rule, apply
+from conformance.relay.streams import connect
 from conformance.relay.zmtp import Decoder, Event, Greeting, Multipart, Ready, Subscription, Unreadable
 from protocol.connection import ClientFile, ConnectionFile, EngineFile, KernelFile, render
 from protocol.wire import Codec
@@ -301,7 +302,7 @@ class Relay:
         except OSError:
             return
         try:
-            far = _connect(port.address)
+            far = connect(port.address, PROMPT)
         except OSError:
             # Nobody is there, which the party learns in the same way.
             near.close()
@@ -478,18 +479,3 @@ def _addresses(file: ConnectionFile, key: str) -> tuple[str, ...]:
         return (file.address(key),)
     except KeyError:
         return ()
-
-
-def _connect(address: str) -> socket.socket:
-    transport, _, where = address.partition("://")
-    if transport == "ipc":
-        stream = socket.socket(socket.AF_UNIX)
-        try:
-            stream.settimeout(PROMPT)
-            stream.connect(where)
-        except BaseException:
-            stream.close()
-            raise
-        return stream
-    host, _, port = where.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), timeout=PROMPT)
