@@ -22,6 +22,7 @@ from conformance.harness.verdict import Undecided, Violated
 from conformance.relay.relay import Relay
 from conformance.targets import load
 from conformance.targets.process import start_kernel
+from protocol.world import Observation
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -138,13 +139,28 @@ def test_a_mistake_is_found_under_its_name(bench: Bench, mistake: str, case: str
 STARTING = "test_a_kernel_that_starts_says_so_once"
 
 
-def test_a_kernel_that_says_twice_that_it_starts_is_found(bench: Bench) -> None:
+def test_a_kernel_that_says_twice_that_it_starts_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = bench.ready()
-    said = kernel.first_words
-    kernel.first_words = said * 2
-    assert bench.accused(STARTING) == "kernel.starting-once"
-    kernel.first_words = said
+    # Whether its real first words are heard depends on who is quicker, the kernel or the connection of the subscriber.
+    said = starting(kernel)
+    monkeypatch.setattr(kernel, "first_words", [said])
     assert bench.accused(STARTING) is None
+    monkeypatch.setattr(kernel, "first_words", [said, said])
+    assert bench.accused(STARTING) == "kernel.starting-once"
+
+
+def starting(kernel: KernelUnderTest) -> Observation:
+    """What the kernel published about a request, made into the word that it starts, which belongs to no request."""
+    kernel.begin_case()
+    frontend = kernel.frontend()
+    request = frontend.send("kernel_info_request")
+    kernel.world.run_until(lambda: bool(kernel.states(request)), kernel.world.now + kernel.timing.reply_deadline)
+    busy = next(seen for seen in kernel.published if seen.message is not None and seen.message.msg_type == "status")
+    kernel.done(request)
+    kernel.end_case()
+    assert busy.message is not None
+    word = busy.message.replace(content={"execution_state": "starting"}, parent_header={})
+    return msgspec.structs.replace(busy, message=word)
 
 
 def test_every_case_about_kernels_was_seen_to_fail() -> None:
