@@ -81,8 +81,14 @@ def carry_out(setup: Setup) -> Outcome:
 
 
 def hooks_of(setup: Setup) -> Hooks:
-    """What puts the mutant of a setup, if it names one, into its controller."""
-    return Hooks(on_shell=find(setup.mutant).infect) if setup.mutant else Hooks()
+    """What puts the mutant of a setup, if it names one, into its controller or its engines."""
+    if not setup.mutant:
+        return Hooks()
+    mutant = find(setup.mutant)
+    hooks = Hooks(kinds=mutant.kinds, scheme=mutant.scheme)
+    if mutant.judged_as == "controller":
+        return hooks._replace(on_shell=mutant.infect)
+    return hooks._replace(on_engine=mutant.infect)
 
 
 def report(setup: Setup) -> Report:

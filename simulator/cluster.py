@@ -19,7 +19,7 @@ from protocol.rules import Setting
 from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place
 from simulator.clients import VirtualClient
 from simulator.controller import VirtualController
-from simulator.engines import VirtualEngine
+from simulator.engines import USUAL, VirtualEngine
 from simulator.faults import Fault
 from simulator.hosts import Process
 from simulator.recorder import Recorder
@@ -27,7 +27,7 @@ from simulator.settling import Matter, open_matters
 from simulator.shell import VirtualShell
 from simulator.stage import Stage, Trouble
 from simulator.wardens import VirtualWarden
-from simulator.world import World
+from simulator.world import SCHEME, World
 
 #: Nanoseconds between two looks whether all has come to rest.
 STEP: Final = 50 * MILLISECOND
@@ -71,8 +71,10 @@ class VirtualCluster:
     `engines` are started, and awaited. With `is_encoded` every message travels as bytes; a run must be the same.
     With `is_judged` all rules watch the run (see `simulator.judge`), and `keeps_items` lets them show what led to what.
     `has_disk` says that the Hub keeps its records on a disk, `jitter` how late messages between hosts may be, and
-    `on_shell` is given the shell of each role of the controller before its first event. With `has_rarities` what is
-    right is sometimes done in a less usual way (`simulator.rarity`).
+    `on_shell` is given the shell of each role of the controller before its first event, `on_engine` those of engines
+    with their hearts and wardens. With `has_rarities` what is right is sometimes done in a less usual way
+    (`simulator.rarity`). `kinds` are types of sockets that are unlike the usual ones, by role and name; `scheme` is how
+    messages are signed.
     """
 
     def __init__(
@@ -89,16 +91,22 @@ class VirtualCluster:
         has_rarities: bool = False,
         jitter: int = JITTER,
         on_shell: Callable[[VirtualShell], object] | None = None,
+        on_engine: Callable[[VirtualShell], object] | None = None,
+        kinds: Mapping[tuple[str, str], str] = USUAL,
+        scheme: str = SCHEME,
     ) -> None:
         self.config = config
-        self.world = World(seed, is_encoded=is_encoded, has_trace=has_trace, has_rarities=has_rarities)
+        self.world = World(seed, is_encoded=is_encoded, has_trace=has_trace, has_rarities=has_rarities, scheme=scheme)
         if is_judged:
             self.world.recorder = Recorder(
                 self.world.kernel, self.world.codec(), setting_of(config), keeps_items=keeps_items
             )
         self.controller = VirtualController(
-            self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk, on_shell=on_shell
-        )
+            self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk, on_shell=on_shell,
+            kinds=kinds,
+        )  # fmt: skip
+        self._on_engine = on_engine
+        self._kinds = kinds
         self.stage = Stage(self)
         self._jitter = jitter
         self.engines: list[VirtualEngine] = []
@@ -143,7 +151,9 @@ class VirtualCluster:
             notes=self.config.notes,
         )
         _, file = self.controller.files()
-        engine = VirtualEngine(self.world, file, config, name=name, host=name, heart=heart)
+        engine = VirtualEngine(
+            self.world, file, config, name=name, host=name, heart=heart, on_shell=self._on_engine, kinds=self._kinds
+        )
         self._join(name)
         if has_warden:
             VirtualWarden(self.world, file, engine)

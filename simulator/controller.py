@@ -142,9 +142,9 @@ class VirtualController:
                 end = end_of(node.role, spec, node.variant)
                 place = node.place(socket_name, end)
                 kind, options = opening(
-                    end, b"" if end.identity.rule == "none" else node.identity, is_mandatory=spec.is_mandatory
-                )
-                kind = self.kinds.get((node.role, socket_name), kind)
+                    end, b"" if end.identity.rule == "none" else node.identity, is_mandatory=spec.is_mandatory,
+                    kind=self.kinds.get((node.role, socket_name), ""),
+                )  # fmt: skip
                 socket = sockets[socket_name] = process.context.socket(kind, name=f"{process.name}/{socket_name}")
                 for option, value in options:
                     socket.set(option, value)
@@ -240,6 +240,7 @@ class VirtualController:
             client=interface,
             engine=interface,
             location=self.host,
+            signature_scheme=self.world.scheme,
         )
 
     # -- the end -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ held up; a heart in Python is held up with it. What else ends or stops the engin
 User code is a `simulator.scripts.Script`, written as JSON where Python code would stand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.channels import socket_for
@@ -18,6 +19,7 @@ from protocol.roles.heart import Heart, HeartConfig
 from protocol.roles.speech import error
 from protocol.wire import Codec, Message, ReplayMemory
 from protocol.world import SECOND, HeartKind
+from simulator.dealers import QueueSocket
 from simulator.hosts import Process
 from simulator.scripts import Script, outcome, script_of, shown
 from simulator.shell import VirtualShell
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 OnShell = Callable[[VirtualShell], object]
 #: Nanoseconds until an interrupt reaches code that runs.
 INTERRUPT: Final = SECOND // 1000
+#: No socket is of another type than usual.
+USUAL: Final[Mapping[tuple[str, str], str]] = MappingProxyType({})
 
 
 class VirtualEngine:
@@ -46,6 +50,7 @@ class VirtualEngine:
         host: str,
         heart: HeartKind = "device",
         on_shell: OnShell | None = None,
+        kinds: Mapping[tuple[str, str], str] = USUAL,
     ) -> None:
         self.world = world
         self.file = file
@@ -55,6 +60,8 @@ class VirtualEngine:
         self.kind: HeartKind = heart
         #: Is given each shell of it, its warden's and its heart's too, before its first event.
         self.on_shell = on_shell
+        #: Types of sockets that are unlike the usual ones, by role and name.
+        self.kinds = kinds
         self.process: Process
         self.heart: Process | None = None
         self.role: Engine
@@ -180,24 +187,40 @@ class VirtualEngine:
                 self._leaf = leaf
             return
         self._leaf = leaf
-        self._open("shell", self.file.address("mux"), self.file.address("task"), leaf)
-        self._open("control", self.warden.address if self.warden is not None else self.file.address("control"))
+        queues = {"mux": self.file.address("mux"), "task": self.file.address("task"), "broadcast": leaf}
+        self._open_queues("shell", queues)
+        if self.warden is None:
+            self._open_queues("control", {"control": self.file.address("control")})
+        else:
+            self._open("control", self.warden.address)
         self._open("iopub", self.file.address("iopub"))
         watch = self._open("heartbeat")
         watch.bind(f"tcp://{self.host}:*")
         if self.kind != "none":
             self._start_heart(watch.last_endpoint)
 
+    def _open_queues(self, name: str, queues: Mapping[str, str]) -> None:
+        """Open one socket for all of these queues, or a DEALER for each."""
+        if self.kinds.get((Engine.NAME, name)) == "DEALER":
+            self.shell.attach(name, QueueSocket({queue: self._made(name, place) for queue, place in queues.items()}))
+        else:
+            self._open(name, *queues.values())
+
     def _open(self, name: str, *addresses: str) -> Socket:
+        socket = self._made(name, *addresses)
+        self.shell.attach(name, socket)
+        return socket
+
+    def _made(self, name: str, *addresses: str) -> Socket:
         spec = Engine.SOCKETS[name]
         end = socket_for(spec.channel, "engine", side=spec.side)
-        kind, options = opening(end, self.uuid.encode() if end.identity.rule != "none" else b"")
+        identity = self.uuid.encode() if end.identity.rule != "none" else b""
+        kind, options = opening(end, identity, kind=self.kinds.get((Engine.NAME, name), ""))
         socket = self.process.context.socket(kind, name=f"{self.process.name}/{name}")
         for option, value in options:
             socket.set(option, value)
         for address in addresses:
             socket.connect(address)
-        self.shell.attach(name, socket)
         return socket
 
     def _start_heart(self, monitor: str) -> None:
@@ -271,12 +294,12 @@ def start_heart(
         on_shell(shell)
     for socket_name, place in places.items():
         end = socket_for(Heart.SOCKETS[socket_name].channel, "heart")
-        kind, options = opening(end, identity if end.identity.rule != "none" else b"")
         # A device reads nothing of what a publisher is told.
-        socket = process.context.socket("PUB" if kind == "XPUB" else kind, name=f"{name}/{socket_name}")
+        unread = "PUB" if end.socket == "PUB" else ""
+        kind, options = opening(end, identity if end.identity.rule != "none" else b"", kind=unread)
+        socket = process.context.socket(kind, name=f"{name}/{socket_name}")
         for option, value in options:
-            if option != "XPUB_VERBOSE":
-                socket.set(option, value)
+            socket.set(option, value)
         socket.connect(place)
         shell.attach(socket_name, socket)
     if world.recorder is not None:

@@ -10,7 +10,7 @@ violation, unless a fault took the message on which it depends; what was excused
 A `Setup` is a value from which the whole run follows: it can be written into a file, changed, and run again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from protocol.roles.assembly import ControllerConfig
 from protocol.world import SECOND
 from simulator.cluster import CONFIG, JITTER, REST, STEP, VirtualCluster
+from simulator.engines import USUAL
 from simulator.excuses import excuse
 from simulator.faults import Fault
 from simulator.judge import Judgement, judge
@@ -27,6 +28,7 @@ from simulator.settling import Matter, is_expected, open_matters
 from simulator.shell import VirtualShell
 from simulator.trace import Trace
 from simulator.workloads import Workload
+from simulator.world import SCHEME
 
 #: The name of runs whose work and faults are drawn.
 SWARM: Final = "swarm"
@@ -41,7 +43,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     `name` is that of a scenario, or `swarm`. A swarm has `engines`, `clients` and `tasks` requests in `lasts`
     nanoseconds; its faults are `plan`, or drawn with `faults` if that is None. A scenario has the engines that it
     needs, or more. Without `is_judged` no rule looks; `keeps_items` lets a violation show what led to it. `mutant`
-    names the mistake that the controller makes on purpose: whoever runs this brings it along, see `Hooks`.
+    names the mistake that somebody makes on purpose: whoever runs this brings it along, see `Hooks`.
     """
 
     name: str = SWARM
@@ -98,11 +100,16 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 class Hooks(NamedTuple):
     """What looks into a run: `on_shell` is given the shell of each role of the controller before its first event,
-    `on_cluster` the cluster before anybody does anything in it.
+    `on_engine` those of engines, `on_cluster` the cluster before anybody does anything in it.
+
+    `kinds` and `scheme` are what is unlike the usual in it: types of sockets, and how messages are signed.
     """
 
     on_shell: Callable[[VirtualShell], object] | None = None
     on_cluster: Callable[[VirtualCluster], object] | None = None
+    on_engine: Callable[[VirtualShell], object] | None = None
+    kinds: Mapping[tuple[str, str], str] = USUAL
+    scheme: str = SCHEME
 
 
 #: Nobody looks, and nothing is changed.
@@ -170,7 +177,7 @@ def _cluster(
     cluster = VirtualCluster(
         setup.seed, engines=engines, config=config, is_encoded=setup.is_encoded, has_trace=setup.has_trace,
         is_judged=setup.is_judged, keeps_items=setup.keeps_items, jitter=jitter, on_shell=hooks.on_shell,
-        has_rarities=True,
+        on_engine=hooks.on_engine, kinds=hooks.kinds, scheme=hooks.scheme, has_rarities=True,
     )  # fmt: skip
     if hooks.on_cluster is not None:
         hooks.on_cluster(cluster)

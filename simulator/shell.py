@@ -40,6 +40,7 @@ from simulator.sockets import Errno
 from simulator.trace import Trace
 
 if TYPE_CHECKING:
+    from simulator.dealers import QueueSocket
     from simulator.hosts import Process
     from simulator.sockets import Socket
 
@@ -107,7 +108,7 @@ class VirtualShell(Carrier):
         self.process = process
         self.codec = codec
         self.is_encoded = is_encoded
-        self.sockets: dict[str, Socket] = {}
+        self.sockets: dict[str, Socket | QueueSocket] = {}
         self._has_started = False
         self._rarity = rarity
         self._codecs = dict(codecs or {})
@@ -158,7 +159,7 @@ class VirtualShell(Carrier):
         for kind, listener in effects.items():
             self._carry[kind] = _heard(listener, self._carry[kind])
 
-    def attach(self, name: str, socket: "Socket") -> None:
+    def attach(self, name: str, socket: "Socket | QueueSocket") -> None:
         """Give the role a socket; it is heard from the role's start on."""
         self.sockets[name] = socket
         # Of the types that roles have, only a DEALER ever has no room.
@@ -226,7 +227,7 @@ class VirtualShell(Carrier):
 
     # -- arrivals ----------------------------------------------------------------------------------------------------
 
-    def _drain(self, name: str, socket: "Socket") -> Callable[[], None]:
+    def _drain(self, name: str, socket: "Socket | QueueSocket") -> Callable[[], None]:
         """What takes all that a socket has; it is called whenever there may be something."""
         is_raw = channel(self.role.SOCKETS[name].channel).framing == "raw" or socket.KIND in ("XPUB", "XSUB")
         take = self._raw(name) if is_raw else self._messages(name, self._codecs.get(name, self.codec))
@@ -319,7 +320,7 @@ class VirtualShell(Carrier):
         """Send frames."""
         self._sends[effect.socket](effect.frames)
 
-    def _patient(self, name: str, socket: "Socket") -> Callable[[Load], object]:
+    def _patient(self, name: str, socket: "Socket | QueueSocket") -> Callable[[Load], object]:
         """How to send where there may be no room: what is not taken is kept, in order."""
         send, kept = socket.send, self._kept
 

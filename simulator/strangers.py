@@ -114,7 +114,7 @@ class Stranger:
     def _tell_read(self, socket: str, frames: Sequence[Frame], tell: Tell) -> None:
         """Tell of a message as it will be read, if it will: under another id, perhaps."""
         try:
-            message = Codec(self.world.key.encode()).open_header(frames)
+            message = Codec(self.world.key.encode(), scheme=self.world.scheme).open_header(frames)
         except ProtocolError:
             return
         tell((socket, ""), (message,))

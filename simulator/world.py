@@ -20,10 +20,12 @@ from simulator.trace import Trace
 
 #: Nanoseconds that a message takes between two processes.
 LATENCY: Final = 50_000
+#: How messages are signed unless something else is said.
+SCHEME: Final = "hmac-sha256"
 
 
 class World:
-    """One simulation. `key` signs its messages; `is_encoded` makes every message travel as bytes.
+    """One simulation. `key` signs its messages by `scheme`; `is_encoded` makes every message travel as bytes.
 
     With `has_rarities` some things are done in less usual ways: see `simulator.rarity`.
     """
@@ -36,6 +38,7 @@ class World:
         is_encoded: bool = False,
         has_trace: bool = False,
         has_rarities: bool = False,
+        scheme: str = SCHEME,
     ) -> None:
         self.seed = seed
         self.has_rarities = has_rarities
@@ -54,8 +57,8 @@ class World:
         self._starts: dict[str, int] = {}
         digits = f"{random.Random(f'{seed} key').getrandbits(128):032x}"
         self.key: Final = f"{digits[:8]}-{digits[8:]}"
-        self._codec: Final = Codec(self.key.encode())
-        self.scheme: Final = self._codec.scheme
+        self._codec: Final = Codec(self.key.encode(), scheme=scheme)
+        self.scheme: Final = scheme
 
     @property
     def now(self) -> int:
@@ -99,4 +102,4 @@ class World:
         self.kernel.run(self.kernel.now + nanoseconds)
 
 
-__all__ = ["LATENCY", "World"]
+__all__ = ["LATENCY", "SCHEME", "World"]

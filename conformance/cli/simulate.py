@@ -81,7 +81,7 @@ def _mutant(_: click.Context, __: click.Parameter, value: str) -> str:
     default="",
     metavar="NAME",
     callback=_mutant,
-    help="Let the controller make a mistake: see ippkit mutants.",
+    help="Let the controller, or the engines, make a mistake: see ippkit mutants.",
 )
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write what happens, as JSON lines.")
 @click.option("--diagram", type=DiagramPath(), help="Draw what happens: a file that ends with .svg, .html or .txt.")

@@ -141,7 +141,8 @@ class _Book:
     def note(self, result: Result) -> None:
         fate = self.fates[result.target]
         fate.judged += 1
-        if result.verdict in ACCUSING:
+        # What is only observed nobody demands: it proves a mutant, and accuses no variant.
+        if result.verdict in ACCUSING and not (fate.is_variant and result.verdict == "observed"):
             fate.accused.setdefault(result.requirement, []).append(result.case)
             fate.said.append(f"{result.requirement} in {result.case}: {result.summary}")
         elif result.verdict == "kit error":

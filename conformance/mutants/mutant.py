@@ -16,6 +16,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.roles.base import Effect, Event, Forward, Send
 from protocol.wire import Message
 from simulator.shell import VirtualShell
+from simulator.world import SCHEME
 
 #: What is said instead of a message on a socket: it, another one, several, or nothing (None).
 Change = Callable[["Mutant", str, Message], Message | Sequence[Message] | None]
@@ -41,8 +42,10 @@ class Mutant:
     hears: ClassVar[tuple[Hearing, ...]] = ()
     #: Whether the connection files are there for ever.
     leaves_files: ClassVar[bool] = False
-    #: Types of a controller's sockets that are unlike the usual ones, by role and name.
+    #: Types of sockets that are unlike the usual ones, by role and name; an engine's `DEALER` is one per queue.
     kinds: ClassVar[Mapping[tuple[str, str], str]] = {}
+    #: How messages of its cluster are signed.
+    scheme: ClassVar[str] = SCHEME
     #: Whether an engine has a nanny in front of its control socket.
     has_warden: ClassVar[bool] = True
 

@@ -29,7 +29,7 @@ class Skipping(Mutant):
         """Who wants a message, but one of them."""
         old(topic)
         self.memory["count"] += 1
-        out = self.shell.sockets[self.socket]._out  # type: ignore[attr-defined]
+        out = self.shell.sockets[self.socket]._out  # type: ignore[union-attr]
         if self.memory["count"] % 3 == 0 and out.matching > 1:
             out.matching -= 1
 

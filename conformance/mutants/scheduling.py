@@ -310,5 +310,5 @@ class StartsAnew(Pure):
         if isinstance(effect, Forward) and effect.socket == "out":
             self.memory["count"] = count = self.memory.get("count", -1) + 1
             if count % 4 == 0:
-                self.shell.sockets["out"]._out.current = 0  # type: ignore[attr-defined]
+                self.shell.sockets["out"]._out.current = 0  # type: ignore[union-attr]
         return (effect,)

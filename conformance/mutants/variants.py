@@ -10,8 +10,10 @@ from conformance.mutants.scheduling import HearsLate
 from protocol.roles.base import Effect, Send, SetTimer
 from protocol.world import MILLISECOND
 
-ALL = ("test_*.py::*",)
 CORE = ("test_connection.py::*", "test_registration.py::*", "test_notifications.py::*", "test_queue_queries.py::*")
+
+#: Whole runs that the rules watch: faults of all kinds, and parts of the controller that come back.
+WATCHED = ("swarm 3", "swarm 11", "hub-restarts-under-load 1", "engine-dies-with-queued-tasks 1")
 
 OTHER_WORDS = {"ename": "Ошибка", "evalue": "", "traceback": []}
 
@@ -21,6 +23,7 @@ class CountsInAnotherOrder(Variant):
 
     breaks = ()
     shows_in = CORE
+    runs = WATCHED
 
     def prepare(self) -> None:
         """Each number that nobody asked for is seven more than the one before."""
@@ -34,10 +37,12 @@ class SaysMore(Variant):
     breaks = ()
     shows_in = (*CORE, "test_result_queries.py::*", "test_purge.py::*", "test_db_queries.py::*", "test_hub*.py::*")
     says = (
-        edited(lambda m: m.replace(
+        # What is submitted again is the word of somebody else.
+        edited(lambda m: m if m.msg_type.endswith("_request") else m.replace(
             header=m.header | {"node": "n7"}, content=m.content | {"x_note": {"hub": [1]}},
             metadata=m.metadata | {"x_load": 0.5})),
     )  # fmt: skip
+    runs = WATCHED
 
 
 class TellsErrorsInOtherWords(Variant):
@@ -45,6 +50,7 @@ class TellsErrorsInOtherWords(Variant):
 
     breaks = ()
     shows_in = ("test_hub_errors.py::*", "test_registration.py::*", "test_purge.py::*", "test_result_queries.py::*")
+    runs = WATCHED
     says = (edited(lambda m: m.replace(content=m.content | OTHER_WORDS), status="error"),)
 
 
@@ -53,10 +59,11 @@ class AnswersSlowly(Variant):
 
     breaks = ()
     shows_in = (*CORE, "test_result_queries.py::*", "test_hub_errors.py::*", "test_envelope.py::*")
+    runs = WATCHED
 
     def prepare(self) -> None:
         """Have each answer leave later, in order."""
-        carry, shell = self.shell.carry_send, self.shell
+        shell, carry = self.shell, self.shell._carry[Send]
 
         def later(effect: Send) -> None:
             if effect.socket == "query":
@@ -86,6 +93,7 @@ class PingsMoreOften(Variant):
     breaks = ()
     part = "heart-monitor"
     shows_in = ("test_heartbeat.py::*ping*",)
+    runs = WATCHED
 
     def do(self, now: int, effect: Effect) -> Sequence[Effect]:
         """One percent less between pings."""
@@ -113,22 +121,54 @@ class HasNoWarden(Variant, Working):
 
 
 class BreathesInBetween(Variant, Working):
-    """An engine that takes ten milliseconds to send what it has to say, in order."""
+    """An engine that takes ten milliseconds to send what it has to say, in order; before it ends it hurries."""
 
     breaks = ()
     shows_in = ("test_engine_execute.py::*", "test_engine_output.py::*")
+    runs = WATCHED
 
     def prepare(self) -> None:
         """Have all of it leave later."""
-        carry, shell = self.shell.carry_send, self.shell
-        shell._carry[Send] = lambda effect: shell.process.at(
-            shell.clock() + 10 * MILLISECOND, lambda *_: carry(effect), None, None
-        )
+        shell, carry = self.shell, self.shell._carry[Send]
+
+        def later(effect: Send) -> None:
+            if effect.message.msg_type == "unregistration_request":
+                carry(effect)
+            else:
+                shell.process.at(shell.clock() + 10 * MILLISECOND, lambda *_: carry(effect), None, None)
+
+        shell._carry[Send] = later
+
+
+class ConnectsOneDealerPerQueue(Variant, Working):
+    """An engine as the documents of 2012 have it: a DEALER for each queue in the place of a ROUTER, and no warden."""
+
+    breaks = ()
+    has_warden = False
+    kinds: ClassVar[Mapping[tuple[str, str], str]] = {("engine", "shell"): "DEALER", ("engine", "control"): "DEALER"}
+    shows_in = (*HasNoWarden.shows_in, "test_engine_apply.py::*", "test_engine_connection.py::*",
+                "test_engine_sockets.py::*")  # fmt: skip
+    runs = WATCHED
 
 
 class PublishesOtherwise(Variant):
-    """A controller whose output goes out by an XPUB, and whose pings do."""
+    """A controller that tells of engines by a PUB, and whose output and pings go out by an XPUB."""
 
     breaks = ()
-    kinds: ClassVar[Mapping[tuple[str, str], str]] = {("iopub-relay", "out"): "XPUB", ("heart-monitor", "ping"): "XPUB"}
-    shows_in = ("test_iopub.py::*", "test_heartbeat.py::*ping*")
+    kinds: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("hub", "notification"): "PUB", ("iopub-relay", "out"): "XPUB", ("heart-monitor", "ping"): "XPUB",
+    }  # fmt: skip
+    shows_in = ("test_iopub.py::*", "test_heartbeat.py::*ping*", *CORE)
+    runs = WATCHED
+
+
+class SignsOtherwise(Variant):
+    """A controller whose connection files name another signature scheme."""
+
+    breaks = ()
+    scheme = "hmac-sha512"
+    shows_in = (
+        *CORE, "test_envelope.py::*", "test_keys.py::*", "test_mux.py::*", "test_tasks.py::*", "test_control.py::*",
+        "test_iopub.py::*", "test_broadcast.py::*", "test_resubmit.py::*",
+    )  # fmt: skip
+    runs = WATCHED

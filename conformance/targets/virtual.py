@@ -50,8 +50,8 @@ class VirtualRunning:
         )
         self.target = target
         self.version = None
-        self.world = World(seed)
         self._mutant = find(target.mutant) if target.mutant else Mutant
+        self.world = World(seed, scheme=self._mutant.scheme)
         #: Who is told of every message that the queues and schedulers publish to the Hub.
         self.eavesdroppers: list[Callable[[Message], None]] = []
         self.controller = VirtualController(
@@ -130,8 +130,9 @@ class VirtualRunningEngine:
         )
         mutant = find(target.mutant) if target.mutant else Mutant
         self.engine = VirtualEngine(
-            world, file, config, name=ENGINE, host=ENGINE, on_shell=mutant.infect if target.mutant else None
-        )
+            world, file, config, name=ENGINE, host=ENGINE, on_shell=mutant.infect if target.mutant else None,
+            kinds=mutant.kinds,
+        )  # fmt: skip
         self.warden = VirtualWarden(world, file, self.engine) if mutant.has_warden else None
         self.engine.start()
         self._calendar = Calendar()

@@ -202,14 +202,15 @@ def place_of(end: End) -> str:
     return f"{source.partition(' ')[0]} {key}"
 
 
-def opening(end: End, identity: bytes = b"", *, is_mandatory: bool = False) -> Opening:
+def opening(end: End, identity: bytes = b"", *, is_mandatory: bool = False, kind: str = "") -> Opening:
     """How a socket for this end is opened. `identity` stands for one that the table does not fix.
 
-    `is_mandatory` is that of the role's `SocketSpec`.
+    `is_mandatory` is that of the role's `SocketSpec`, `kind` a type in the place of the usual one.
     """
-    kind = end.socket
-    if kind == "PUB" and (end.attach == "connect" or end.role == "hub"):
-        kind = "XPUB"
+    if not kind:
+        kind = end.socket
+        if kind == "PUB" and (end.attach == "connect" or end.role == "hub"):
+            kind = "XPUB"
     options: list[tuple[str, int | bytes]] = [("SNDHWM", 0), ("RCVHWM", 0), ("LINGER", 0)]
     if end.identity.rule == "fixed":
         identity = end.identity.value.encode()
@@ -251,7 +252,15 @@ def places_to_bind(made: Parts) -> list[str]:
 
 
 def connection_files(
-    places: Places, *, key: str, scheme: str, client: str, engine: str, location: str, server_key: str = ""
+    places: Places,
+    *,
+    key: str,
+    scheme: str,
+    client: str,
+    engine: str,
+    location: str,
+    server_key: str = "",
+    signature_scheme: str = "hmac-sha256",
 ) -> tuple[ClientFile, EngineFile]:
     """Both files of a controller whose sockets are bound at these places.
 
@@ -269,7 +278,7 @@ def connection_files(
         "location": location,
         "pack": "json",
         "unpack": "json",
-        "signature_scheme": "hmac-sha256",
+        "signature_scheme": signature_scheme,
     }
     return (
         ClientFile(
