@@ -22,9 +22,10 @@ from protocol.roles.marks import MARKS
 from simulator.rarity import PLACES
 from simulator.run import SWARM, Hooks, Outcome, Setup, run
 from simulator.scenarios import SCENARIOS
+from simulator.stage import SEEN
 
-#: What a campaign should have taken once: the rare branches of the roles, and what is right and seldom done.
-RARE: Final = {**MARKS, **PLACES}
+#: What a campaign should have taken once: the rare branches of the roles, and what is right and seldom done or seen.
+RARE: Final = {**MARKS, **PLACES, **SEEN}
 #: Runs that are handed to a worker at once: little enough for a smooth progress, enough to hide the handing over.
 CHUNK: Final = 4
 

@@ -41,6 +41,11 @@ class QueueSocket:
     def listen(self, _: Callable[[tuple[Any, ...]], object] | None) -> None:
         """Nothing is handed over at once: everything comes by `watch`."""
 
+    def set(self, name: str, value: int | bytes) -> None:
+        """Set an option of all of them. Raises ZmqError(EINVAL)."""
+        for socket in self.queues.values():
+            socket.set(name, value)
+
     def connect(self, address: str) -> None:
         """Connect the queue of broadcasts, of which there is another one for each number."""
         self.queues[b"broadcast"].connect(address)

@@ -22,6 +22,7 @@ from protocol.wire import DELIMITER, Codec, Message
 from protocol.world import MILLISECOND, Part
 from simulator.network import Wire
 from simulator.shell import Load, in_bytes, seal
+from simulator.sockets.pipe import Pipe
 from simulator.sockets.tcp import Session
 from simulator.stage import Trouble
 from simulator.strangers import Lack, Stranger
@@ -55,7 +56,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     def met(self) -> tuple[str, ...]:
         """Whom it concerns: engines, clients, parts. What they had in hand may be lost, and nobody else is to blame."""
-        named = (getattr(self, field, None) for field in ("engine", "part", "who", "place"))
+        named = (getattr(self, field, None) for field in ("engine", "client", "part", "who", "place"))
         return tuple(name for name in named if name) or (ONLY_MESSAGES,)
 
 
@@ -169,6 +170,36 @@ class Paused(Fault, frozen=True, kw_only=True):
         if process is not None:
             process.pause()
             trouble.when_healed(process.resume)
+
+
+class OutputUnread(Fault, frozen=True, kw_only=True):
+    """A client stands still, and there is room for `room` messages of output in the buffers of its connection, and for
+    as many in the queue of the relay. What comes then is dropped. The mark stays, so that it may happen again.
+    """
+
+    client: str
+    room: int = 10
+
+    def begin(self, trouble: Trouble) -> None:
+        client = trouble.client(self.client)
+        if client is None or not client.process.is_alive:
+            return
+        for session in _connected(client.process.context.sessions):
+            far = session.far
+            if session.socket.name.endswith("/iopub") and far is not None and far.out is not None:
+                far.out.capacity = self.room
+                if far.pipe is not None:
+                    self._lower(far.pipe)
+        client.process.pause()
+        trouble.when_healed(client.process.resume)
+
+    def _lower(self, pipe: Pipe) -> None:
+        """Give the relay a lower mark for one peer."""
+        publisher = pipe.peer
+        publisher.set_marks(0, self.room)
+        publisher.send_marks(self.room, 0)
+        # With the mark of before, it would hear of nothing that was read for long.
+        publisher.credited = pipe.taken
 
 
 # -- the controller ----------------------------------------------------------------------------------------------------
@@ -581,6 +612,7 @@ __all__ = [
     "Nonsense",
     "OddEngine",
     "OddHeart",
+    "OutputUnread",
     "PartKilled",
     "PartStalled",
     "Partitioned",

@@ -205,6 +205,8 @@ class Network:
         self.on_drop: Callable[[str, tuple[Any, ...]], object] | None = None
         #: Told what was sent into a connection of which the other side had let go: the names of its ends, the message.
         self.on_lost: Callable[[tuple[str, str], tuple[Any, ...]], object] | None = None
+        #: Is told of a publisher that has just dropped a message, as there is no room for it at one of its peers.
+        self.on_overflow: Callable[[str], object] | None = None
         self._tap: Tap | None = None
         self._ports = EPHEMERAL
 

@@ -39,6 +39,7 @@ from simulator.faults import (
     Nonsense,
     OddEngine,
     OddHeart,
+    OutputUnread,
     Partitioned,
     PartKilled,
     PartStalled,
@@ -58,7 +59,7 @@ ACTIVE: Final = 0.4
 MOST: Final = 3
 
 _PARTS: Final[tuple[Part, ...]] = ("hub", "tasks", "mux", "control", "iopub", "broadcast", "hearts")
-_LACKS: Final[tuple[Lack, ...]] = ("heart", "shell", "control", "reading", "sense", "sense")
+_LACKS: Final[tuple[Lack, ...]] = ("heart", "subscription", "shell", "control", "reading", "sense", "sense")
 _SOURCES: Final = ("client-", "engine-", "hub/", "tasks/", "mux/", "hearts/", "")
 
 
@@ -113,6 +114,9 @@ class Draw:
     def _engine(self) -> str:
         return self._one(self._engines) if self._engines else ""
 
+    def _client(self) -> str:
+        return self._one(self._clients) if self._clients else ""
+
     def _anybody(self) -> str:
         return self._one((*self._engines, *self._clients, *_PARTS))
 
@@ -135,6 +139,7 @@ class Draw:
         EngineTerminated: lambda d: EngineTerminated(engine=d._engine()),
         EngineStalled: lambda d: EngineStalled(engine=d._engine(), nanoseconds=d._time(3 * SECOND)),
         Paused: lambda d: Paused(who=d._anybody()),
+        OutputUnread: lambda d: OutputUnread(client=d._client(), room=d._time(20)),
         PartKilled: lambda d: PartKilled(part=d._one((*_PARTS, "controller"))),
         PartStalled: lambda d: PartStalled(part=d._one(_PARTS), nanoseconds=d._time(2 * SECOND)),
         DiskLost: lambda _: DiskLost(),

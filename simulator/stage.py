@@ -10,9 +10,9 @@ goes through them in turn. Chance follows from the seed and the fault alone, so 
 others what they were.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from protocol.roles.speech import parent_id
 from protocol.wire import Message
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from simulator.world import World
 
 Heal = Callable[[], object]
+
+NO_ROOM: Final = "network.no-room"
+#: What happens to messages and is seldom seen: whether a campaign has seen it.
+SEEN: Final[Mapping[str, str]] = {
+    NO_ROOM: "A publisher has no room for somebody who does not read: the newest messages are dropped for him.",
+}
 
 
 class _Broken(NamedTuple):
@@ -171,6 +177,7 @@ class Stage:
         self._counts: dict[str, int] = {}
         cluster.world.network.on_drop = self._dropped
         cluster.world.network.on_lost = self._lost
+        cluster.world.network.on_overflow = self._overflowed
 
     def begin(self, fault: "Fault") -> Trouble:
         """Let a fault begin."""
@@ -208,6 +215,12 @@ class Stage:
                 trouble.touch((socket, ""), load)
                 return
 
+    def _overflowed(self, socket: str) -> None:
+        world = self.cluster.world
+        world.marks[NO_ROOM] = world.marks.get(NO_ROOM, 0) + 1
+        if world.trace is not None:
+            world.trace.add((world.now, "network", "overflow", socket))
+
     def _lost(self, ends: tuple[str, str], load: Load) -> None:
         for trouble in reversed(self.troubles):
             if trouble.has_cut(ends):
@@ -221,4 +234,4 @@ class Stage:
         return loads
 
 
-__all__ = ["Heal", "Stage", "Trouble"]
+__all__ = ["NO_ROOM", "SEEN", "Heal", "Stage", "Trouble"]

@@ -22,9 +22,9 @@ from simulator.sockets import Socket
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
 
-#: What an engine that registers lacks: a heart; the sockets for requests, or the one for control; or it never reads a
-#: request; or its answers make no sense.
-Lack = Literal["heart", "shell", "control", "reading", "sense"]
+#: What an engine that registers lacks: a heart, or its subscription to the pings; the sockets for requests, or the one
+#: for control; or it never reads a request; or its answers make no sense.
+Lack = Literal["heart", "subscription", "shell", "control", "reading", "sense"]
 
 _OTHER_KEY: Final = b"a key that nobody else has"
 #: What only who holds the key can do to a message.
@@ -70,6 +70,8 @@ class Stranger:
             monitor.bind(f"tcp://{self.process.host}:*")
             places["monitor"] = monitor.last_endpoint
             heart = start_heart(self.world, places, uuid.encode(), name=name, host=self.process.host)
+            if lacks == "subscription":
+                heart.shells[0].sockets["ping"].set("UNSUBSCRIBE", b"")
             self._hearts.append(heart)
         if lacks in ("control", "reading"):
             self._open("mux", "engine", self._engine.address("mux"), uuid)

@@ -5,6 +5,8 @@ or becomes usable again. The order that results is what users see: round robin i
 It is the order of libzmq 4.3.5 (lb.cpp, fq.cpp, dist.cpp), including what swaps do to it.
 """
 
+from collections.abc import Callable
+
 from simulator.sockets.errors import LibraryAborts
 from simulator.sockets.pipe import WAITING, Message, Pipe, Special
 
@@ -225,12 +227,14 @@ class Spread:
     first `eligible` will be active when the current message has ended.
     """
 
-    __slots__ = ("active", "eligible", "is_inside", "matching", "pipes")
+    __slots__ = ("active", "eligible", "is_inside", "matching", "on_refused", "pipes")
 
-    def __init__(self) -> None:
+    def __init__(self, on_refused: Callable[[Pipe], object] | None = None) -> None:
         self.pipes: list[Pipe] = []
         self.matching = self.active = self.eligible = 0
         self.is_inside = False
+        #: Is told of a pipe that did not take a message; what follows for it is dropped until it is activated.
+        self.on_refused = on_refused
 
     def attach(self, pipe: Pipe) -> None:
         """Take a new pipe. It gets nothing of a message that was begun before."""
@@ -302,6 +306,8 @@ class Spread:
                 index += 1
             else:
                 self._withdraw(pipe)
+                if self.on_refused is not None:
+                    self.on_refused(pipe)
         self.active = self.eligible
 
     def send_frame(self, frame: bytes, more: bool) -> None:

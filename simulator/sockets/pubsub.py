@@ -25,7 +25,7 @@ class XPub(Socket):
 
     def __init__(self, context: "Context", name: str) -> None:
         super().__init__(context, name)
-        self._out = Spread()
+        self._out = Spread(self._refused)
         self._audience = Audience()
         #: Frames to be received, each with whether more of the same message follow.
         self._told: deque[tuple[bytes, bool]] = deque()
@@ -41,6 +41,11 @@ class XPub(Socket):
             if is_last or self.options.xpub_verboser:
                 self._tell(b"\0" + prefix, False)
         self._out.terminated(pipe)
+
+    def _refused(self, pipe: Pipe) -> None:
+        on_overflow = self.context.network.on_overflow
+        if on_overflow is not None and not pipe.has_room():
+            on_overflow(self.name)
 
     def pipe_writable(self, pipe: Pipe) -> None:
         """There is room to write again."""

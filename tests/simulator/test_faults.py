@@ -44,7 +44,7 @@ from simulator.world import World
 VALUES: dict[str, Any] = {
     "engine": "engine-1", "who": "engine-1", "place": "engine-1", "places": ("engine-1",), "part": "hub",
     "nanoseconds": SECOND, "delay": 50 * MILLISECOND, "latency": 20 * MILLISECOND, "lacks": "shell", "count": 20,
-    "per_mille": 50,
+    "per_mille": 50, "client": "client-1",
 }  # fmt: skip
 
 
