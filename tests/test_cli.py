@@ -67,7 +67,7 @@ def test_every_command_of_the_table_can_be_asked_for_help(name: str) -> None:
     [
         ((), "a command is missing; there are: test, "),
         (("vectors",), "a command is missing; there are: check, write (see ippkit vectors --help)"),
-        (("fuzz",), "a command is missing; there are: wire (see ippkit fuzz --help)"),
+        (("fuzz",), "a command is missing; there are: target, wire (see ippkit fuzz --help)"),
         (("tset",), "no such command: tset; did you mean test?"),
         (("zzz",), "no such command: zzz (see ippkit --help)"),
         (("--frobnicate",), "No such option"),

@@ -37,7 +37,7 @@ COMMANDS: Final = {
     "check": Entry("conformance.cli.check:check", "Judge a recording by the rules of the protocol."),
     "view": Entry("conformance.cli.view:view", "Draw what happened in a run, as a sequence diagram."),
     "mutants": Entry("conformance.cli.mutants:mutants", "Show which requirement finds which broken controller."),
-    "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for frames that the decoder does not handle."),
+    "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for messages that are judged wrongly, or harm others."),
 }
 
 main = click.version_option(package_name="ippkit", message="%(prog)s %(version)s")(

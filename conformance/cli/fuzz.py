@@ -1,4 +1,4 @@
-"""`ippkit fuzz`: search for frames that the decoder does not handle."""
+"""`ippkit fuzz`: search for frames that the decoder does not handle, or that a running target does not stand."""
 
 import time
 
@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from conformance.cli.fuzztarget import target
 from conformance.cli.group import ExitStatus
 from conformance.cli.progress import progress_bar
 from conformance.console import plain_or_rich
@@ -20,6 +21,9 @@ _PRINTED = 5
 @click.group(no_args_is_help=False)
 def fuzz() -> None:
     """Search for input that is judged wrongly."""
+
+
+fuzz.add_command(target)
 
 
 @fuzz.command()

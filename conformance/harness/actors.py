@@ -362,10 +362,7 @@ class Engine(Client):
     def with_publisher(self, kind: str) -> Self:
         """Publish by a socket of this type: PUB, which does not tell who subscribed, or XPUB."""
         address = self.controller.engine_file.address("iopub")
-        self._queues["iopub"] = socket = self.world.connect(
-            kind, [address], channel="iopub", party=self.name, identity=self.uuid.encode()
-        )
-        self._sockets.append(socket)
+        self._queues["iopub"] = self.connect(kind, address, channel="iopub", identity=self.uuid.encode())
         self._tells_subscriptions = kind == "XPUB"
         return self
 

@@ -178,6 +178,15 @@ class ControllerDeployment(Deployment[Controller]):
                 raise NotApplicable(f"the descriptor has no option {name!r}, by which {value!r} could be set")
         return found
 
+    @contextmanager
+    def beside(self, subject: Controller) -> Iterator[Controller]:
+        """A new side of the kit for a controller that runs, which knows nothing of what the other one has seen."""
+        running = subject.instance
+        with RealWorld(running.client, running.engine) as world:
+            another = self._controller(world, running, new_token(), date_of_now, AS_IT_IS)
+            self._settle(another)
+            yield another
+
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[Controller]:
         running = start(self.target, settings)
         world = RealWorld(running.client, running.engine)

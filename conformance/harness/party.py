@@ -62,6 +62,12 @@ class Party(Author):
         self._sockets.append(socket)
         return socket
 
+    def connect(self, kind: str, address: str, *, channel: str, identity: bytes = b"") -> Socket:
+        """One more socket of this party, of another type than the channel's own."""
+        socket = self.world.connect(kind, [address], channel=channel, party=self.name, identity=identity)
+        self._sockets.append(socket)
+        return socket
+
     @property
     def is_open(self) -> bool:
         """Whether it still holds a socket."""

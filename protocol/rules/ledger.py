@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from protocol.errors import Problem
 from protocol.messages.base import MessageType
+from protocol.messages.build import reply_name
 from protocol.messages.registry import lookup
 from protocol.rules.echoes import Echoes
 from protocol.rules.engines import TOLD, Engines
@@ -199,7 +200,21 @@ class Ledger:
         if not self._damaged or seen.message is None:
             return False
         asked = parent_of(seen.message).get("msg_id")
+        if seen.channel == "broadcast" and not is_reply(seen.message):
+            # The tree sends a request on under ids of its own.
+            asked = seen.message.metadata.get("original_msg_id")
         return isinstance(asked, str) and asked in self._damaged
+
+    def is_namesake_of_damage(self, seen: Observation) -> bool:
+        """Whether a message is named as the answer to a wrong request, whose type does not exist on its channel."""
+        if not self.is_about_damage(seen) or seen.message is None:
+            return False
+        asked = parent_of(seen.message).get("msg_type")
+        return (
+            isinstance(asked, str)
+            and seen.message.msg_type == reply_name(asked)
+            and lookup(asked, seen.channel, self.setting.dialect) is None
+        )
 
     def type_problems(self, seen: Observation) -> tuple[Problem, ...] | None:
         """As `parts.type_problems`, worked out once for the rules that ask."""

@@ -24,6 +24,9 @@ def about(seen: Observation) -> str:
     """The request that a message belongs to: itself, or its parent if it is a reply."""
     if seen.message is None:
         return ""
+    if prefix_of(seen).startswith("in"):
+        # Whatever a mistaken client wrote into its parent header.
+        return seen.message.msg_id
     return str(parent_of(seen.message).get("msg_id")) if is_reply(seen.message) else seen.message.msg_id
 
 

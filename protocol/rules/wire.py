@@ -14,6 +14,8 @@ from protocol.world import Observation
 
 #: Channels on which one process usually writes everything; several may, and so the rule that looks here only warns.
 ONE_AUTHOR = frozenset({"query", "notification"})
+#: Channels on which a target writes messages of its own that repeat what it was sent.
+REPEATING = frozenset({"iopub", "kernel-iopub", "broadcast"})
 HEADER_KEYS = ("msg_id", "msg_type", "username", "session", "date", "version")
 _HEX = re.compile(rb"[0-9a-f]+")
 
@@ -260,8 +262,8 @@ class TypeRule(PartsRule):
         problems = self.ledger.type_problems(seen)
         if not problems and self.is_exercised:
             return ()
-        # What is published for a request repeats some of it, and may repeat its mistake.
-        if problems is None or (seen.channel in ("iopub", "kernel-iopub") and self.ledger.is_about_damage(seen)):
+        # What is published for a request, and what a tree sends on, repeats some of it, and may repeat its mistake.
+        if problems is None or (seen.channel in REPEATING and self.ledger.is_about_damage(seen)):
             return ()
         mine = [problem for problem in problems if problem.rule == self.slug]
         if not mine:
@@ -275,6 +277,10 @@ class MessageTypeKnown(TypeRule):
     """A peer sends on each channel only message types that exist there."""
 
     slug = "wire.message-type-known"
+
+    def check(self, seen: Observation) -> Iterable[Violation]:
+        # To a request of a type that does not exist there belongs no answer that does.
+        return () if self.ledger.is_namesake_of_damage(seen) else super().check(seen)
 
 
 class ContentMatchesType(TypeRule):

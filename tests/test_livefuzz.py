@@ -1,0 +1,148 @@
+"""Damaged messages at running targets: nobody notices them at a sound one, and harm is told with what does it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from conformance.cli import main
+from conformance.livefuzz.arena import HARM, Arena, Blow
+from conformance.livefuzz.blows import IN_A_ROW, Forge, kinds_at
+from conformance.livefuzz.campaign import Campaign, Harm, case_of
+from conformance.targets import load
+from conformance.targets.tables import Deviation
+from protocol.wire import Codec
+
+#: Enough for three batches at a controller.
+SOME = 840
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(main, ["fuzz", "target", *args])
+
+
+def harms_of(campaign: Campaign, messages: int) -> list[Harm]:
+    try:
+        for _ in campaign.run(messages):
+            pass
+        return campaign.outcome.harms
+    finally:
+        campaign.close()
+
+
+@pytest.mark.parametrize("target", ["simulated", "simulated-engine", "simulated-client"])
+def test_nobody_notices_damage_at_a_sound_target(target: str) -> None:
+    result = run("-t", target, "-n", "700")
+    assert result.exit_code == 0, result.output
+    assert "Nobody noticed anything." in result.output
+    assert "700 messages of seed 0 at " in result.output
+
+
+def test_the_summary_counts_by_socket_and_by_damage() -> None:
+    result = run("-t", "simulated", "-n", "400", "--socket", "query", "--seed", "3")
+    lines = [line.split() for line in result.output.splitlines()]
+    (socket,) = [words for words in lines if words[:1] == ["query"]]
+    assert socket[1] == "400"
+    sent, dropped, answered, errors = (0 if word == "·" else int(word) for word in socket[1:5])
+    assert sent == dropped + answered + errors
+    assert dropped
+    assert answered
+    assert errors
+    assert sum(int(words[1]) for words in lines[lines.index([]) :] if len(words) == 6 and words[1].isdigit()) == 400
+
+
+def test_the_same_seed_strikes_the_same_blows() -> None:
+    tallies = []
+    for seed in (1, 1, 2):
+        campaign = Campaign(load("simulated"), "controller", seed)
+        assert not harms_of(campaign, SOME)
+        tallies.append(campaign.outcome.tally)
+    assert tallies[0] == tallies[1] != tallies[2]
+
+
+def test_harm_is_narrowed_down_to_one_message_that_does_it_again() -> None:
+    campaign = Campaign(load("simulated+dies-of-garbage"), "controller", 0, ["query"])
+    harms = harms_of(campaign, SOME)
+    assert [(len(harm.blows), harm.is_again) for harm in harms] == [(1, True)]
+    (harm,) = harms
+    assert [(each.requirement, each.where) for each in harm.troubles] == [(HARM, "the target")]
+    assert harm.also
+    number = str(harm.blows[0].number)
+    again = run("-t", "simulated+dies-of-garbage", "--only", number)
+    assert again.exit_code == 1
+    assert f"to query: {harm.blows[0].kind} (message {number})" in again.output
+    assert "its process has ended" in again.output
+    assert run("-t", "simulated", "--only", number).exit_code == 0
+
+
+def test_harm_is_told_with_requirement_blame_and_what_repeats_it() -> None:
+    result = run("-t", "simulated+dies-of-garbage", "-n", str(SOME), "--socket", "query")
+    assert result.exit_code == 1
+    told = result.output
+    assert f"MUST {HARM}\n  Whatever one peer sends never alters" in told
+    assert "at fault: the target; the target: its process has ended" in told
+    assert "    [0] b" in told
+    assert "again: ippkit fuzz target -t simulated+dies-of-garbage --role controller --seed 0 --only " in told
+    assert told.count("again: ") == 1
+
+
+def test_what_the_descriptor_lists_is_known_and_does_not_fail() -> None:
+    entry = Deviation(slug=HARM, case="*test_damage_harms_nobody_else[query-*", evidence="seen", reason="it is old")
+    target = msgspec.structs.replace(load("simulated+dies-of-garbage"), deviations=(entry,))
+    campaign = Campaign(target, "controller", 0, ["query"])
+    (harm,) = harms_of(campaign, SOME)
+    assert harm.known is entry
+    assert not campaign.outcome.new
+    strict = Campaign(target, "controller", 0, ["query"], is_strict=True)
+    assert harms_of(strict, SOME) == strict.outcome.new != []
+
+
+def test_harm_at_an_engine_names_its_socket() -> None:
+    harms = harms_of(Campaign(load("simulated-engine+engine-dies-of-garbage"), "engine", 0, ["mux"]), SOME)
+    assert harms
+    assert {blow.spot for harm in harms for blow in harm.blows} == {"mux"}
+    assert case_of("engine", "mux", "huge").startswith("conformance/test_engine_framing.py::")
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("-t", "nobody"), "nobody"),
+        (("-t", "simulated", "--socket", "quarry"), "there is no socket 'quarry'; there are: query, mux, "),
+        (("-t", "simulated", "--role", "engine"), "simulated has not the role engine; it has: controller"),
+        (("-t", "simulated", "--only", "1,x"), "'1,x' is no list of numbers"),
+        (("-t", "simulated", "--only", "31"), "31 is the number of no blow at this target"),
+        ((), "Missing option '-t'"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(args: tuple[str, ...], sentence: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 4
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_every_kind_of_damage_makes_frames_at_every_spot() -> None:
+    campaign = Campaign(load("simulated"), "controller", 0)
+    try:
+        arena: Arena[Any] = campaign.arena()
+        forge = Forge(5, Codec(b"key"))
+        for spot in arena.spots.values():
+            for kind in kinds_at(spot):
+                for number in range(IN_A_ROW):
+                    assert forge.make(spot, kind, number)
+    finally:
+        campaign.close()
+
+
+def test_a_blow_has_the_number_of_its_spot_and_kind() -> None:
+    campaign = Campaign(load("simulated"), "controller", 4)
+    try:
+        arena = campaign.arena()
+        blows = [blow for number in range(5) for blow in campaign.batch(arena, number)]
+        assert len({blow.number for blow in blows}) == len(blows)
+        assert [campaign.blow(arena, blow.number) for blow in blows] == blows
+        assert isinstance(blows[0], Blow)
+    finally:
+        campaign.close()
