@@ -222,3 +222,45 @@ def test_what_the_kit_sends_is_never_accused() -> None:
 def test_times_of_a_death_follow_from_period_and_misses() -> None:
     setting = Setting(period_ns=10, allowed_misses=3)
     assert (setting.soonest_death_ns, setting.latest_death_ns) == (40, 50)
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_an_answer_named_after_a_request_that_does_not_exist_is_no_strange_type(is_damaged: bool) -> None:
+    story = make_logs.Story()
+    request = story.message("client-1", "tomorrow_request", {}, metadata={"targets": [["a", 0]]}, buffers=[b"call"])
+    if is_damaged:
+        story.see("client-1", "broadcast", "sent", story.frames(request), why="a type of another channel")
+    reply = story.message("scheduler", "tomorrow_reply", make_logs.ERROR, parent=request.header)
+    story.see("client-1", "broadcast", "received", story.frames(reply))
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    accused = "wire.message-type-known" in {violation.requirement for violation in judge.violations}
+    assert accused is not is_damaged
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_tree_that_sends_a_mistaken_request_on_has_not_made_the_mistake(is_damaged: bool) -> None:
+    story = make_logs.Story()
+    metadata = {"targets": [["a", 0]], "is_broadcast": True, "is_coalescing": False}
+    request = story.message("client-1", "apply_request", {}, metadata=metadata)
+    if is_damaged:
+        story.see("client-1", "broadcast", "sent", story.frames(request), why="no buffers")
+    given = story.message("client-1", "apply_request", {}, metadata=metadata | {"original_msg_id": request.msg_id})
+    story.see("a", "broadcast", "received", story.frames(given))
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    accused = "wire.buffer-count" in {violation.requirement for violation in judge.violations}
+    assert accused is not is_damaged
+
+
+def test_a_task_with_a_strange_parent_header_is_still_that_task() -> None:
+    story = make_logs.Story()
+    story.fact("overheard", socket="hub/monitor")
+    for number in range(2):
+        task = story.message("client-1", "apply_request", {}, parent={"odd": number}, buffers=[b"f", b"info"],
+                             identities=(b"intask", b"client-1"))  # fmt: skip
+        story.see("hub", "monitor", "received", story.frames(task))
+    judge = Judge(RULES, story.setting, EVERYTHING)
+    judge.feed(story.items, story.now)
+    assert "task.intask-before-destination" not in {violation.requirement for violation in judge.violations}
+    assert "task.intask-before-destination" in judge.exercised
