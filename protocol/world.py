@@ -315,5 +315,5 @@ class Cluster(Protocol):
     def partition(self, these: Iterable[Place], those: Iterable[Place] | None = None, *, one_way: bool = False) -> None:
         """Let nothing pass between these and those (everybody else, if not given); `one_way`: from these to those."""
 
-    def heal(self) -> None:
-        """End every partition."""
+    def heal(self, these: Iterable[Place] = (), those: Iterable[Place] = ()) -> None:
+        """End every partition, or what parts these from those."""

@@ -233,9 +233,9 @@ class VirtualCluster:
             )  # fmt: skip
         self.world.network.partition(left, right, one_way=one_way)
 
-    def heal(self) -> None:
-        """End every partition."""
-        self.world.network.heal()
+    def heal(self, these: Iterable[Place] = (), those: Iterable[Place] = ()) -> None:
+        """End every partition, or what parts these from those."""
+        self.world.network.heal(list(map(_host, these)), list(map(_host, those)))
 
     def begin(self, fault: Fault) -> Trouble:
         """Let a fault begin; it is healed by `end` of what is returned, or with everything else."""

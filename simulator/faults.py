@@ -472,7 +472,7 @@ class OddEngine(Fault, frozen=True, kw_only=True):
     lacks: Lack
 
     def begin(self, trouble: Trouble) -> None:
-        stranger = Stranger(trouble.cluster)
+        stranger = Stranger(trouble.ground())
         uuid = stranger.register(self.lacks)
         if self.lacks == "sense":
             stranger.answer_nonsense(uuid, trouble.chance, trouble.touch)
@@ -483,7 +483,7 @@ class OddHeart(Fault, frozen=True, kw_only=True):
     """Somebody answers pings under a name that no engine can have, and with a frame too many."""
 
     def begin(self, trouble: Trouble) -> None:
-        stranger = Stranger(trouble.cluster)
+        stranger = Stranger(trouble.ground())
         stranger.beat_oddly()
         trouble.when_healed(stranger.leave)
 
@@ -494,7 +494,7 @@ class Flood(Fault, frozen=True, kw_only=True):
     count: int
 
     def begin(self, trouble: Trouble) -> None:
-        stranger = Stranger(trouble.cluster)
+        stranger = Stranger(trouble.ground())
         for _ in range(self.count):
             stranger.register("heart")
         trouble.when_healed(stranger.leave)
@@ -506,7 +506,7 @@ class Garbage(Fault, frozen=True, kw_only=True):
     count: int = 10
 
     def begin(self, trouble: Trouble) -> None:
-        stranger = Stranger(trouble.cluster)
+        stranger = Stranger(trouble.ground())
         for _ in range(self.count):
             stranger.send_garbage(trouble.chance)
         trouble.when_healed(stranger.leave)
@@ -521,7 +521,7 @@ class Nonsense(Fault, frozen=True, kw_only=True):
     count: int = 10
 
     def begin(self, trouble: Trouble) -> None:
-        stranger = Stranger(trouble.cluster)
+        stranger = Stranger(trouble.ground())
         for _ in range(self.count):
             stranger.send_nonsense(trouble.chance, trouble.touch)
         trouble.when_healed(stranger.leave)
@@ -534,7 +534,7 @@ class Replays(Fault, frozen=True, kw_only=True):
     delay: int = MILLISECOND
 
     def begin(self, trouble: Trouble) -> None:
-        stranger, codec = Stranger(trouble.cluster), trouble.world.codec()
+        stranger, codec = Stranger(trouble.ground()), trouble.world.codec()
         after = trouble.world.kernel.after
 
         def copy(wire: Wire, load: Load) -> Loads:

@@ -137,7 +137,7 @@ def run(setup: Setup, scenario: Scenario | None = None, hooks: Hooks = NOBODY) -
                 accused = [one for one in accused if not (matter.msg_id and one.found.startswith(f"{matter.what} "))]
                 outcome.excused.append(f"{matter}: excused, as {fault}")
             elif not matter.msg_id:
-                outcome.accuse(_demanded(matter), matter.waits_on, f"{_demanded(matter)}: {matter}")
+                outcome.accuse(demanded(matter), matter.waits_on, f"{demanded(matter)}: {matter}")
         for violation in accused:
             outcome.accuse(violation.requirement, violation.guilty, str(violation))
     outcome.marks = cluster.world.marks
@@ -164,7 +164,7 @@ def _heal(cluster: VirtualCluster) -> None:
         cluster.run_for(STEP)
 
 
-def _demanded(matter: Matter) -> str:
+def demanded(matter: Matter) -> str:
     """The requirement that demands what is not at rest, where it is no request."""
     if matter.whose == "hub":
         return "heartbeat.silent-engine-removed" if matter.what.endswith("dead") else "registration.can-return"
@@ -232,4 +232,4 @@ def _drawn_config(seed: int) -> ControllerConfig:
     )
 
 
-__all__ = ["HEALED", "NOBODY", "SWARM", "Blame", "Hooks", "Outcome", "Setup", "run"]
+__all__ = ["HEALED", "NOBODY", "SWARM", "Blame", "Hooks", "Outcome", "Setup", "demanded", "run"]

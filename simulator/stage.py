@@ -18,6 +18,7 @@ from protocol.roles.speech import parent_id
 from protocol.wire import Message
 from simulator.network import Tap, Wire
 from simulator.shell import Load
+from simulator.strangers import Ground, VirtualGround
 
 if TYPE_CHECKING:
     from simulator.clients import VirtualClient
@@ -99,6 +100,10 @@ class Trouble:
     def host(self, name: str) -> str:
         """The host of an engine, a client or a part of the controller."""
         return self.cluster.controller.host if name in self.cluster.controller.members else name
+
+    def ground(self) -> Ground:
+        """A place for a stranger."""
+        return VirtualGround(self.cluster)
 
     def when_healed(self, heal: Heal) -> None:
         """Do this when the fault is over."""

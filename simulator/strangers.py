@@ -1,23 +1,25 @@
 """Somebody who is no engine and no client of ours: raw sockets, and what is sent through them on purpose.
 
-A stranger has a host and a process of its own. It can register as an engine and lack what an engine must have, or send
-what no peer should: frames that are no message, messages under another key, messages that somebody else has sent. It
-may also hold the key and make no sense: requests that cannot be read, answers that answer nothing.
+A stranger stands on a `Ground`, in virtual time or not. It can register as an engine and lack what an engine must have,
+or send what no peer should: frames that are no message, messages under another key, messages that somebody else has
+sent. It may also hold the key and make no sense: requests that cannot be read, answers that answer nothing.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from protocol.channels import socket_for
+from protocol.connection import ClientFile, EngineFile
 from protocol.damage import Drawn, damage
 from protocol.errors import ProtocolError
 from protocol.roles.assembly import opening
+from protocol.roles.base import Env
 from protocol.roles.speech import Voice
 from protocol.wire import DELIMITER, Codec, Frame, Message
+from simulator.asking import Asking
 from simulator.engines import start_heart
 from simulator.hosts import Process
 from simulator.shell import in_bytes
-from simulator.sockets import Socket
 
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
@@ -35,44 +37,157 @@ _NAMELESS: Final = b"\xc3\x28"
 Tell = Callable[[tuple[str, str], tuple[Any, ...]], object]
 
 
+class Plug(Protocol):
+    """One raw socket of a stranger."""
+
+    def send(self, load: Any, /) -> object:
+        """Send frames, without waiting."""
+
+    def recv(self) -> Any:
+        """The frames that have come next, as a tuple; anything else if there are none."""
+
+    def watch(self, callback: Callable[[], object], /) -> None:
+        """Call back when something has come; what to do is to receive until nothing is there."""
+
+
+class Ground(Protocol):
+    """Where a stranger stands: what it can see of a cluster, and its sockets. `name` is that of its process."""
+
+    name: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds of its clock."""
+
+    @property
+    def env(self) -> Env:
+        """Its chance, ids and dates."""
+
+    @property
+    def files(self) -> tuple[ClientFile, EngineFile]:
+        """The connection files that it uses."""
+
+    @property
+    def clients(self) -> Sequence[Asking]:
+        """The clients of the cluster."""
+
+    @property
+    def registered(self) -> Mapping[int, str]:
+        """The engines that the Hub names: id -> uuid."""
+
+    def codec(self) -> Codec:
+        """A codec with the cluster's key."""
+
+    def open(self, name: str, kind: str, options: Sequence[tuple[str, Any]], address: str) -> Plug:
+        """A socket of this type, connected."""
+
+    def beat(self, uuid: str, *, is_deaf: bool = False) -> None:
+        """Have a heart for an engine of this name; it beats unless it never subscribes to the pings."""
+
+    def spoke(self, uuid: str, channel: str, message: Message) -> None:
+        """Be told that it spoke for an engine that nobody runs."""
+
+    def end(self) -> None:
+        """Close everything."""
+
+
+class VirtualGround:
+    """A place in a virtual cluster."""
+
+    def __init__(self, cluster: "VirtualCluster") -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._process = self._world.process("stranger", "stranger")
+        self.name = self._process.name
+        self.env: Env = self._world.env(self._process)
+        self.files = cluster.controller.files()
+        self._hearts: list[Process] = []
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds of the cluster's clock."""
+        return self._world.now
+
+    @property
+    def clients(self) -> Sequence[Asking]:
+        """The clients of the cluster."""
+        return self._cluster.clients
+
+    @property
+    def registered(self) -> Mapping[int, str]:
+        """The engines that the Hub has."""
+        return self._cluster.registered
+
+    def codec(self) -> Codec:
+        """A codec with the cluster's key."""
+        return self._world.codec()
+
+    def open(self, name: str, kind: str, options: Sequence[tuple[str, Any]], address: str) -> Plug:
+        """A virtual socket."""
+        socket = self._process.context.socket(kind, name=f"{self.name}/{name}")
+        for option, value in options:
+            socket.set(option, value)
+        socket.connect(address)
+        return socket
+
+    def beat(self, uuid: str, *, is_deaf: bool = False) -> None:
+        """Start a heart whose copies of pings go nowhere: nobody looks whether they stay away."""
+        file = self.files[1]
+        places = {"ping": file.address("hb_ping"), "pong": file.address("hb_pong")}
+        name = f"{uuid}.heart"
+        monitor = self._process.context.socket("PULL", name=f"{name}/unheard")
+        monitor.bind(f"tcp://{self._process.host}:*")
+        places["monitor"] = monitor.last_endpoint
+        heart = start_heart(self._world, places, uuid.encode(), name=name, host=self._process.host)
+        if is_deaf:
+            heart.shells[0].sockets["ping"].set("UNSUBSCRIBE", b"")
+        self._hearts.append(heart)
+
+    def spoke(self, uuid: str, channel: str, message: Message) -> None:
+        """Tell the recorder."""
+        if self._world.recorder is not None:
+            self._world.recorder.spoke(uuid, channel, message)
+
+    def end(self) -> None:
+        """End its process and its hearts."""
+        for heart in self._hearts:
+            heart.crash()
+        self._process.crash()
+
+
 class Stranger:
     """One stranger to a cluster. `leave` ends it, with whatever it has opened."""
 
     #: The channels on which a client sends.
     CHANNELS: ClassVar[tuple[str, ...]] = ("query", "mux", "task", "control", "broadcast")
 
-    def __init__(self, cluster: "VirtualCluster") -> None:
-        self.cluster = cluster
-        self.world = cluster.world
-        self.process = self.world.process("stranger", "stranger")
-        env = self.world.env(self.process)
-        self._client, self._engine = cluster.controller.files()
-        self._voice = Voice(env, self.process.name)
-        self._codec = self.world.codec()
-        self._sockets: dict[str, Socket] = {}
-        self._hearts: list[Process] = []
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self._client, self._engine = ground.files
+        self._voice = Voice(ground.env, ground.name)
+        self._codec = ground.codec()
+        self._sockets: dict[str, Plug] = {}
         self._count = 0
 
     def register(self, lacks: Lack) -> str:
         """Register as one more engine that lacks something; its uuid."""
         self._count += 1
-        uuid = f"{self.process.name}.{self._count}"
+        uuid = f"{self.ground.name}.{self._count}"
         query = self._open("query", "engine", self._engine.address("registration"), uuid)
-        request = self._voice.say(self.world.now, "registration_request", {"uuid": uuid, "id": None})
+        request = self._voice.say(self.ground.now, "registration_request", {"uuid": uuid, "id": None})
         query.send(tuple(self._codec.encode(request)))
-        if self.world.recorder is not None:
-            self.world.recorder.spoke(uuid, "query", request)
+        self.ground.spoke(uuid, "query", request)
         if lacks != "heart":
-            # What would tell it that its pings stay away goes nowhere.
-            places = {"ping": self._engine.address("hb_ping"), "pong": self._engine.address("hb_pong")}
-            name = f"{uuid}.heart"
-            monitor = self.process.context.socket("PULL", name=f"{name}/unheard")
-            monitor.bind(f"tcp://{self.process.host}:*")
-            places["monitor"] = monitor.last_endpoint
-            heart = start_heart(self.world, places, uuid.encode(), name=name, host=self.process.host)
-            if lacks == "subscription":
-                heart.shells[0].sockets["ping"].set("UNSUBSCRIBE", b"")
-            self._hearts.append(heart)
+            self.ground.beat(uuid, is_deaf=lacks == "subscription")
         if lacks in ("control", "reading"):
             self._open("mux", "engine", self._engine.address("mux"), uuid)
             self._open("task", "engine", self._engine.address("task"), uuid)
@@ -88,7 +203,7 @@ class Stranger:
             socket = self._open(channel, "engine", address, uuid)
             socket.watch(self._answering(socket, uuid, chance, tell))
 
-    def _answering(self, socket: Socket, uuid: str, chance: Callable[[], float], tell: Tell) -> Callable[[], None]:
+    def _answering(self, socket: Plug, uuid: str, chance: Callable[[], float], tell: Tell) -> Callable[[], None]:
         def answer() -> None:
             while type(load := socket.recv()) is tuple:
                 try:
@@ -96,13 +211,13 @@ class Stranger:
                 except ProtocolError:
                     continue
                 about = {"status": "ok", "engine": uuid}
-                reply = self._voice.answer(self.world.now, request, {"status": "ok"}, metadata=about)
+                reply = self._voice.answer(self.ground.now, request, {"status": "ok"}, metadata=about)
                 tell((f"{uuid}/shell", ""), (reply,))
                 frames = self._codec.encode(reply)
                 kind = _SIGNED[int(chance() * len(_SIGNED))]
                 broken = damage(kind, self._codec, frames, Drawn(chance)).frames
                 self._tell_read(f"{uuid}/shell", broken, tell)
-                other = self._voice.say(self.world.now, "apply_reply", {"status": "ok"}, identities=request.identities)
+                other = self._voice.say(self.ground.now, "apply_reply", {"status": "ok"}, identities=request.identities)
                 tell((f"{uuid}/shell", ""), (other,))
                 foreign = other.replace(parent_header={"msg_id": self._other_call(chance)})
                 *envelope, _, header, parent, _, content = frames
@@ -116,14 +231,14 @@ class Stranger:
     def _tell_read(self, socket: str, frames: Sequence[Frame], tell: Tell) -> None:
         """Tell of a message as it will be read, if it will: under another id, perhaps."""
         try:
-            message = Codec(self.world.key.encode(), scheme=self.world.scheme).open_header(frames)
+            message = self._client.codec().open_header(frames)
         except ProtocolError:
             return
         tell((socket, ""), (message,))
 
     def _other_call(self, chance: Callable[[], float]) -> str:
         """Something that a client has asked somebody else."""
-        asked = [msg_id for client in self.cluster.clients for msg_id in client.role.open]
+        asked = [msg_id for client in self.ground.clients for msg_id in client.role.open]
         return asked[int(chance() * len(asked))] if asked else "nothing"
 
     def beat_oddly(self) -> None:
@@ -140,7 +255,7 @@ class Stranger:
 
     def send(self, channel: str, frames: Sequence[Frame]) -> None:
         """Send frames on one of the channels of a client."""
-        if not self.process.is_alive:
+        if not self.ground.is_alive:
             return
         socket = self._sockets.get(channel)
         if socket is None:
@@ -153,7 +268,7 @@ class Stranger:
         channel = self.CHANNELS[int(chance() * len(self.CHANNELS))]
         noise = bytes(int(chance() * 256) for _ in range(int(chance() * 64)))
         asks = "connection_request" if channel == "query" else "apply_request"
-        request = self._voice.say(self.world.now, asks, {})
+        request = self._voice.say(self.ground.now, asks, {})
         forged: list[Any] = Codec(_OTHER_KEY).encode(request)
         choice: list[Sequence[Any]] = [
             (noise,), (b"", b""), (DELIMITER,), (DELIMITER, noise, b"{}"), (b"engine-1", *forged), forged,
@@ -167,10 +282,10 @@ class Stranger:
         request = self._request(channel)
         choice = int(chance() * 5)
         if choice == 0:
-            tell((f"{self.process.name}/{channel}", ""), (request,))
+            tell((f"{self.ground.name}/{channel}", ""), (request,))
             kind = _SIGNED[int(chance() * len(_SIGNED))]
             frames = damage(kind, self._codec, self._codec.encode(request), Drawn(chance)).frames or (b"",)
-            self._tell_read(f"{self.process.name}/{channel}", frames, tell)
+            self._tell_read(f"{self.ground.name}/{channel}", frames, tell)
             self.send(channel, frames)
             return
         if choice == 1:
@@ -179,7 +294,7 @@ class Stranger:
             request = request.replace(identities=())
         elif choice == 3 and channel == "task":
             # Of somebody else, who has had the answer.
-            done = [task.msg_id for client in self.cluster.clients for task in client.tasks if task.is_done]
+            done = [task.msg_id for client in self.ground.clients for task in client.tasks if task.is_done]
             taken = done[int(chance() * len(done))] if done else request.msg_id
             request = request.replace(header=request.header | {"msg_id": taken})
         self._say(channel, request, tell)
@@ -188,7 +303,7 @@ class Stranger:
 
     def _request(self, channel: str) -> Message:
         """A request as a client would make it."""
-        uuid, number = next(((uuid, number) for number, uuid in self.cluster.registered.items()), ("engine-1", 0))
+        uuid, number = next(((uuid, number) for number, uuid in self.ground.registered.items()), ("engine-1", 0))
         identities = (uuid.encode(),) if channel in ("mux", "control") else ()
         asks = {"query": "connection_request", "control": "clear_request"}.get(channel, "apply_request")
         metadata = (
@@ -196,27 +311,21 @@ class Stranger:
             if channel == "broadcast"
             else {}
         )
-        return self._voice.say(self.world.now, asks, {}, metadata=metadata, buffers=(b"", b""), identities=identities)
+        return self._voice.say(self.ground.now, asks, {}, metadata=metadata, buffers=(b"", b""), identities=identities)
 
     def _say(self, channel: str, request: Message, tell: Tell) -> None:
-        tell((f"{self.process.name}/{channel}", ""), (request,))
+        tell((f"{self.ground.name}/{channel}", ""), (request,))
         self.send(channel, self._codec.encode(request))
 
     def leave(self) -> None:
         """Be gone."""
-        for heart in self._hearts:
-            heart.crash()
-        self.process.crash()
+        self.ground.end()
 
-    def _open(self, channel: str, role: str, address: str, identity: str | bytes = b"") -> Socket:
+    def _open(self, channel: str, role: str, address: str, identity: str | bytes = b"") -> Plug:
         end = socket_for(channel, role)
         name = identity.encode() if isinstance(identity, str) else identity
         kind, options = opening(end, name if end.identity.rule != "none" else b"")
-        socket = self.process.context.socket(kind, name=f"{self.process.name}/{channel}")
-        for option, value in options:
-            socket.set(option, value)
-        socket.connect(address)
-        return socket
+        return self.ground.open(channel, kind, options, address)
 
 
-__all__ = ["Lack", "Stranger"]
+__all__ = ["Ground", "Lack", "Plug", "Stranger", "VirtualGround"]

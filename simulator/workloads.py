@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from protocol.world import MILLISECOND, SECOND, Work
-from simulator.clients import VirtualClient, VirtualTask
+from simulator.asking import Asked
+from simulator.clients import VirtualClient
 from simulator.engines import VirtualEngine
 from simulator.scripts import Script
 
@@ -68,7 +69,7 @@ class Workload:
         mix: Mapping[str, int] = MIX,
     ) -> None:
         self.cluster = cluster
-        self.tasks: list[VirtualTask] = []
+        self.tasks: list[Asked] = []
         self.clients = [cluster.client() for _ in range(clients)]
         self._left = requests
         self._chance = cluster.world.kernel.workload.random
@@ -98,7 +99,7 @@ class Workload:
     def _engine(self) -> VirtualEngine | None:
         return self._one([engine for engine in self.cluster.engines if engine.is_alive])
 
-    def _recent(self, client: VirtualClient) -> VirtualTask | None:
+    def _recent(self, client: VirtualClient) -> Asked | None:
         return self._one(client.tasks[-BURST:])
 
     # -- the kinds ---------------------------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ class Workload:
 
     def chain(self, client: VirtualClient) -> None:
         """Each follows the one before it, on the same engine."""
-        before: list[VirtualTask] = []
+        before: list[Asked] = []
         for _ in range(3):
             task = client.submit(Work(takes=self._time(SHORT)), follow=before, after=before)
             self._add(task)
@@ -292,7 +293,7 @@ class Workload:
         """One more client."""
         self.clients.append(self.cluster.client(is_awaited=False))
 
-    def _add(self, *tasks: VirtualTask) -> None:
+    def _add(self, *tasks: Asked) -> None:
         self.tasks += tasks
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Final
 
-from simulator.clients import VirtualClient, VirtualTask
+from simulator.asking import Asked
+from simulator.clients import VirtualClient
 from simulator.cluster import CONFIG, VirtualCluster
 from simulator.engines import VirtualEngine
 from simulator.minimise.steps import REQUESTS, Case, Ref, Step
@@ -115,7 +116,7 @@ class Listener:
 
     def _meet(self, made: object) -> Ref | None:
         """Give what was made a number, and hear what is asked of it."""
-        if isinstance(made, VirtualTask):
+        if isinstance(made, Asked):
             ref = self._number("task", made)
             self._ids[made.msg_id] = ref.number
             return ref

@@ -139,8 +139,8 @@ def connections_cut_while_greeting(cluster: VirtualCluster) -> None:
     ends(cluster, [client.apply(Work(), engine)], status="ok")
 
 
-@scenario("faults")
-def links_clogged_and_freed_in_another_order(cluster: VirtualCluster) -> None:
+@scenario("hosts")
+def links_clogged_and_freed_in_another_order(cluster: Cluster) -> None:
     """The links to the engines are cut one by one, and freed in another order. Tasks end on whoever is there."""
     client = cluster.client()
     tasks = [client.submit(Work(takes=50 * MILLISECOND), retries=3) for _ in range(20)]
@@ -148,7 +148,7 @@ def links_clogged_and_freed_in_another_order(cluster: VirtualCluster) -> None:
         cluster.partition([engine], ["controller"])
         cluster.run_for(400 * MILLISECOND)
     for engine in reversed(cluster.engines):
-        cluster.world.network.heal([engine.host], ["controller"])
+        cluster.heal([engine], ["controller"])
         cluster.run_for(400 * MILLISECOND)
     ends(cluster, tasks, within=60 * SECOND)
     for engine in cluster.engines:
