@@ -12,11 +12,12 @@ from reference_cluster import PATIENCE, wait_for
 from conformance.files import read_connection_file
 from conformance.relay.hops import CONTROLLER, Hop, Link
 from conformance.relay.relay import Item, Relay
-from conformance.relay.rewriting import Alter, Corrupt, Drop, Duplicate, Hold, Passing, Rule, Truncate, of
+from conformance.relay.rewriting import Alter, Corrupt, Delay, Drop, Duplicate, Hold, Passing, Rule, Truncate, of
 from protocol.connection import ClientFile, EngineFile, KernelFile
 from protocol.errors import RemoteProtocolError
 from protocol.messages import build
 from protocol.wire import Codec, Message
+from protocol.world import SECOND
 
 LARGE = bytes(range(256)) * 40_000
 CODEC = Codec(b"key")
@@ -321,6 +322,55 @@ def test_what_is_held_can_be_released_by_whoever_looks(controller: Controller) -
         assert ids([controller.mux.recv_multipart()[1:] for _ in range(2)]) == ["m2", "m3"]
         (passing,) = hold.held
         relay.release(passing)
+        assert ids([controller.mux.recv_multipart()[1:]]) == ["m1"]
+
+
+@pytest.mark.parametrize(("keeps_order", "expected"), [(False, ["m3", "m2", "m1"]), (True, ["m1", "m2", "m3"])])
+def test_what_is_late_is_overtaken_unless_everything_behind_it_is_late_too(
+    controller: Controller, keeps_order: bool, expected: list[str]
+) -> None:
+    lateness = {"m1": 2 * SECOND, "m2": SECOND, "m3": 0}
+    with Relay([]) as relay:
+        by = lambda passing: lateness[passing.message.msg_id]  # noqa: E731 - short
+        relay.rules = [Delay(of("apply_request"), by, relay, keeps_order=keeps_order)]
+        ann = connect(relay, controller, "ann")
+        send(ann, *THREE)
+        assert ids([controller.mux.recv_multipart()[1:] for _ in range(3)]) == expected
+
+
+def test_half_a_message_is_none_and_its_connection_is_made_again(controller: Controller) -> None:
+    with Relay([]) as relay:
+        ann = connect(relay, controller, "ann")
+        send(ann, request(1))
+        assert ids([controller.mux.recv_multipart()[1:]]) == ["m1"]
+        relay.cut_within(lambda link: link.party == "ann")
+        send(ann, request(2))
+        assert wait_for(lambda: any(link.closed_by == "relay" for link in relay.links.values()))
+        send(ann, request(3))
+        assert ids([controller.mux.recv_multipart()[1:]]) == ["m3"]
+
+
+def test_who_is_turned_away_comes_again_until_it_is_let_in(controller: Controller) -> None:
+    with Relay([]) as relay:
+        let_in = relay.turn_away(lambda link: link.party == "ann")
+        ann, bob = (connect(relay, controller, name) for name in ("ann", "bob"))
+        send(ann, request(1))
+        send(bob, request(2))
+        assert ids([controller.mux.recv_multipart()[1:]]) == ["m2"]
+        assert wait_for(lambda: sum(link.closed_by == "relay" for link in relay.links.values()) > 1)
+        let_in()
+        assert ids([controller.mux.recv_multipart()[1:]]) == ["m1"]
+
+
+def test_one_partition_can_be_healed_without_the_others(controller: Controller) -> None:
+    with Relay([]) as relay:
+        ann, bob = (connect(relay, controller, name) for name in ("ann", "bob"))
+        heal, _ = (relay.part(lambda link, name=name: link.party == name) for name in ("ann", "bob"))  # type: ignore[misc]
+        send(bob, request(1))
+        send(ann, request(2))
+        heal()
+        assert ids([controller.mux.recv_multipart()[1:]]) == ["m2"]
+        relay.heal()
         assert ids([controller.mux.recv_multipart()[1:]]) == ["m1"]
 
 

@@ -36,6 +36,8 @@ _SILENT: Final = frozenset({"SUB", "XSUB"})
 class Capture:
     """See the module; it is a relay's sink. `codecs` has one for every party of the relay, `far` names for some peers.
 
+    With `keeps_names` each party is one process, and is called as the relay calls it.
+
     Called in the relay's thread; `flush`, `close` and the numbers may be used in any.
     """
 
@@ -47,10 +49,12 @@ class Capture:
         setting: Setting | None = None,
         about: str = "",
         far: Mapping[str, str] | None = None,
+        keeps_names: bool = False,
     ) -> None:
         self._stream = stream
         self._codecs = codecs
         self._far = far or {}
+        self._keeps_names = keeps_names
         self._lock = threading.Lock()
         self._start = time.monotonic_ns()
         self._seq = 0
@@ -137,6 +141,8 @@ class Capture:
 
     def _name(self, link: Link, first: Message | None) -> str:
         """Who has connected: `client-1`, `engine-2`, …, by what tells them apart."""
+        if self._keeps_names:
+            return link.party
         session = first.header.get("session") if first is not None else None
         keys: list[tuple[Kind, str, object]] = []
         if link.near.identity:

@@ -17,6 +17,8 @@ bytes unless a rule touches them. What cannot be read (CURVE, garbage) passes in
 """
 
 import contextlib
+import heapq
+import itertools
 import selectors
 import shutil
 import socket
@@ -36,6 +38,7 @@ from conformance.relay.streams import connect
 from conformance.relay.zmtp import Decoder, Event, Greeting, Multipart, Ready, Subscription, Unreadable
 from protocol.connection import ClientFile, ConnectionFile, EngineFile, KernelFile, render
 from protocol.wire import Codec
+from protocol.world import SECOND
 
 HOST: Final = "127.0.0.1"
 #: Bytes that are read at once, and how many may wait for a receiver that does not read.
@@ -102,7 +105,12 @@ class Relay:
         self._halves: set[_Half] = set()
         self._up: dict[int, _Half] = {}
         self._links: dict[int, Link] = {}
-        self._parted: list[tuple[Callable[[Link], bool], bool, bool]] = []
+        self._parted: dict[int, tuple[Callable[[Link], bool], bool, bool]] = {}
+        #: Connections that end with the next message, of which half passes; and those that end while they greet.
+        self._halved: set[int] = set()
+        self._unwelcome: dict[int, Callable[[Link], bool]] = {}
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = itertools.count()
         self._opened = 0
         self._count = 0
         self._is_closing = False
@@ -170,6 +178,10 @@ class Relay:
         """Let a message pass that a rule holds, or one that nobody sent. Nothing happens if its connection is gone."""
         self._do(lambda: self._pass_on(passing))
 
+    def at(self, due: int, task: Callable[[], None]) -> None:
+        """Have something done in the relay's thread at this moment of the monotonic clock. Rules may call this, too."""
+        self._do(lambda: heapq.heappush(self._due, (due, next(self._order), task)))
+
     def cut(self, is_meant: Callable[[Link], bool]) -> None:
         """Close connections at both ends, as a network may."""
 
@@ -180,14 +192,39 @@ class Relay:
 
         self._do(cut)
 
-    def part(self, is_meant: Callable[[Link], bool], *, up: bool = True, down: bool = True) -> None:
-        """Let nothing pass on these connections, be it in one direction only, until `heal`. Nothing is lost."""
+    def cut_within(self, is_meant: Callable[[Link], bool]) -> None:
+        """Close each of these connections within the next message that crosses it: half of that passes.
+
+        For a relay with rules, be there none of them.
+        """
+
+        def cut() -> None:
+            self._halved |= {number for number in self._up if is_meant(self._links[number])}
+
+        self._do(cut)
+
+    def turn_away(self, is_meant: Callable[[Link], bool]) -> Callable[[], None]:
+        """Close each new connection of this kind while it greets, until what is returned is called."""
+        number = next(self._order)
+        self._do(lambda: self._unwelcome.update({number: is_meant}))
+        return lambda: self._do(lambda: self._unwelcome.pop(number, None) and None)
+
+    def part(self, is_meant: Callable[[Link], bool], *, up: bool = True, down: bool = True) -> Callable[[], None]:
+        """Let nothing pass on these connections, be it in one direction only, until `heal`, or until what is returned
+        is called. Nothing is lost.
+        """
+        number = next(self._order)
 
         def part() -> None:
-            self._parted.append((is_meant, up, down))
+            self._parted[number] = (is_meant, up, down)
+            self._look_again()
+
+        def heal() -> None:
+            self._parted.pop(number, None)
             self._look_again()
 
         self._do(part)
+        return lambda: self._do(heal)
 
     def heal(self) -> None:
         """Let everything pass again."""
@@ -273,7 +310,8 @@ class Relay:
             self._selector.close()
 
     def _serve_once(self) -> None:
-        for key, events in self._selector.select():
+        wait = None if not self._due else max(0.0, (self._due[0][0] - time.monotonic_ns()) / SECOND)
+        for key, events in self._selector.select(wait):
             if key.data is None:
                 self._take_in()
             elif isinstance(key.data, _Port):
@@ -284,6 +322,8 @@ class Relay:
                     self._write(key.data)
                 if events & selectors.EVENT_READ and key.data in self._halves:
                     self._read(key.data)
+        while self._due and self._due[0][0] <= time.monotonic_ns():
+            heapq.heappop(self._due)[2]()
 
     def _take_in(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -336,6 +376,8 @@ class Relay:
         is_whole = not self._is_rewriting or not half.decoder.is_readable
         for event in half.decoder.feed(data):
             self._see(half, event)
+            if half not in self._halves:
+                return
         if is_whole:
             self._send(half.other, data)
 
@@ -343,6 +385,11 @@ class Relay:
         """Write down what a peer did; with rules, also pass it on."""
         if isinstance(event, Multipart):
             hop = self._hop(half, event)
+            if half.link in self._halved:
+                self._halved.discard(half.link)
+                self._send(half.other, event.raw[: len(event.raw) // 2])
+                self._drop(half, by="relay")
+                return
             if self._is_rewriting:
                 for passing in apply(self._rules, Passing(hop, half.port.codec, event.raw)):
                     self._pass_on(passing)
@@ -350,6 +397,8 @@ class Relay:
         self._learn(half, event)
         if event.raw:
             self._send(half.other, event.raw)
+        if half.decoder.ready is None and half in self._halves and self._is_unwelcome(half):
+            self._drop(half, by="relay")
 
     def _hop(self, half: _Half, event: Multipart) -> Hop:
         port = half.port
@@ -427,8 +476,12 @@ class Relay:
     def _is_parted(self, half: _Half) -> bool:
         """Whether nothing passes that comes from this end."""
         return any(
-            (up if half.is_up else down) and is_meant(self._links[half.link]) for is_meant, up, down in self._parted
+            (up if half.is_up else down) and is_meant(self._links[half.link])
+            for is_meant, up, down in self._parted.values()
         )
+
+    def _is_unwelcome(self, half: _Half) -> bool:
+        return any(is_meant(self._links[half.link]) for is_meant in self._unwelcome.values())
 
     def _look_again(self) -> None:
         for half in self._halves:
@@ -447,6 +500,7 @@ class Relay:
     def _drop(self, half: _Half, *, by: str) -> None:
         """Close both ends, having passed on what was still to be written."""
         self._up.pop(half.link, None)
+        self._halved.discard(half.link)
         self._tell(msgspec.structs.replace(self._links[half.link], closed_by=by))
         for each in (half, half.other):
             with contextlib.suppress(OSError):

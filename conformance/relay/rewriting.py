@@ -10,9 +10,10 @@ is published to three subscribers passes three times.
 A changed message is signed anew with the key of the file, as its sender would have; `with_frames` signs nothing.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -199,6 +200,41 @@ class Hold(Touch):
         """Nothing for now."""
         self.held.append(passing)
         return ()
+
+
+class Delay(Touch):
+    """It is late by `by(passing)` nanoseconds, and overtaken by others unless `keeps_order`: then they are late, too.
+
+    `relay` is the one whose rule this is: it lets pass what was late.
+    """
+
+    def __init__(
+        self, when: When, by: Callable[[Passing], int], relay: "Keeper", *, keeps_order: bool = False,
+        times: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(when, times=times)
+        self.by = by
+        self.relay = relay
+        self.keeps_order = keeps_order
+        self._last: dict[tuple[int, bool], int] = {}
+
+    def strike(self, passing: Passing) -> Sequence[Passing]:
+        """Nothing for now."""
+        due = time.monotonic_ns() + self.by(passing)
+        if self.keeps_order:
+            due = self._last[passing.way] = max(due, self._last.get(passing.way, 0))
+        self.relay.at(due, lambda: self.relay.release(passing))
+        return ()
+
+
+class Keeper(Protocol):
+    """What a relay does for a rule that lets messages pass later."""
+
+    def at(self, due: int, task: Callable[[], None]) -> None:
+        """Have something done at this moment of the monotonic clock."""
+
+    def release(self, passing: Passing) -> None:
+        """Let a message pass."""
 
 
 def apply(rules: Iterable[Rule], passing: Passing) -> Sequence[Passing]:
