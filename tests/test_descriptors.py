@@ -75,9 +75,9 @@ def test_placeholders_are_filled_in():
 
 
 def test_what_a_case_asks_for_is_put_behind_the_command():
-    arguments = make().arguments({"scheme": "lru"}, Path("/somewhere"))
+    arguments = make().arguments("controller", {"scheme": "lru"}, Path("/somewhere"))
     assert arguments == ["--scheme", "lru", "--period=200"]
-    assert make().arguments({}, Path("/somewhere")) == []
+    assert make().arguments("controller", {}, Path("/somewhere")) == []
 
 
 @pytest.mark.parametrize(

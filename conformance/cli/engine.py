@@ -21,10 +21,16 @@ from conformance.cli.options import SOME_SECONDS, connection_file
     help="Checks in a row without a ping that end the engine; 0 switches this off.",
 )  # fmt: skip
 @click.option(
+    "--refresh", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    help="Checks after which it asks to be registered again in any case, as it may have been given up; 0: never.",
+)  # fmt: skip
+@click.option(
     "--warden/--no-warden", default=True, show_default=True,
     help="Whether a second process watches it and delivers signals.",
 )  # fmt: skip
-def engine(file: Path, number: int | None, uuid: str, timeout: float, max_misses: int, *, warden: bool) -> int:
+def engine(
+    file: Path, number: int | None, uuid: str, timeout: float, max_misses: int, refresh: int, *, warden: bool
+) -> int:
     """Run an engine until it is told to end, or its controller is gone.
 
     It waits some seconds for a connection file that is not there yet.
@@ -42,7 +48,9 @@ def engine(file: Path, number: int | None, uuid: str, timeout: float, max_misses
     from protocol.roles.engine import EngineConfig
     from protocol.world import SECOND
 
-    config = EngineConfig(uuid=uuid or new_id(), id=number, timeout=round(timeout * SECOND), misses=max_misses)
+    config = EngineConfig(
+        uuid=uuid or new_id(), id=number, timeout=round(timeout * SECOND), misses=max_misses, refresh=refresh
+    )
     try:
         connection = await_file(file)
     except EngineError as error:

@@ -15,8 +15,8 @@ import msgspec
 
 from conformance.targets import versions
 from conformance.targets.profiles import PROFILES, core_of
-from conformance.targets.tables import Controller, Kernel, Samples, Table, Timing
-from conformance.targets.vocabulary import FEATURES, OPTIONS, RUN_CODE, SLOTS, Role
+from conformance.targets.tables import Controller, Engine, Kernel, Samples, Table, Timing
+from conformance.targets.vocabulary import ENGINE_OPTIONS, FEATURES, OPTIONS, RUN_CODE, SLOTS, Role
 from protocol import requirements
 
 if TYPE_CHECKING:
@@ -204,10 +204,10 @@ def _check_start(target: Target, role: Role) -> None:
     values = target.placeholders(Path("dir"), role)
     for name, text in table.environment.items():
         _check_text(text, values, f"{role}.environment.{name}")
-    for option, arguments in table.options.items() if isinstance(table, Controller) else ():
-        _check_word(option, OPTIONS, "controller.options")
+    for option, arguments in table.options.items() if isinstance(table, Controller | Engine) else ():
+        _check_word(option, OPTIONS if role == "controller" else ENGINE_OPTIONS, f"{role}.options")
         for text in arguments:
-            _check_text(text, (*values, option), f"controller.options.{option}")
+            _check_text(text, (*values, option), f"{role}.options.{option}")
 
 
 def _check_attached(table: Controller | Kernel, role: Role) -> None:

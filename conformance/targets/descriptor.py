@@ -31,6 +31,9 @@
     command = ["my-engine", "--file={engine_file}", "--max-misses={engine_misses}"]
     environment = { NAME = "value" }
 
+    [engine.options]                        # arguments behind the command, as scenarios need them; see ENGINE_OPTIONS
+    uuid = ["--uuid={uuid}"]
+
     [client]                                # the kit is its controller and its engines, and writes {client_file}
     command = ["my-driver"]                 # is told what to do, and tells what came of it, in lines of JSON
     environment = { NAME = "value" }
@@ -148,10 +151,11 @@ class Target(Table, frozen=True, kw_only=True):
             values[f"{role}_file"] = str(directory / FILES[role])
         return values
 
-    def arguments(self, settings: Mapping[str, object], directory: Path) -> list[str]:
-        """What is put behind the command of a controller that a case asks to run with these settings."""
-        options = self.controller.options if self.controller else {}
-        values = self.placeholders(directory, "controller") | {name: str(value) for name, value in settings.items()}
+    def arguments(self, role: Role, settings: Mapping[str, object], directory: Path) -> list[str]:
+        """What is put behind the command of a controller or an engine that is asked to run with these settings."""
+        table = self.table(role)
+        options = table.options if isinstance(table, Controller | Engine) else {}
+        values = self.placeholders(directory, role) | {name: str(value) for name, value in settings.items()}
         return [expand(text, values) for name in settings for text in options[name]]
 
     def deviation(self, slug: str, case: str, version: str | None) -> Deviation | None:

@@ -91,7 +91,7 @@ class Started:
         assert table is not None
         extra = {name: expand(text, self._values) for name, text in table.environment.items()}
         command = [expand(text, self._values) for text in table.command]
-        command += self.target.arguments(settings, self.directory)
+        command += self.target.arguments(self.role, settings, self.directory)
         return Process(
             command, self.directory, environment(self.directory) | extra, self.target.timing.stop_grace_s,
             is_spoken_to=self.role == "client",
@@ -298,12 +298,13 @@ class Peer(Started):
         directory: Path,
         version: str | None,
         file: EngineFile | ClientFile | KernelFile,
+        settings: Mapping[str, object] = AS_IT_IS,
     ) -> None:
         path = directory / FILES[role]
         # Nobody may read the key, not even for a moment.
         path.touch(mode=0o600)
         path.write_bytes(render(file))
-        super().__init__(target, role, directory, version)
+        super().__init__(target, role, directory, version, settings)
         self._secrets |= {file.key} - {""}
 
     @property
@@ -394,10 +395,10 @@ def start(target: Target, settings: Mapping[str, object] = AS_IT_IS) -> Running:
     return running
 
 
-def start_engine(target: Target, file: EngineFile) -> RunningEngine:
+def start_engine(target: Target, file: EngineFile, settings: Mapping[str, object] = AS_IT_IS) -> RunningEngine:
     """Start an engine whose controller has this connection file. Raises TargetUnusable if it is another version."""
     version, directory = _prepare(target)
-    return RunningEngine(target, "engine", directory, version, file)
+    return RunningEngine(target, "engine", directory, version, file, settings)
 
 
 def start_kernel(target: Target, file: KernelFile) -> RunningKernel:

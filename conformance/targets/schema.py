@@ -11,7 +11,7 @@ import msgspec
 from conformance.targets.checking import INTERNAL
 from conformance.targets.descriptor import Target
 from conformance.targets.profiles import PROFILES
-from conformance.targets.vocabulary import FEATURES, OPTIONS, Role
+from conformance.targets.vocabulary import ENGINE_OPTIONS, FEATURES, OPTIONS, Role
 from protocol import requirements
 from protocol.schema import DRAFT
 
@@ -44,10 +44,11 @@ def descriptor_schema() -> dict[str, Any]:
     features = [_word(word, f"{role}: {text}") for role in get_args(Role) for word, text in FEATURES[role].items()]
     properties["features"]["items"] = {"anyOf": features}
     properties["requirements"] |= {"minimum": 1, "maximum": requirements.revision()}
-    options = definitions["Controller"]["properties"]["options"]
-    arguments = options.pop("additionalProperties")
-    options["additionalProperties"] = False
-    options["properties"] = {option: {**arguments, "description": text} for option, text in OPTIONS.items()}
+    for table, known in (("Controller", OPTIONS), ("Engine", ENGINE_OPTIONS)):
+        options = definitions[table]["properties"]["options"]
+        arguments = options.pop("additionalProperties")
+        options["additionalProperties"] = False
+        options["properties"] = {option: {**arguments, "description": text} for option, text in known.items()}
     definitions["Deviation"]["properties"]["slug"]["enum"] = list(requirements.load())
     return {
         "$schema": DRAFT,

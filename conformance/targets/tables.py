@@ -45,6 +45,7 @@ class Engine(Table, frozen=True, kw_only=True):
 
     command: tuple[str, ...]
     environment: dict[str, str] = {}
+    options: dict[str, tuple[str, ...]] = {}
 
 
 class Client(Table, frozen=True, kw_only=True):

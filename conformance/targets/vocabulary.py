@@ -114,6 +114,13 @@ OPTIONS: Final[Mapping[str, str]] = {
     "restore": "started in the directory of a controller that was killed, it goes on with its addresses and engines",
 }
 
+#: What a scenario may ask of an engine, likewise.
+ENGINE_OPTIONS: Final[Mapping[str, str]] = {
+    "uuid": "it calls itself `{uuid}`, whenever it is started",
+    "no_warden": "no second process watches it and tells of its end",
+    "refresh": "after `{refresh}` looks at its controller's pings it asks to be registered again in any case",
+}
+
 #: No settings: a target runs as its descriptor says.
 AS_IT_IS: Final[Mapping[str, object]] = MappingProxyType({})
 
