@@ -1,4 +1,4 @@
-"""`ippkit simulate`: let things go wrong in virtual time, and judge what comes of it."""
+"""`ippkit simulate`: let things go wrong in virtual time, or in a real one, and judge what comes of it."""
 
 import difflib
 import json
@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.console import Console
 
 from conformance.cli.group import ExitStatus
@@ -86,13 +87,24 @@ def _mutant(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write what happens, as JSON lines.")
 @click.option("--diagram", type=DiagramPath(), help="Draw what happens: a file that ends with .svg, .html or .txt.")
 @click.option("--check-determinism", is_flag=True, help="Run twice and compare, the second time in another Python.")
+@click.option("--on", metavar="TARGET", help="Not in virtual time, but on real processes of this target.")
+@click.option("--engines-of", default="", metavar="TARGET", help="With --on: whose engines  [default: the kit's].")
 @click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="one per core",
+    "--pace", type=click.FloatRange(min=0.5, max=60), default=2.0, show_default=True, metavar="N",
+    help="With --on: how much slower than in virtual time hearts beat and everything else goes.",
+)  # fmt: skip
+@click.option(
+    "--keep", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="With --on and all: put the verdicts into this table of worlds, as JSON.",
+)  # fmt: skip
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), show_default="one per core; with --on 1",
     help="How many processes a campaign has.",
 )  # fmt: skip
 def simulate(
     scenario: str, is_list: bool, seed: int, seeds: range | None, engines: int | None, clients: int, tasks: int,
-    faults: Hardness, mutant: str, trace: Path | None, diagram: Path | None, check_determinism: bool, jobs: int,
+    faults: Hardness, mutant: str, trace: Path | None, diagram: Path | None, check_determinism: bool, jobs: int | None,
+    on: str | None, engines_of: str, pace: float, keep: Path | None,
 ) -> int:  # fmt: skip
     """Run a cluster in virtual time in which something goes wrong, and judge what comes of it.
 
@@ -100,10 +112,30 @@ def simulate(
     and which faults there are. All rules watch; then everything is healed, and whatever is still open must be excused
     by a fault that took its message. The same seed gives the same run. Exit status: 0 if nothing was violated, 1 if
     something was.
+
+    With --on the same happens to real processes: signals, and a relay between all of them that touches messages. What
+    cannot be done to those is not applicable. The exit status is 5 if nothing else was asked for, 3 if the target
+    cannot be used, and 6 if it could not be told whether a demand was met.
     """
     if is_list:
         print_table("Scenarios", ("name", "what happens, and what must hold"), _rows())
         return ExitStatus.CONFORMS
+    if on is not None:
+        _refuse_with_on(click.get_current_context())
+        # Virtual time needs no sockets.
+        from conformance.cli import onreal
+
+        if scenario == ALL:
+            if trace is not None or diagram is not None:
+                raise click.UsageError("--trace and --diagram are for one scenario")
+            return onreal.many(onreal.setups(list(SCENARIOS), on, engines_of, seed, engines, pace), jobs or 1, keep)
+        if keep is not None:
+            raise click.UsageError("--keep is for all scenarios")
+        (setup,) = onreal.setups([scenario], on, engines_of, seed, engines, pace)
+        return onreal.one(setup, trace, diagram)
+    if engines_of or keep is not None:
+        raise click.UsageError("--engines-of and --keep go with --on")
+    jobs = jobs or os.cpu_count() or 1
     like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant)
     chosen = setups(scenario, [seed] if seeds is None else seeds, like)
     if len(chosen) > 1 and (trace is not None or diagram is not None or check_determinism):
@@ -113,6 +145,19 @@ def simulate(
     if check_determinism:
         return _compare(console, chosen[0])
     return _one(console, chosen[0], trace, diagram) if len(chosen) == 1 else _many(console, scenario, chosen, jobs)
+
+
+def _refuse_with_on(context: click.Context) -> None:
+    """Refuse what there is only in virtual time. Raises click.UsageError."""
+    virtual = {
+        "seeds": "--seeds", "clients": "--clients", "tasks": "--tasks", "faults": "--faults", "mutant": "--mutant",
+        "check_determinism": "--check-determinism",
+    }  # fmt: skip
+    if context.params["scenario"] == SWARM:
+        raise click.UsageError("--on runs a scenario, or all of them; swarms are drawn in virtual time only")
+    for name, option in virtual.items():
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} is for virtual time, and --on is not")
 
 
 def _rows() -> Iterable[tuple[str, str]]:

@@ -102,7 +102,10 @@ class Process:
         """Wait for the next event of the supervisor, at most so long."""
         if self._supervisor.stdout is None or self._supervisor.stdout.closed:
             return
-        if not select.select([self._events], [], [], seconds)[0]:
+        # Who has more files open than select() can count waits, too.
+        poll = select.poll()
+        poll.register(self._events, select.POLLIN)
+        if not poll.poll(seconds * 1000):
             return
         data = os.read(self._events, 4096)
         if not data:

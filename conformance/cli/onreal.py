@@ -1,0 +1,161 @@
+"""`ippkit simulate --on`: the scenarios of the simulator on real processes."""
+
+import multiprocessing
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from conformance.cli.group import ExitStatus
+from conformance.cli.progress import progress_bar
+from conformance.cli.tables import print_table
+from conformance.cli.view import is_whole, write
+from conformance.console import plain_or_rich
+from conformance.onreal.run import Found, Setup, Verdict
+from conformance.onreal.tour import keep, name_of, tour, try_out, why
+from conformance.report.reading import of_file
+from conformance.report.story import select
+from conformance.targets.descriptor import Target, load
+from conformance.targets.errors import TargetError
+from simulator.scenarios import SCENARIOS
+
+#: What whoever is not judged is played by: the kit's own controller and engines.
+CONTROLLER = "reference"
+ENGINE = "reference-engine"
+#: Excused requests that are shown; of further ones only the number is.
+SHOWN = 5
+
+
+def world(on: str, engines_of: str) -> tuple[Target, Target]:
+    """The controller and the engines of a world. Raises click.UsageError."""
+    try:
+        named = load(on)
+        is_engine = "controller" not in named.roles
+        controller = load(CONTROLLER) if is_engine else named
+        engine = load(engines_of) if engines_of else named if is_engine else load(ENGINE)
+    except TargetError as error:
+        raise click.UsageError(str(error)) from None
+    if is_engine and engines_of:
+        raise click.UsageError(f"{on} is no controller: --engines-of goes with one that is")
+    for target, role in ((controller, "controller"), (engine, "engine")):
+        if role not in target.roles:
+            raise click.UsageError(f"{target.name} is no {role}: it is {' and '.join(target.roles)}")
+        if target.is_simulated or role in target.attached:
+            raise click.UsageError(f"{target.name} is not started as real processes, and so cannot be broken")
+    return controller, engine
+
+
+def setups(names: Sequence[str], on: str, engines_of: str, seed: int, engines: int | None, pace: float) -> list[Setup]:
+    """What is to be run, scenario by scenario. Raises click.UsageError."""
+    controller, engine = world(on, engines_of)
+    return [
+        Setup(name=name, controller=controller, engine=engine, seed=seed, engines=engines or 0, pace=pace)
+        for name in names
+    ]
+
+
+def one(setup: Setup, trace: Path | None, diagram: Path | None) -> int:
+    """Run one scenario, and tell what came of it; the exit status."""
+    console = plain_or_rich()
+    title = f"{setup.name} on {name_of(setup.controller.name, setup.engine.name)}"
+    console.print(f"{title}: {SCENARIOS[setup.name].text}", markup=False)
+    recording = trace or (diagram.with_suffix(".recording") if diagram is not None else None)
+    verdict = try_out(msgspec.structs.replace(setup, recording=recording))
+    if recording is not None and recording.is_file():
+        if diagram is not None:
+            write(select(of_file(recording), is_all=is_whole(diagram)), diagram)
+            console.print(f"Diagram: {diagram}", markup=False)
+        if trace is None:
+            recording.unlink()
+        else:
+            console.print(f"Recording: {trace}; ippkit view draws it", markup=False)
+    _tell(console, verdict)
+    return _status([verdict])
+
+
+def many(setups: Sequence[Setup], jobs: int, keeps: Path | None) -> int:
+    """Run several scenarios, and print a table; the exit status."""
+    console = plain_or_rich()
+    verdicts: list[Verdict] = []
+    with progress_bar() as progress:
+        bar = progress.add_task(f"scenarios on {setups[0].controller.name}", total=len(setups))
+
+        def take(verdict: Verdict) -> None:
+            verdicts.append(verdict)
+            progress.update(bar, completed=len(verdicts))
+
+        if jobs == 1:
+            for verdict in tour(setups):
+                take(verdict)
+        else:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(min(jobs, len(setups)), mp_context=context) as executor:
+                for verdict in tour(setups, executor):
+                    take(verdict)
+    order = {setup.name: number for number, setup in enumerate(setups)}
+    verdicts.sort(key=lambda each: order[each.name])
+    for verdict in verdicts:
+        if verdict.word in ("broken", "kit error"):
+            console.print(f"{verdict.name}: {SCENARIOS[verdict.name].text}", markup=False)
+            _tell(console, verdict)
+            console.print()
+    title = f"Scenarios on {name_of(setups[0].controller.name, setups[0].engine.name)}"
+    rows = [(each.name, each.word, f"{each.seconds:.0f}", why(each)) for each in verdicts]
+    print_table(title, ("scenario", "verdict", "s", ""), rows)
+    counts = {
+        word: sum(each.word == word for each in verdicts) for word in dict.fromkeys(each.word for each in verdicts)
+    }
+    console.print(f"{len(verdicts)} scenarios: {', '.join(f'{count} {word}' for word, count in counts.items())}.")
+    needs = defaultdict(list)
+    for verdict in verdicts:
+        if verdict.lacking:
+            needs[verdict.lacking].append(verdict.name)
+    for need, names in needs.items():
+        console.print(f"Not applicable, {len(names)}, needs {need}: {', '.join(names)}", markup=False)
+    if keeps is not None:
+        keep(keeps, setups[0], verdicts)
+        console.print(f"Kept: {keeps}", markup=False)
+    return _status(verdicts)
+
+
+def _tell(console: Console, verdict: Verdict) -> None:
+    if verdict.excused:
+        console.print(f"Excused, {len(verdict.excused)} in number:")
+        for text in verdict.excused[:SHOWN]:
+            console.print(f"  {text}", markup=False)
+    for found in verdict.found:
+        for line in _lines(found):
+            console.print(line, markup=False)
+    if verdict.error:
+        console.print(f"Could not be run: {verdict.error}", markup=False)
+    elif verdict.lacking:
+        console.print(f"Not applicable: needs {verdict.lacking}.", markup=False)
+    else:
+        if verdict.undecided:
+            console.print(f"Undecided: {verdict.undecided}", markup=False)
+        count = len(verdict.new)
+        known = len(verdict.found) - count
+        what = f"{count} violation{'s' if count > 1 else ''}" if count else "nothing was violated"
+        more = f", {known} known" if known else ""
+        console.print(f"{verdict.seconds:.1f} s: {what}{more}.")
+
+
+def _lines(found: Found) -> list[str]:
+    whose = f"{found.role}{f' {found.guilty}' if found.guilty and found.guilty != found.role else ''}"
+    first = f"{found.text} ({whose})" if found.guilty not in found.text or not found.guilty else found.text
+    return [first, f"    known: {found.reason}"] if found.reason else [first]
+
+
+def _status(verdicts: Sequence[Verdict]) -> int:
+    words = {each.word for each in verdicts}
+    if "kit error" in words:
+        return ExitStatus.UNUSABLE
+    if "broken" in words:
+        return ExitStatus.VIOLATIONS
+    if "undecided" in words:
+        return ExitStatus.OPEN
+    return ExitStatus.NOTHING_SELECTED if words == {"not applicable"} else ExitStatus.CONFORMS

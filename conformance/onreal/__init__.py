@@ -1,0 +1,15 @@
+"""The scenarios of the simulator, on real processes: the same functions, the same faults, the same verdict.
+
+* `code`     what engines run: work that takes time, prints, fails or takes its process with it
+* `clients`  clients: the Client role on real sockets, asked as scenarios ask
+* `engines`  engines: processes of a target, each with a way of its own through the relay
+* `parts`    the processes of a controller, found by what they listen to, and the signals that they are sent
+* `cluster`  all of that as a `protocol.world.Cluster`, in the time of a clock on the wall
+* `faults`   the vocabulary of `simulator.faults`, as signals, raw sockets, and what the relay does to messages
+* `strangers` raw sockets for those who are no engine and no client
+* `watching` what the relay sees, and whom a fault excuses
+* `run`      one scenario from its start to its verdict; `tour` has many, and `report` tells of them
+
+What this world cannot do (set a clock, lose a disk, start one process of a controller again by itself) raises
+`Lacking`, and the scenario is not applicable.
+"""

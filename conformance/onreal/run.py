@@ -1,0 +1,302 @@
+"""One scenario on real processes, from its start to its verdict.
+
+    verdict = carry_out(Setup(name="mass-death", controller=load("reference"), engine=load("reference-engine")))
+
+As in virtual time there is a safety phase, in which the scenario happens, and a healed phase, in which everything must
+come to rest. The scenario's own demands count, what is open in the end, and what the rules find in what crossed the
+relay. What the descriptors know of is told apart. What a fault took, altered or cut in two is an excuse for whatever
+hangs on it; a demand that was not met while this process itself was held up says nothing about anybody.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from conformance.onreal.cluster import RealCluster
+from conformance.onreal.judging import charges
+from conformance.onreal.lacking import Lacking
+from conformance.onreal.watching import LATE
+from conformance.targets.descriptor import Target
+from conformance.targets.process import detect_version
+from conformance.targets.tables import Timing
+from conformance.targets.vocabulary import Role
+from protocol.world import SECOND
+from simulator.cluster import CONFIG, STEP
+from simulator.faults import Cut, Garbage, Nonsense, OddEngine, Replays
+from simulator.run import demanded
+from simulator.scenarios import SCENARIOS, Scenario, Unmet
+from simulator.settling import Matter
+
+#: Nanoseconds of a scenario's time in which everything must have come to rest once it is healed.
+HEALED: Final = 30 * SECOND
+ANSWERED: Final = "wire.every-request-answered"
+#: Seconds that an engine waits for the answer to its registration, as in a simulation, and its patience with pings.
+ENGINE_TIMEOUT: Final = 5.0
+ENGINE_MISSES: Final = 50
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What is run on what. `pace` is how much slower than in a simulation; `recording` is kept if it is named."""
+
+    name: str
+    controller: Target
+    engine: Target
+    seed: int = 0
+    engines: int = 0
+    pace: float = 2.0
+    recording: Path | None = None
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not as it must be. `reason` is that of the known deviation which it is; empty for a new one."""
+
+    requirement: str
+    role: Role
+    guilty: str
+    text: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """What came of a scenario. `lacking` says what this world lacks for it, and then nothing was judged.
+
+    `undecided` says why what was not met says nothing; `seconds` by a clock on the wall.
+    """
+
+    name: str
+    lacking: str = ""
+    undecided: str = ""
+    error: str = ""
+    found: list[Found] = []
+    excused: list[str] = []
+    seconds: float = 0.0
+
+    @property
+    def new(self) -> list[Found]:
+        """What no descriptor knows of."""
+        return [one for one in self.found if not one.reason]
+
+    @property
+    def word(self) -> str:
+        """In one word: `held`, `broken`, `known`, `not applicable`, `undecided` or `kit error`."""
+        if self.error:
+            return "kit error"
+        if self.lacking:
+            return "not applicable"
+        if self.new:
+            return "broken"
+        if self.undecided:
+            return "undecided"
+        return "known" if self.found else "held"
+
+
+def timed(setup: Setup) -> tuple[Target, Target, float]:
+    """The targets with the timers that scenarios expect, and how much slower everything is then.
+
+    Where a command says nothing of the heartbeat, the pace follows from the target's own.
+    """
+    controller, engine = setup.controller, setup.engine
+    has = _placeholders(controller)
+    if not {"heartbeat_period_ms", "allowed_misses"} <= has:
+        low, _ = controller.timing.heart_failure
+        return controller, engine, max(setup.pace, low / ((CONFIG.misses + 1) * CONFIG.period_ms * 1_000_000))
+    pace = setup.pace
+    timing = msgspec.structs.replace(
+        controller.timing,
+        heartbeat_period_ms=round(CONFIG.period_ms * pace),
+        allowed_misses=CONFIG.misses,
+        start_deadline_s=max(controller.timing.start_deadline_s, 60.0),
+    )
+    if "registration_timeout_s" in has:
+        timing = msgspec.structs.replace(timing, registration_timeout_s=round(CONFIG.registration_timeout_s * pace))
+    if "scheduler_grace_s" in has:
+        timing = msgspec.structs.replace(timing, scheduler_grace_s=CONFIG.scheduler_grace_s * pace)
+    theirs = msgspec.structs.replace(
+        engine.timing, engine_timeout_s=ENGINE_TIMEOUT * pace, engine_misses=ENGINE_MISSES,
+        heartbeat_period_ms=timing.heartbeat_period_ms,
+    )  # fmt: skip
+    return (
+        msgspec.structs.replace(controller, timing=timing),
+        msgspec.structs.replace(engine, timing=theirs),
+        pace,
+    )
+
+
+def _placeholders(target: Target) -> set[str]:
+    """The timers that a controller's command sets."""
+    command = " ".join(target.controller.command) if target.controller is not None else ""
+    return {field.name for field in msgspec.structs.fields(Timing) if f"{{{field.name}}}" in command}
+
+
+def carry_out(setup: Setup) -> Verdict:
+    """Carry out one scenario. Raises KeyError if there is none of this name, and TargetUnusable."""
+    scenario = SCENARIOS[setup.name]
+    verdict = Verdict(name=setup.name)
+    started = time.monotonic()
+    controller, engine, pace = timed(setup)
+    with tempfile.TemporaryDirectory(prefix="ippkit-") as directory:
+        path = setup.recording or Path(directory) / "recording.jsonl"
+        with path.open("wb") as stream:
+            path.chmod(0o600)
+            cluster = RealCluster(
+                controller, engine, stream, pace=pace, seed=setup.seed,
+                engines=max(scenario.engines, setup.engines), settings=_settings(scenario, controller),
+            )  # fmt: skip
+            with cluster:
+                _happen(cluster, scenario, verdict)
+        if not verdict.lacking:
+            _judge(path, cluster, setup, verdict)
+    _tell_known(setup, verdict)
+    verdict.seconds = time.monotonic() - started
+    return verdict
+
+
+def _settings(scenario: Scenario, target: Target) -> dict[str, object]:
+    """What a controller runs with: records on a disk where it may be started again, and what the scenario wants."""
+    options = target.controller.options if target.controller is not None else {}
+    settings = {name: True for name in ("database",) if "parts" in scenario.needs and name in options}
+    return settings | dict(scenario.config)
+
+
+def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict) -> None:
+    """The safety phase and the healed one."""
+    try:
+        scenario.run(cluster)
+    except Lacking as lack:
+        verdict.lacking = str(lack)
+        return
+    except Unmet as unmet:
+        _blame(cluster, unmet, verdict)
+    try:
+        _heal(cluster)
+    except Lacking as lack:
+        verdict.lacking = str(lack)
+        return
+    known: dict[str, str] = {}
+    for matter in cluster.open_matters():
+        fault = _excuse(cluster, matter, known)
+        if fault:
+            known[matter.msg_id] = fault
+            verdict.excused.append(f"{matter}: excused, as {fault}")
+            verdict.found = [
+                one for one in verdict.found if one.requirement != ANSWERED or matter.msg_id not in one.text
+            ]
+        else:
+            slug = ANSWERED if matter.msg_id else demanded(matter)
+            verdict.found.append(_found(slug, "controller", matter.waits_on, f"{slug}: {matter}"))
+
+
+def _found(slug: str, role: Role, guilty: str, text: str) -> Found:
+    return Found(requirement=slug, role=role, guilty=guilty, text=text)
+
+
+def _blame(cluster: RealCluster, unmet: Unmet, verdict: Verdict) -> None:
+    """Who is to blame for a demand that was not met, if anybody is."""
+    began = unmet.demand.began if unmet.demand is not None else None
+    lasted = cluster.lasting(cluster.now - began) if began is not None else 0
+    since = time.monotonic_ns() - lasted
+    longest = max((stall.lasted for stall in cluster.stalls if stall.until >= since), default=0)
+    if lasted and longest > lasted // 5:
+        verdict.undecided = f"{unmet}; but this process was held up for {longest / SECOND:.1f} s meanwhile"
+        return
+    if unmet.requirement == "registration.can-return" and (name := _silent_engine(cluster, unmet)):
+        verdict.undecided = f"{unmet}; but {name} did not ask for it"
+        return
+    verdict.found.append(_found(unmet.requirement, "controller", "", str(unmet)))
+
+
+def _silent_engine(cluster: RealCluster, unmet: Unmet) -> str:
+    """The engine that lives, was given up, and has asked to be registered but once; empty if there is none."""
+    for engine in cluster.engines:
+        if engine.uuid and engine.uuid in unmet.what and cluster.watcher.asked(engine.name) < 2 and engine.is_alive:
+            return engine.name
+    return ""
+
+
+def _heal(cluster: RealCluster) -> None:
+    cluster.mend()
+    if not any(engine.is_alive and engine.has_heart for engine in cluster.engines):
+        # Tasks may wait for ever for an engine; that there is none is no fault of anybody.
+        cluster.engine(is_awaited=False)
+    deadline = cluster.now + HEALED
+    known: dict[str, str] = {}
+    cluster.run_for(SECOND)
+    while cluster.now < deadline and any(not _excuse(cluster, matter, known) for matter in cluster.open_matters()):
+        cluster.run_for(STEP)
+
+
+# -- excuses -----------------------------------------------------------------------------------------------------------
+
+
+def _excuse(cluster: RealCluster, matter: Matter, known: dict[str, str]) -> str:
+    """The fault from which it follows that a request is still open, or empty."""
+    if not matter.msg_id:
+        return ""
+    for reason, is_meant in _reasons(cluster):
+        if is_meant(matter):
+            return reason
+    # A task whose dispatch or result was lost stays with its engine for ever: what waits for that engine waits as well.
+    alive = sum(engine.is_alive for engine in cluster.engines)
+    return next(iter(known.values()), "") if len(known) >= max(alive, 1) else ""
+
+
+def _reasons(cluster: RealCluster) -> Iterator[tuple[str, Callable[[Matter], bool]]]:
+    if cluster.deaths:
+        yield "the controller was killed", lambda matter: cluster.sent(matter.msg_id) < cluster.deaths[-1]
+    for trouble in cluster.troubles:
+        text = repr(trouble.fault)
+        taken = {each for one in trouble.taken for each in (one.msg_id, one.parent) if each}
+        # A copy of a broadcast is called after the whole.
+        yield text, lambda matter, taken=taken: any(each.startswith(matter.msg_id) for each in taken)  # type: ignore[misc]
+        if isinstance(trouble.fault, Cut):
+            yield text, _met(cluster, trouble.fault.who, trouble.until + LATE)
+
+
+def _met(cluster: RealCluster, who: str, until: int) -> Callable[[Matter], bool]:
+    """Whether a request may have been under way on a connection that was cut: of a client, or with an engine."""
+
+    def is_meant(matter: Matter) -> bool:
+        is_with_some_engine = who.startswith("engine") and not matter.waits_on.startswith("engine")
+        is_met = who == matter.whose or who in matter.waits_on or is_with_some_engine
+        return is_met and cluster.sent(matter.msg_id) < until
+
+    return is_meant
+
+
+# -- the recording -----------------------------------------------------------------------------------------------------
+
+
+def _judge(path: Path, cluster: RealCluster, setup: Setup, verdict: Verdict) -> None:
+    touched = {each for trouble in cluster.troubles for one in trouble.taken for each in (one.msg_id, one.parent)}
+    touched |= {""} if any(trouble.taken for trouble in cluster.troubles) else set()
+    odd = any(isinstance(each.fault, OddEngine | Garbage | Nonsense | Replays) for each in cluster.troubles)
+    seen = {one.requirement for one in verdict.found}
+    for charge in charges(path, setup.controller.dialect, touched=touched, has_strangers=odd):
+        violation = charge.violation
+        if violation.requirement not in seen:
+            seen.add(violation.requirement)
+            verdict.found.append(
+                Found(requirement=violation.requirement, role=charge.role, guilty=charge.who, text=str(violation))
+            )
+
+
+def _tell_known(setup: Setup, verdict: Verdict) -> None:
+    """Give what is known its reason."""
+    versions = {"controller": detect_version(setup.controller), "engine": detect_version(setup.engine)}
+    found = []
+    for one in verdict.found:
+        target = setup.engine if one.role == "engine" else setup.controller
+        deviation = target.deviation(one.requirement, f"simulate::{setup.name}", versions.get(one.role))
+        is_known = deviation is not None and not deviation.unreviewed
+        found.append(msgspec.structs.replace(one, reason=deviation.reason) if is_known and deviation else one)
+    verdict.found = found
+
+
+__all__ = ["Found", "Setup", "Verdict", "carry_out", "timed"]

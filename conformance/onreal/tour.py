@@ -1,0 +1,99 @@
+"""Many scenarios on one world of real processes, what came of each, and the table of it that the site shows."""
+
+import datetime
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from conformance.files import data
+from conformance.onreal.run import Setup, Verdict, carry_out
+from conformance.targets.errors import TargetError, TargetUnusable
+from conformance.targets.process import detect_version
+
+#: Where the last tours are kept for the site.
+FILE: Final = "docs/real-faults.json"
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """A tour of all scenarios on one controller with one kind of engine: of each the word, and what else there is."""
+
+    controller: str
+    engine: str
+    version: str | None
+    date: str
+    pace: float
+    verdicts: Mapping[str, tuple[str, str]]
+
+    @property
+    def name(self) -> str:
+        """How the world is called."""
+        return name_of(self.controller, self.engine)
+
+
+def name_of(controller: str, engine: str) -> str:
+    """How a world is called: after its controller, and after its engines where they are not the kit's."""
+    return controller if engine == "reference-engine" else f"{controller} with {engine}"
+
+
+def try_out(setup: Setup) -> Verdict:
+    """Carry out one scenario; what keeps it from being judged is part of the verdict."""
+    try:
+        return carry_out(setup)
+    except TargetUnusable as error:
+        return Verdict(name=setup.name, error=error.details())
+    except TargetError as error:
+        return Verdict(name=setup.name, error=str(error))
+    except Exception:
+        return Verdict(name=setup.name, error=traceback.format_exc())
+
+
+def tour(setups: Sequence[Setup], executor: Executor | None = None) -> Iterator[Verdict]:
+    """Carry out scenarios, one after the other or as an executor has them; each verdict as soon as it is there."""
+    if executor is None:
+        yield from map(try_out, setups)
+        return
+    futures = [executor.submit(try_out, setup) for setup in setups]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def why(verdict: Verdict) -> str:
+    """What else there is to say of a verdict, in one line."""
+    if verdict.error:
+        return verdict.error.strip().splitlines()[-1]
+    if verdict.lacking:
+        return f"needs {verdict.lacking}"
+    if verdict.found:
+        return ", ".join(dict.fromkeys(one.requirement for one in verdict.found))
+    return verdict.undecided or (f"{len(verdict.excused)} excused" if verdict.excused else "")
+
+
+@cache
+def kept() -> list[World]:
+    """The last tours, in the order of their names."""
+    return msgspec.json.decode(data(FILE).read_bytes(), type=list[World])
+
+
+def keep(path: Path, setup: Setup, verdicts: Iterable[Verdict]) -> None:
+    """Put a tour in the place of the last one of the same world in a file, which need not be there."""
+    before = msgspec.json.decode(path.read_bytes(), type=list[World]) if path.is_file() else []
+    world = World(
+        controller=setup.controller.name, engine=setup.engine.name, version=detect_version(setup.controller),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(), pace=setup.pace,
+        verdicts={each.name: (each.word, why(each)) for each in verdicts},
+    )  # fmt: skip
+    by_name = {each.name: each for each in before} | {world.name: world}
+    worlds = sorted(by_name.values(), key=lambda each: (each.name != "reference", each.name))
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(worlds), indent=1) + b"\n")
+
+
+__all__ = ["FILE", "World", "keep", "kept", "name_of", "tour", "try_out", "why"]

@@ -1,0 +1,185 @@
+"""Scenarios on real processes: the reference keeps what is demanded, and nobody is left over."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+from reference_cluster import PATIENCE, wait_for
+
+from conformance.cli import main
+from conformance.onreal import tour
+from conformance.onreal.faults import ends_of
+from conformance.onreal.run import Found, Setup, Verdict, timed
+from conformance.relay.hops import Hop
+from conformance.targets.descriptor import load
+from protocol.world import Cluster, Work
+from simulator.scenarios import SCENARIOS
+from simulator.scenarios.scenario import Scenario, ends
+
+REAL = ("--on", "reference")
+
+
+def simulate(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["simulate", *arguments])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "graph-with-a-failing-branch",  # no fault: what engines run does what it should
+        "engine-dies-with-requests-of-its-own",  # signals
+        "replies-are-doubled",  # messages that the relay touches
+        "garbage-on-every-channel",  # strangers
+    ],
+)
+def test_the_reference_keeps_what_a_scenario_demands(name: str) -> None:
+    result = simulate(name, *REAL, "--pace", "3")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"{name} on reference: {SCENARIOS[name].text[:20]}")
+    assert result.output.endswith("nothing was violated.\n")
+
+
+def fails(cluster: Cluster) -> None:
+    ends(cluster, [cluster.client().submit(Work(fails=True))], status="ok")
+
+
+def test_a_demand_that_is_not_met_is_told_and_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = Scenario("pigs-fly", fails, 1, frozenset(), True, "What must hold does not.")
+    monkeypatch.setitem(SCENARIOS, made.name, made)
+    diagram, trace = tmp_path / "out.txt", tmp_path / "out.jsonl"
+    result = simulate(made.name, *REAL, "--trace", str(trace), "--diagram", str(diagram))
+    assert result.exit_code == 1, result.output
+    assert "wire.reply-true: everything should have ended with 'ok'" in result.output
+    assert result.output.endswith("1 violation.\n")
+    assert "apply_request" in diagram.read_text()
+    assert trace.stat().st_mode & 0o077 == 0
+    assert CliRunner().invoke(main, ["check", str(trace)]).exit_code == 0
+
+
+def left_over(folder: Path) -> list[str]:
+    """The processes that work in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(folder) in words:
+            found.append(words)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = "from conformance.cli import main; main(['simulate', 'much-output', '--on', 'reference'])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert wait_for(lambda: any(" engine " in words for words in left_over(tmp_path)))
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=3 * PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert left_over(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (REAL, "--on runs a scenario, or all of them"),
+        (("mass-death", "--on", "no-such-target"), "there is no target"),
+        (("mass-death", "--on", "ipykernel"), "is no engine"),
+        (("mass-death", "--on", "simulated"), "is not started as real processes"),
+        (("mass-death", *REAL, "--engines-of", "reference"), "is no engine"),
+        (("mass-death", "--on", "reference-engine", "--engines-of", "ipyparallel-engine"), "is no controller"),
+        (("mass-death", *REAL, "--faults", "none"), "--faults is for virtual time"),
+        (("mass-death", *REAL, "--keep", "x.json"), "--keep is for all"),
+        (("mass-death", "--keep", "x.json"), "go with --on"),
+        (("all", *REAL, "--trace", "x.jsonl"), "for one scenario"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    result = simulate(*arguments)
+    assert result.exit_code == 4
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+
+
+def test_what_real_processes_cannot_do_is_not_applicable() -> None:
+    result = simulate("clock-of-the-hub-jumps", *REAL)
+    assert result.exit_code == 5
+    assert result.output.endswith("Not applicable: needs clocks that can be set.\n")
+
+
+def test_timers_are_those_of_scenarios_where_a_command_sets_them() -> None:
+    setup = Setup(name="mass-death", controller=load("reference"), engine=load("reference-engine"), pace=3.0)
+    controller, engine, pace = timed(setup)
+    assert pace == 3.0
+    assert (controller.timing.heartbeat_period_ms, controller.timing.allowed_misses) == (300, 8)
+    assert (controller.timing.registration_timeout_s, controller.timing.scheduler_grace_s) == (9, 3.0)
+    assert (engine.timing.engine_timeout_s, engine.timing.engine_misses) == (15.0, 50)
+    # ipyparallel's scheduler has a grace of its own, whatever anybody says.
+    theirs, _, _ = timed(msgspec.structs.replace(setup, controller=load("ipyparallel")))
+    assert theirs.timing.scheduler_grace_s == load("ipyparallel").timing.scheduler_grace_s
+
+
+def test_the_pace_follows_from_hearts_that_nobody_can_set() -> None:
+    controller = load("ipyparallel")
+    assert controller.controller is not None
+    command = tuple(word for word in controller.controller.command if "HeartMonitor" not in word)
+    slow = msgspec.structs.replace(
+        controller,
+        controller=msgspec.structs.replace(controller.controller, command=command),
+        timing=msgspec.structs.replace(controller.timing, heartbeat_period_ms=3000, allowed_misses=10),
+    )
+    setup = Setup(name="mass-death", controller=slow, engine=load("reference-engine"))
+    assert timed(setup) == (slow, setup.engine, pytest.approx(11 * 3.0 / 0.9))
+
+
+@pytest.mark.parametrize(
+    ("channel", "is_up", "expected"),
+    [
+        ("query", True, ("engine-1/query", "hub/query")),
+        ("task", False, ("tasks/task", "engine-1/task")),
+        ("heartbeat-ping", False, ("hearts/heartbeat-ping", "engine-1.heart/ping")),
+        ("heartbeat-pong", True, ("engine-1.heart/pong", "hearts/heartbeat-pong")),
+    ],
+)
+def test_ways_are_called_as_in_a_simulation(channel: str, is_up: bool, expected: tuple[str, str]) -> None:
+    hop = Hop(seq=1, now=0, party="engine-1", kind="engine", channel=channel, link=1, is_up=is_up, frames=(b"x",))
+    assert ends_of(hop) == expected
+
+
+def test_a_tour_takes_the_place_of_the_last_one_of_the_same_world(tmp_path: Path) -> None:
+    broken = Found(requirement="wire.reply-true", role="controller", guilty="", text="wire.reply-true: no")
+    known = msgspec.structs.replace(broken, reason="so it is")
+    verdicts = [
+        Verdict(name="a"),
+        Verdict(name="b", found=[known]),
+        Verdict(name="c", found=[known, broken]),
+        Verdict(name="d", lacking="wings"),
+        Verdict(name="e", undecided="held up"),
+        Verdict(name="f", error="one\ntwo"),
+    ]
+    words = ["held", "known", "broken", "not applicable", "undecided", "kit error"]
+    assert [each.word for each in verdicts] == words
+    setup = Setup(name="a", controller=load("reference"), engine=load("reference-engine"))
+    path = tmp_path / "worlds.json"
+    for last in (verdicts[:1], verdicts):
+        tour.keep(path, setup, last)
+    tour.keep(path, msgspec.structs.replace(setup, engine=load("ipyparallel-engine")), verdicts[:1])
+    worlds = msgspec.json.decode(path.read_bytes(), type=list[tour.World])
+    assert [each.name for each in worlds] == ["reference", "reference with ipyparallel-engine"]
+    told = {name: why for name, (_, why) in worlds[0].verdicts.items()}
+    assert told["b"] == "wire.reply-true"
+    assert (told["d"], told["e"], told["f"]) == ("needs wings", "held up", "two")
