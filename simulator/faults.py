@@ -341,7 +341,8 @@ class Cut(Fault, frozen=True, kw_only=True):
         process = trouble.process(self.who)
         if process is None:
             return
-        for session in _connected(process.context.sessions):
+        broken = _connected(process.context.sessions)
+        for session in broken:
             trouble.breaks(session)
             if self.where == "between":
                 session.cut()
@@ -349,16 +350,17 @@ class Cut(Fault, frozen=True, kw_only=True):
                 for wire, load in session.reset():
                     trouble.touch(wire.name, load)
         if self.where == "greeting":
-            self._watch(trouble, process.context.sessions, GREETING_LOOKS)
+            self._watch(trouble, process.context.sessions, len(broken), GREETING_LOOKS)
 
-    def _watch(self, trouble: Trouble, sessions: list[Session], looks: int) -> None:
-        greeting = [session for session in _connected(sessions) if not session.is_ready]
-        for session in greeting:
+    def _watch(self, trouble: Trouble, sessions: list[Session], left: int, looks: int) -> None:
+        """Break as many connections as there were, each while it greets."""
+        for session in [one for one in _connected(sessions) if not one.is_ready][:left]:
             trouble.breaks(session)
             session.cut()
-        if not greeting and looks and not trouble.is_over:
+            left -= 1
+        if left and looks and not trouble.is_over:
             latency = trouble.world.network.latency
-            trouble.world.kernel.after(latency // 2, lambda *_: self._watch(trouble, sessions, looks - 1))
+            trouble.world.kernel.after(latency // 2, lambda *_: self._watch(trouble, sessions, left, looks - 1))
 
 
 #: How often a fault looks whether a connection greets.

@@ -252,6 +252,8 @@ class Stranger:
                 pong.send((*load, b""))
 
         ping.watch(answer)
+        # Who never found a socket empty is not told when something comes.
+        answer()
 
     def send(self, channel: str, frames: Sequence[Frame]) -> None:
         """Send frames on one of the channels of a client."""
