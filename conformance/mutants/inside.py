@@ -13,6 +13,7 @@ from conformance.mutants.dependencies import RefusesOneByOne
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.relays import Passing
 from conformance.mutants.tasks import GivesOutTwice, HoldsTwo, IgnoresTargets, Scheduler, SendsToTheDead
+from protocol.errors import RemoteProtocolError
 from protocol.roles.base import Effect, Forward, Note, Send
 from protocol.roles.task.outcomes import Outcomes
 from protocol.roles.task.tasks import QUEUED
@@ -155,9 +156,13 @@ class AsksAgain(Passing):
     runs = SWARMS
 
     def passed(self, effect: Forward) -> Sequence[Effect]:
-        """Each request once more, under another id."""
+        """Each request that can be read once more, under another id."""
         if effect.socket == "out":
             message = effect.message.replace(identities=effect.identities)
+            try:
+                _ = message.parent_header, message.metadata, message.content
+            except RemoteProtocolError:
+                return (effect,)
             again = message.replace(header=message.header | {"msg_id": self.role.env.fresh_id()})
             return (effect, Send("out", again))
         return (effect,)
