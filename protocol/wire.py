@@ -184,6 +184,13 @@ class Codec:
         self._length = 2 + self._count  # with delimiter and signature
         self._has_metadata = metadata
 
+    def remembering(self, replay: ReplayMemory) -> "Codec":
+        """The same codec with another memory; to prepare the key anew would take longer."""
+        twin = _new(Codec)
+        twin.__dict__.update(self.__dict__)
+        twin.replay = replay if self.key else None
+        return twin
+
     def __repr__(self) -> str:
         # Never the key: representations end up in logs and reports.
         return f"<Codec {self.scheme} {self.packer.name} {'signed' if self.key else 'unsigned'}>"

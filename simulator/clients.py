@@ -8,7 +8,7 @@ from protocol.connection import ClientFile
 from protocol.roles.assembly import opening
 from protocol.roles.base import Effect, Event
 from protocol.roles.client import Client, ClientConfig
-from protocol.wire import Frame, ReplayMemory
+from protocol.wire import Frame
 from protocol.world import Work
 from simulator.asking import Asking
 from simulator.scripts import written
@@ -39,15 +39,13 @@ class VirtualClient(Asking):
         self.host = host
         self.process = world.process(name, host)
         super().__init__(name, Client(config, world.env(self.process)))
-        self.shell = VirtualShell(self.role, self.process, file.codec(ReplayMemory()), is_encoded=world.is_encoded)
+        self.shell = VirtualShell(self.role, self.process, world.codec(file), is_encoded=world.is_encoded)
         if on_event is not None:
             self.shell.listen_in(_nothing, {}, on_event)
         for socket_name, spec in Client.SOCKETS.items():
             end = socket_for(spec.channel, "client", side=spec.side)
             kind, options = opening(end)
-            socket = self.process.context.socket(kind, name=f"{self.process.name}/{socket_name}")
-            for option, value in options:
-                socket.set(option, value)
+            socket = self.process.context.socket(kind, f"{self.process.name}/{socket_name}", options)
             socket.connect(file.address(end.address.key))
             self.shell.attach(socket_name, socket)
         self.shell.start()

@@ -56,7 +56,6 @@ class _Member:
         self.connections: list[tuple[Socket, str]] = []
         #: Publishers: what each was told, and how many listeners it waits for.
         self.told: dict[Socket, tuple[list[bytes], int]] = {}
-        self.has_begun = False
 
     @property
     def is_ready(self) -> bool:
@@ -95,6 +94,9 @@ class VirtualController:
         self._engines: bytes | None = None
         self._is_stopping = False
         self._expected: Mapping[str, int] = {}
+        #: The names of the processes that have not begun.
+        self._waiting: set[str] = set()
+        self._files: tuple[ClientFile, EngineFile] | None = None
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
@@ -135,6 +137,7 @@ class VirtualController:
         process = self.world.process(name, self.host)
         process.on_end = self._ended
         member = self.members[name] = _Member(name, process, nodes)
+        self._waiting.add(name)
         bound: dict[str, int] = {}
         for node in nodes:
             sockets: dict[str, Socket] = {}
@@ -145,9 +148,7 @@ class VirtualController:
                     end, b"" if end.identity.rule == "none" else node.identity, is_mandatory=spec.is_mandatory,
                     kind=self.kinds.get((node.role, socket_name), ""),
                 )  # fmt: skip
-                socket = sockets[socket_name] = process.context.socket(kind, name=f"{process.name}/{socket_name}")
-                for option, value in options:
-                    socket.set(option, value)
+                socket = sockets[socket_name] = process.context.socket(kind, f"{process.name}/{socket_name}", options)
                 if end.attach == "connect":
                     member.connections.append((socket, place))
                 elif place.startswith(LINK):
@@ -172,6 +173,7 @@ class VirtualController:
             socket.bind(f"tcp://{self.host}:{known[number]}")
         else:
             socket.bind(f"tcp://{self.host}:*")
+            self._files = None
             known.append(int(socket.last_endpoint.rpartition(":")[2]))
 
     def _connect(self, member: _Member) -> None:
@@ -188,18 +190,22 @@ class VirtualController:
         return hear
 
     def _begin_if_ready(self) -> None:
-        waiting = [member for member in self.members.values() if not member.has_begun and member.process.is_alive]
+        waiting = self._to_begin()
         if all(member.is_ready for member in waiting):
             for member in waiting:
                 self._begin(member)
 
     def _begin_anyway(self, _: None, __: None) -> None:
-        for member in self.members.values():
-            if not member.has_begun and member.process.is_alive:
-                self._begin(member)
+        for member in self._to_begin():
+            self._begin(member)
+
+    def _to_begin(self) -> list[_Member]:
+        if not self._waiting:
+            return []
+        return [one for name, one in self.members.items() if name in self._waiting and one.process.is_alive]
 
     def _begin(self, member: _Member) -> None:
-        member.has_begun = True
+        self._waiting.discard(member.name)
         if CLIENT_FILE not in self.disk:
             self._write_files()
         world, process = self.world, member.process
@@ -232,16 +238,18 @@ class VirtualController:
 
     def files(self) -> tuple[ClientFile, EngineFile]:
         """Its connection files."""
-        interface = f"tcp://{self.host}"
-        return connection_files(
-            self.places,
-            key=self.world.key,
-            scheme=self.config.scheme,
-            client=interface,
-            engine=interface,
-            location=self.host,
-            signature_scheme=self.world.scheme,
-        )
+        if self._files is None:
+            interface = f"tcp://{self.host}"
+            self._files = connection_files(
+                self.places,
+                key=self.world.key,
+                scheme=self.config.scheme,
+                client=interface,
+                engine=interface,
+                location=self.host,
+                signature_scheme=self.world.scheme,
+            )
+        return self._files
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -258,7 +266,7 @@ class VirtualController:
     @property
     def has_begun(self) -> bool:
         """Whether all processes are at work."""
-        return bool(self.members) and all(member.has_begun for member in self.members.values())
+        return bool(self.members) and not self._waiting
 
     def stop(self) -> None:
         """Ask it to end, as a signal does: each says goodbye, and the Hub hears it."""

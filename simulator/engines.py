@@ -17,7 +17,7 @@ from protocol.roles.base import Finished, Output, Run
 from protocol.roles.engine import Engine, EngineConfig, Outcome
 from protocol.roles.heart import Heart, HeartConfig
 from protocol.roles.speech import error
-from protocol.wire import Codec, Message, ReplayMemory
+from protocol.wire import Message
 from protocol.world import SECOND, HeartKind
 from simulator.dealers import QueueSocket
 from simulator.hosts import Process
@@ -101,16 +101,12 @@ class VirtualEngine:
         # What its messages are numbered by must be new, though its session is the uuid again.
         env = self.world.env(self.process, self.process.name)
         self.role = Engine(self.config, env)
-        self.shell = VirtualShell(self.role, self.process, self.codec(), runner=self, is_encoded=self.world.is_encoded)
+        codec = self.world.codec(self.file)
+        self.shell = VirtualShell(self.role, self.process, codec, runner=self, is_encoded=self.world.is_encoded)
         if self.on_shell is not None:
             self.on_shell(self.shell)
         self._open("query", self.file.address("registration"))
         self.shell.start()
-
-    def codec(self) -> Codec:
-        """A codec for what its connection file says, with a memory of its own."""
-        is_usual = self.file.key == self.world.key and self.file.signature_scheme == self.world.scheme
-        return self.world.codec() if is_usual else self.file.codec(ReplayMemory())
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -216,9 +212,7 @@ class VirtualEngine:
         end = socket_for(spec.channel, "engine", side=spec.side)
         identity = self.uuid.encode() if end.identity.rule != "none" else b""
         kind, options = opening(end, identity, kind=self.kinds.get((Engine.NAME, name), ""))
-        socket = self.process.context.socket(kind, name=f"{self.process.name}/{name}")
-        for option, value in options:
-            socket.set(option, value)
+        socket = self.process.context.socket(kind, f"{self.process.name}/{name}", options)
         for address in addresses:
             socket.connect(address)
         return socket
@@ -297,9 +291,7 @@ def start_heart(
         # A device reads nothing of what a publisher is told.
         unread = "PUB" if end.socket == "PUB" else ""
         kind, options = opening(end, identity if end.identity.rule != "none" else b"", kind=unread)
-        socket = process.context.socket(kind, name=f"{name}/{socket_name}")
-        for option, value in options:
-            socket.set(option, value)
+        socket = process.context.socket(kind, f"{name}/{socket_name}", options)
         socket.connect(place)
         shell.attach(socket_name, socket)
     if world.recorder is not None:

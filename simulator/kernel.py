@@ -121,5 +121,8 @@ class Kernel:
                 if deadline > self.now:
                     self.now = deadline
                 return predicate()
-            self.step()
+            self.now, seq, fn, a, b = heappop(heap)
+            if self.tracer is not None:
+                self.tracer(self.now, seq, fn, a, b)
+            fn(a, b)
         return True

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from protocol.roles.base import Arrived, Event, Forward, Malformed, Note, Raw, Send, SendRaw
+from protocol.roles.base import Arrived, Event, Forward, Malformed, Note, Raw, Send, SendRaw, made
 from protocol.roles.speech import metadata_of, parent_id
 from protocol.rules import INVARIANTS, RULES, Judge, Rule, Setting, Vantage, Violation
 from protocol.wire import Codec, Frame, Message
@@ -229,7 +229,7 @@ class Recorder:
         def notes(effect: Note) -> None:
             if effect.name == "client-request-done":
                 self.hops.pop(effect.data["msg_id"], None)
-            self.note(name, effect.name, effect.data)
+            self._note(name, effect.name, dict(effect.data))
 
         def over() -> None:
             self._handled.pop(name, None)
@@ -305,8 +305,13 @@ class Recorder:
         """Write down a fact, and tell the rules."""
         if name == "healed":
             self.kernel.after(CALM, self._calms_down)
-        fact = Fact(seq=self._next(observer), now=self.kernel.now, observer=observer, name=name, data=dict(data))
-        self._give(fact, is_judged=True)
+        self._note(observer, name, dict(data))
+
+    def _note(self, observer: str, name: str, data: dict[str, Any]) -> None:
+        seq = self._next(observer)
+        if self.keeps_items or self._talk.cares_for(name) or self._work.cares_for(name):
+            fact = Fact(seq=seq, now=self.kernel.now, observer=observer, name=name, data=data)
+            self._give(fact, is_judged=True)
 
     def _give(self, item: Observation | Fact, *, is_judged: bool) -> None:
         if self.keeps_items:
@@ -338,8 +343,12 @@ class Recorder:
         about = parent_id(message) or message.msg_id
         towards = identities[0].decode("ascii", "replace") if identities else ""
         is_outside = process.host != CONTROLLER
-        hop = Hop(self._seq + 1, self.kernel.now, process.name, what, PEERS[channel], towards, is_outside)
-        self.hops.setdefault(about, []).append(hop)
+        hop = made(Hop, (self._seq + 1, self.kernel.now, process.name, what, PEERS[channel], towards, is_outside))
+        known = self.hops.get(about)
+        if known is None:
+            self.hops[about] = [hop]
+        else:
+            known.append(hop)
 
     def mistaken(self, msg_id: str, why: str) -> None:
         """A client is about to send a request that is wrong on purpose; who passes it on is not to blame."""

@@ -133,9 +133,7 @@ class VirtualGround:
 
     def open(self, name: str, kind: str, options: Sequence[tuple[str, Any]], address: str) -> Plug:
         """A virtual socket."""
-        socket = self._process.context.socket(kind, name=f"{self.name}/{name}")
-        for option, value in options:
-            socket.set(option, value)
+        socket = self._process.context.socket(kind, f"{self.name}/{name}", tuple(options))
         socket.connect(address)
         return socket
 

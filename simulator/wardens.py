@@ -56,7 +56,7 @@ class VirtualWarden:
         up = self._open("control", self.engine.uuid.encode())
         up.connect(self.file.address("control"))
         self._shell = VirtualShell(
-            role, self.process, self.engine.codec(), runner=self, is_encoded=self.world.is_encoded
+            role, self.process, self.world.codec(self.file), runner=self, is_encoded=self.world.is_encoded
         )
         if self.engine.on_shell is not None:
             self.engine.on_shell(self._shell)
@@ -109,10 +109,7 @@ class VirtualWarden:
     def _open(self, channel: str, identity: bytes = b"") -> Socket:
         end = socket_for(channel, "warden")
         kind, options = opening(end, identity)
-        socket = self.process.context.socket(kind, name=f"{self.process.name}/{channel}")
-        for option, value in options:
-            socket.set(option, value)
-        return socket
+        return self.process.context.socket(kind, f"{self.process.name}/{channel}", options)
 
 
 __all__ = ["VirtualWarden"]

@@ -4,10 +4,10 @@ Everything follows from the seed. Names of processes are unique; one that starts
 name, so that no id is ever given out twice.
 """
 
-import copy
 import random
 from typing import Final
 
+from protocol.connection import ClusterFile
 from protocol.wire import Codec, ReplayMemory
 from simulator.env import VirtualEnv
 from simulator.hosts import Process
@@ -90,12 +90,11 @@ class World:
         """The coins of a process, or something else, that decide about what is unusual; None if nothing unusual is."""
         return Rarity(f"{self.seed} {name}", self.marks) if self.has_rarities else None
 
-    def codec(self) -> Codec:
-        """A codec that remembers what it has accepted."""
-        # To prepare the key takes longer than to copy what is prepared.
-        codec = copy.copy(self._codec)
-        codec.replay = ReplayMemory()
-        return codec
+    def codec(self, file: ClusterFile | None = None) -> Codec:
+        """A codec that remembers what it has accepted: for what a connection file says, or for this world's key."""
+        if file is None or (file.key == self.key and file.signature_scheme == self.scheme and file.pack == "json"):
+            return self._codec.remembering(ReplayMemory())
+        return file.codec(ReplayMemory())
 
     def run_for(self, nanoseconds: int) -> None:
         """Let time pass."""

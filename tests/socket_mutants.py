@@ -7,6 +7,8 @@ comes in, since that is where a socket and its pipe meet.
 from collections import deque
 from typing import Any, ClassVar
 
+import msgspec
+
 from simulator.sockets import KINDS, Errno, Socket, ZmqError
 from simulator.sockets.arrays import Balance, Fair, Spread
 from simulator.sockets.pipe import Message, Pipe
@@ -197,7 +199,7 @@ class TellsEverySubscription(Mutant):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.options.xpub_verbose = 1  # type: ignore[attr-defined]
+        self.options = msgspec.structs.replace(self.options, xpub_verbose=1)
 
 
 class MissesGoodbyes(Mutant):
@@ -220,7 +222,7 @@ class NeverDrops(Mutant):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.options.xpub_nodrop = 1  # type: ignore[attr-defined]
+        self.options = msgspec.structs.replace(self.options, xpub_nodrop=1)
 
 
 class _Blind(Spread):
@@ -299,7 +301,7 @@ class AlwaysHandsOver(Mutant):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.options.router_handover = 1  # type: ignore[attr-defined]
+        self.options = msgspec.structs.replace(self.options, router_handover=1)
 
 
 class SendsBareIdentities(Mutant):
@@ -409,7 +411,7 @@ class AsksTwice(Mutant):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.options.req_relaxed = 1  # type: ignore[attr-defined]
+        self.options = msgspec.structs.replace(self.options, req_relaxed=1)
 
 
 class HearsEverybody(Mutant):

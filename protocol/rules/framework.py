@@ -24,11 +24,12 @@ those of `protocol.rules.engines` about hearts and subscriptions.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 
-from protocol.rules.ledger import About, Exchange, Ledger
+from protocol.rules.ledger import FACTS, About, Exchange, Ledger
 from protocol.rules.setting import Setting
 from protocol.wire import Message
 from protocol.world import Direction, Fact, Observation
@@ -116,8 +117,8 @@ class Rule(ABC):
     def listener(self, kind: Kind) -> Observe | None:
         """What to call for observations of a kind: `observe`, or what that comes to; None if they are no concern of it.
 
-        Asked once for each kind. Who replaces `observe` hears everything on its channels again, unless it says
-        otherwise itself.
+        It is a method of the rule that follows from its class and the setting, so it is asked once, not once a stream.
+        Who replaces `observe` hears everything on its channels again, unless it says otherwise itself.
         """
         is_ours = not self.channels or kind.channel in self.channels
         return self.observe if is_ours and type(self).observe is not Rule.observe else None
@@ -230,6 +231,24 @@ class AnswerRule(Rule):
         """Judge one reply."""
 
 
+class _Answers:
+    """What rules said of what concerns them: kind -> their places, and the methods to call; name of a fact -> places.
+
+    It depends on their classes and the setting only, and many streams are judged by the same ones.
+    """
+
+    __slots__ = ("hearing", "heeding")
+
+    def __init__(self) -> None:
+        self.hearing: dict[tuple[object, ...], tuple[tuple[int, str], ...]] = {}
+        self.heeding: dict[str, tuple[int, ...]] = {}
+
+
+@lru_cache(maxsize=32)
+def _answers_of(kinds: tuple[type[Rule], ...], setting: Setting) -> _Answers:  # noqa: ARG001 - the key
+    return _Answers()
+
+
 class Judge:
     """Feeds one stream, in order, to all rules whose vantage is offered.
 
@@ -254,6 +273,7 @@ class Judge:
     def _begin(self) -> None:
         self.ledger = Ledger(self.setting)
         self.rules = tuple(kind(self.setting, self.ledger) for kind in self._kinds)
+        self._answers = _answers_of(self._kinds, self.setting)
         #: Which rules look at a kind of observation (see `Kind`), and at facts of a name.
         self._hearing: dict[tuple[object, ...], tuple[Observe, ...]] = {}
         self._heeding: dict[str, tuple[Note, ...]] = {}
@@ -270,7 +290,8 @@ class Judge:
             if item.name == "controller-started":
                 self._exercised |= self.exercised_rules
                 self._begin()
-            self.ledger.update(item)
+            if item.name in FACTS:
+                self.ledger.update(item)
             notes = self._heeding.get(item.name)
             for note in self._who_heeds(item.name) if notes is None else notes:
                 found += note(item)
@@ -294,6 +315,11 @@ class Judge:
             self._right.clear()
             self.violations += found
         return found
+
+    def cares_for(self, name: str) -> bool:
+        """Whether a fact of this name makes any difference, so that it has to be observed."""
+        notes = self._heeding.get(name)
+        return bool(self._who_heeds(name) if notes is None else notes) or name in FACTS or name == "controller-started"
 
     def is_deaf_to(self, output: Message) -> bool:
         """Whether nobody would listen to a message that was received on iopub, so that it need not be observed.
@@ -350,14 +376,31 @@ class Judge:
     def _who_hears(self, key: tuple[Any, ...]) -> tuple[Observe, ...]:
         if len(self._hearing) >= KINDS:
             self._hearing.clear()
-        kind = Kind(*key)
-        rules = [rule for rule in self.rules if kind.channel != COPIES or COPIES in rule.channels]
-        listeners = (rule.listener(kind) for rule in rules)
-        found = self._hearing[key] = tuple(one for one in listeners if one is not None)
+        known = self._answers.hearing.get(key)
+        if known is None:
+            if len(self._answers.hearing) >= KINDS:
+                self._answers.hearing.clear()
+            kind = Kind(*key)
+            asked = [
+                (place, rule.listener(kind))
+                for place, rule in enumerate(self.rules)
+                if kind.channel != COPIES or COPIES in rule.channels
+            ]
+            known = self._answers.hearing[key] = tuple((place, one.__name__) for place, one in asked if one is not None)
+        rules = self.rules
+        found = self._hearing[key] = tuple([getattr(rules[place], name) for place, name in known])
         return found
 
     def _who_heeds(self, name: str) -> tuple[Note, ...]:
         if len(self._heeding) >= KINDS:
             self._heeding.clear()
-        found = self._heeding[name] = tuple(rule.note for rule in self.rules if rule.heeds(name))
+        known = self._answers.heeding.get(name)
+        if known is None:
+            if len(self._answers.heeding) >= KINDS:
+                self._answers.heeding.clear()
+            known = self._answers.heeding[name] = tuple(
+                place for place, rule in enumerate(self.rules) if rule.heeds(name)
+            )
+        rules = self.rules
+        found = self._heeding[name] = tuple([rules[place].note for place in known])
         return found

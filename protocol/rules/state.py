@@ -93,9 +93,9 @@ class TaskRule(StateRule):
     def look(self, fact: Fact) -> Iterable[Violation]:
         """Judge the step of a task, then remember it."""
         tasks, task = self.states[fact.observer], str(fact.data["task"])
-        found = list(self.step(fact, task, tasks.get(task)))
+        before = tasks.get(task)
         tasks[task] = fact
-        return found
+        return self.step(fact, task, before)
 
     @abstractmethod
     def step(self, fact: Fact, task: str, before: Fact | None) -> Iterable[Violation]:
@@ -113,9 +113,10 @@ class ExactlyOnePlace(TaskRule):
     def step(self, fact: Fact, task: str, before: Fact | None) -> Iterable[Violation]:
         was, state = fact.data["was"], fact.data["is"]
         known = "new" if before is None or was == "new" else before.data["is"]
-        holds = was == known and state in STATES and (state not in HELD or bool(fact.data.get("engine")))
+        if was == known and state in STATES and (state not in HELD or fact.data.get("engine")):
+            return self.passed()
         found = f"{task} {state} at {fact.data.get('engine', 'nobody')!r}, out of {was}, when it was {known}"
-        return self.judge_fact(holds, fact, found, "one place after the other")
+        return self.judge_fact(False, fact, found, "one place after the other")
 
 
 class DoneIsStable(TaskRule):
@@ -126,8 +127,9 @@ class DoneIsStable(TaskRule):
     def step(self, fact: Fact, task: str, before: Fact | None) -> Iterable[Violation]:
         if before is None or fact.data["was"] == "new":
             return ()
-        holds = before.data["is"] != "done"
-        return self.judge_fact(holds, fact, f"{task} {fact.data['is']} after it was done", "nothing more")
+        if before.data["is"] != "done":
+            return self.passed()
+        return self.judge_fact(False, fact, f"{task} {fact.data['is']} after it was done", "nothing more")
 
 
 class GraphExact(TaskRule):
@@ -140,8 +142,10 @@ class GraphExact(TaskRule):
         if not isinstance(left, list) or not isinstance(graph, list):
             return ()
         wanted = sorted(left) if fact.data["is"] in ("waiting", "queued") else []
+        if sorted(graph) == wanted:
+            return self.passed()
         found = f"{task}, {fact.data['is']}, entered under {sorted(graph)}"
-        return self.judge_fact(sorted(graph) == wanted, fact, found, f"under {wanted}")
+        return self.judge_fact(False, fact, found, f"under {wanted}")
 
 
 class LoadIsPending(TaskRule):
@@ -173,8 +177,10 @@ class LoadIsPending(TaskRule):
         mine = pending[engine]
         mine.add(task)
         limit = self._limits.get(fact.observer) or len(mine)
+        if load == len(mine) <= limit:
+            return self.passed()
         found = f"the load {load} of {engine!r}, which has {len(mine)} tasks"
-        return self.judge_fact(load == len(mine) <= limit, fact, found, f"their number, at most {limit}")
+        return self.judge_fact(False, fact, found, f"their number, at most {limit}")
 
     def forget(self, observer: str) -> None:
         super().forget(observer)

@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import msgspec
+
 from simulator.sockets.errors import EAGAIN, Errno, ZmqError
 from simulator.sockets.monitor import Monitor
-from simulator.sockets.options import Options
+from simulator.sockets.options import Options, attribute_of, opened
 from simulator.sockets.pipe import Command, Message, Pipe, pair
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Socket:
         self.context = context
         self.kernel = context.kernel
         self.name = name
-        self.options = Options(self.KIND)
+        self.options: Options = opened(self.KIND)
         self.is_closed = False
         self.last_endpoint = ""
         self.pipes: list[Pipe] = []
@@ -166,7 +168,7 @@ class Socket:
         sndhwm, rcvhwm = mine.sndhwm, mine.rcvhwm
         other: Socket = self
         # Who is not there yet counts with its defaults, should our marks change before it comes.
-        theirs = Options(self.KIND)
+        theirs = opened(self.KIND)
         if peer is not None:
             other, theirs = peer
             sndhwm = sndhwm + theirs.rcvhwm if sndhwm and theirs.rcvhwm else 0
@@ -240,7 +242,7 @@ class Socket:
         if self.is_closed:
             return
         if linger is not None:
-            self.options.linger = linger
+            self.options = msgspec.structs.replace(self.options, linger=linger)
         self.is_closed = True
         self._callback = self.listener = None
         self._is_signalled = True
@@ -344,9 +346,6 @@ class Socket:
     def _has_out(self) -> bool:
         return False
 
-    def _changed(self, attribute: str) -> None:
-        """An option has a new value."""
-
     # -- what the user does --------------------------------------------------------------------------------------------
 
     def send(self, frames: Sequence[Any]) -> Errno | None:
@@ -389,14 +388,17 @@ class Socket:
         found = POLLOUT if self._has_out() else 0
         return found | POLLIN if self._has_in() else found
 
+    def prepare(self, values: tuple[tuple[str, int | bytes], ...]) -> None:
+        """Set options of a socket that was not used yet, as `set` does one by one. Raises ZmqError(EINVAL)."""
+        self.options = opened(self.KIND, values)
+
     def set(self, name: str, value: int | bytes) -> None:
         """Set an option by the name that zmq gives it. Raises ZmqError(EINVAL)."""
-        attribute = self.options.set(name, value)
-        if attribute in ("sndhwm", "rcvhwm"):
+        self.options = self.options.having(name, value)
+        if attribute_of(name) in ("sndhwm", "rcvhwm"):
             for pipe in self.pipes:
                 pipe.set_marks(self.options.rcvhwm, self.options.sndhwm)
                 pipe.send_marks(self.options.sndhwm, self.options.rcvhwm)
-        self._changed(attribute)
 
     def get(self, name: str) -> int | bytes:
         """The value of an option. Raises ZmqError(EINVAL)."""

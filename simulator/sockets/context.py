@@ -55,13 +55,18 @@ class Context:
         self._kinds = kinds or KINDS
         self._count = 0
 
-    def socket(self, kind: str, name: str = "") -> Socket:
-        """A new socket of this type; `name` is for traces. Raises ZmqError(EINVAL) for an unknown type."""
+    def socket(self, kind: str, name: str = "", options: tuple[tuple[str, int | bytes], ...] = ()) -> Socket:
+        """A new socket of this type with these options, by the names that zmq gives them; `name` is for traces.
+
+        Raises ZmqError(EINVAL) for an unknown type, and for an option that it does not have.
+        """
         kind = {"XREQ": "DEALER", "XREP": "ROUTER"}.get(kind, kind)
         if kind not in self._kinds:
             raise ZmqError(Errno.EINVAL, f"no socket type {kind}")
         self._count += 1
         socket = self._kinds[kind](self, name or f"{self.host}/{kind.lower()}-{self._count}")
+        if options:
+            socket.prepare(options)
         self.sockets.append(socket)
         return socket
 
@@ -81,7 +86,7 @@ class Context:
         """A socket binds to an inproc address; those who connected before are connected now. Raises EADDRINUSE."""
         if address in self.endpoints:
             raise ZmqError(Errno.EADDRINUSE, address)
-        options = socket.options.copy()
+        options = socket.options
         self.endpoints[address] = socket, options
         waiting = [entry for entry in self._pending if entry[0] == address]
         self._pending = [entry for entry in self._pending if entry[0] != address]
@@ -100,7 +105,7 @@ class Context:
 
     def pend(self, address: str, socket: Socket, here: Pipe, there: Pipe) -> None:
         """A socket connects to an inproc address that nobody is bound to yet."""
-        self._pending.append((address, socket, socket.options.copy(), here, there))
+        self._pending.append((address, socket, socket.options, here, there))
 
     def unregister(self, address: str, socket: Socket) -> bool:
         """A socket is no longer bound to an inproc address; whether it was."""
@@ -131,7 +136,7 @@ class Context:
         if (host, number) in self.network.listeners:
             raise ZmqError(Errno.EADDRINUSE, f"tcp://{text}")
         address = f"tcp://{host}:{number}"
-        listener = Listener(socket, socket.options.copy(), address, (host, number))
+        listener = Listener(socket, socket.options, address, (host, number))
         socket.add_endpoint(address, listener)
         if f"tcp://{text}" != address:
             # Either name of it may be used to unbind.
@@ -144,7 +149,7 @@ class Context:
         if port in ("*", "0"):
             raise ZmqError(Errno.EINVAL, f"tcp://{text}")
         address = f"tcp://{text}"
-        dialer = Dialer(socket, socket.options.copy(), address, (host, int(port)))
+        dialer = Dialer(socket, socket.options, address, (host, int(port)))
         socket.add_endpoint(address, dialer)
         return address
 

@@ -1,10 +1,12 @@
 """The options of a socket, by the names that zmq gives them, and which types have them.
 
-What was set when an endpoint was made holds for its connections: endpoints keep a copy.
+What was set when an endpoint was made holds for its connections. Options are values: who sets one gets others, and
+endpoints keep those of their beginning. Most sockets of a simulation are opened like many before them, with the same
+options; what came of them is remembered.
 """
 
-import copy
-from typing import Final, Self
+from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -48,7 +50,7 @@ _SWITCHES: Final = frozenset(
 )
 
 
-class Options(msgspec.Struct):
+class Options(msgspec.Struct, frozen=True):
     """The values of one socket, with the defaults of libzmq. Times are milliseconds, marks messages (0: no limit)."""
 
     kind: str
@@ -83,15 +85,10 @@ class Options(msgspec.Struct):
         """Whether pipes keep the last message only: other types ignore the option."""
         return bool(self.conflate) and self.kind in _CONFLATED
 
-    def copy(self) -> Self:
-        """The values as they are now."""
-        return copy.copy(self)
-
-    def set(self, name: str, value: int | bytes) -> str:
-        """Set an option; the attribute that changed. Raises ZmqError(EINVAL)."""
-        if name not in TABLE:
-            raise ZmqError(Errno.EINVAL, f"no option {name}")
-        attribute, is_number, kinds = TABLE[name]
+    def having(self, name: str, value: int | bytes) -> "Options":
+        """The same, but for one option. Raises ZmqError(EINVAL)."""
+        attribute = attribute_of(name)
+        _, is_number, kinds = TABLE[name]
         if (kinds and self.kind not in kinds) or isinstance(value, int) is not is_number:
             raise ZmqError(Errno.EINVAL, f"{self.kind} has no such {name}: {value!r}")
         if isinstance(value, bytes):
@@ -103,12 +100,25 @@ class Options(msgspec.Struct):
             is_legal = value >= (-1 if attribute in ("linger", "heartbeat_timeout", "reconnect_ivl") else 0)
         if not is_legal:
             raise ZmqError(Errno.EINVAL, f"{name}: {value!r}")
-        setattr(self, attribute, value)
-        return attribute
+        return msgspec.structs.replace(self, **{attribute: value})
 
     def get(self, name: str) -> int | bytes:
         """The value of an option. Raises ZmqError(EINVAL)."""
-        if name not in TABLE:
-            raise ZmqError(Errno.EINVAL, f"no option {name}")
-        value: int | bytes = getattr(self, TABLE[name][0])
+        value: int | bytes = getattr(self, attribute_of(name))
         return value
+
+
+def attribute_of(name: str) -> str:
+    """The attribute in which an option is kept. Raises ZmqError(EINVAL)."""
+    if name not in TABLE:
+        raise ZmqError(Errno.EINVAL, f"no option {name}")
+    return TABLE[name][0]
+
+
+@lru_cache(maxsize=1024)
+def opened(kind: str, values: tuple[tuple[str, int | bytes], ...] = ()) -> Options:
+    """The options of a new socket of a type for which these were set, in that order. Raises ZmqError(EINVAL)."""
+    options = Options(kind)
+    for name, value in values:
+        options = options.having(name, value)
+    return options

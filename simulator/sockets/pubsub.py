@@ -237,6 +237,13 @@ class Sub(XSub):
         """The message, if it is wanted."""
         return message if self._wanted.matches(message[0]) is not bool(self.options.invert_matching) else None
 
+    def prepare(self, values: tuple[tuple[str, int | bytes], ...]) -> None:
+        """As of every socket; to subscribe is something that is done, and no value that is kept."""
+        super().prepare(tuple(each for each in values if each[0] != "SUBSCRIBE"))
+        for name, value in values:
+            if name == "SUBSCRIBE":
+                self.set(name, value)
+
     def set(self, name: str, value: int | bytes) -> None:
         """Set an option; SUBSCRIBE and UNSUBSCRIBE take a prefix. Raises ZmqError(EINVAL)."""
         if name not in ("SUBSCRIBE", "UNSUBSCRIBE"):

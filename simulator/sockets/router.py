@@ -9,6 +9,8 @@ found something. This is `Quirks.duplicate_is_zombie`; measured on libzmq 4.3.5 
 import struct
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
+
 from simulator.sockets.arrays import Fair
 from simulator.sockets.base import Socket
 from simulator.sockets.errors import EAGAIN, Errno, LibraryAborts
@@ -60,7 +62,7 @@ class Router(Socket):
         identity = self.options.connect_routing_id if is_local else b""
         if identity:
             # Holds for one connection.
-            self.options.connect_routing_id = b""
+            self.options = msgspec.structs.replace(self.options, connect_routing_id=b"")
             if identity in self._peers:
                 raise LibraryAborts(f"router.cpp: CONNECT_ROUTING_ID {identity!r} is taken")
         else:
