@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from protocol.channels import socket_for
 from protocol.connection import EngineFile
 from protocol.roles.assembly import opening
-from protocol.roles.base import Finished, Output, Run
+from protocol.roles.base import Finished, Output, Run, made
 from protocol.roles.engine import Engine, EngineConfig, Outcome
 from protocol.roles.heart import Heart, HeartConfig
 from protocol.roles.speech import error
@@ -158,7 +158,7 @@ class VirtualEngine:
         result = shown(script, message)
         if result is not None:
             self.shell.deliver(Output(job, "execute_result", result))
-        self.shell.deliver(Finished(job, outcome(script, message, self.uuid, self._names)))
+        self.shell.deliver(made(Finished, (job, outcome(script, message, self.uuid, self._names))))
 
     def interrupt(self) -> None:
         """What SIGINT does: the code that runs raises KeyboardInterrupt."""

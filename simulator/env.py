@@ -38,7 +38,7 @@ class Calendar:
             self._second = second
             self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         self._moment = moment
-        self._date = f"{self._text}{rest // 1000:06d}Z"
+        self._date = "%s%06dZ" % (self._text, rest // 1000)  # noqa: UP031 - this is asked for once per message
         return self._date
 
 

@@ -344,7 +344,7 @@ class VirtualShell(Carrier):
         self.process.at(effect.at, self._fire, effect.timer, effect.epoch)
 
     def _fire(self, timer: str, epoch: int) -> None:
-        self.deliver(Fired(timer, epoch))
+        self.deliver(made(Fired, (timer, epoch)))
         if self.status is not None:
             self.process.look_at_status()
 

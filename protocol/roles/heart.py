@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from protocol.roles.base import NOTHING, Effect, Env, Event, Exit, Raw, Role, SendRaw, SocketSpec, Stopping
+from protocol.roles.base import NOTHING, Effect, Env, Event, Exit, Raw, Role, SendRaw, SocketSpec, Stopping, made
 
 
 class HeartConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +38,9 @@ class Heart(Role):
     def handle(self, now: int, event: Event) -> Sequence[Effect]:  # noqa: ARG002 - a device has no clock
         """Return a ping, whatever its bytes; everything else is passed over."""
         if type(event) is Raw and event.socket == "ping":
-            pong = SendRaw("pong", event.frames)
-            return (SendRaw("monitor", (b"", *event.frames)), pong) if self.config.monitored else (pong,)
+            frames = event.frames
+            pong = made(SendRaw, ("pong", frames))
+            return (made(SendRaw, ("monitor", (b"", *frames))), pong) if self.config.monitored else (pong,)
         if type(event) is Stopping:
             return (Exit(),)
         return NOTHING

@@ -188,7 +188,8 @@ class _Kept:
         self.number = number
         self.done = 0
         self.fields = dict(record)
-        self.size = _OVERHEAD + size_of(record)
+        #: The bytes that it holds, about, once it is completed: nobody asks before.
+        self.size = 0
         self.streams: dict[str, list[str]] = {}
 
     def whole(self) -> dict[str, Any]:
@@ -209,10 +210,10 @@ class MemoryRecords:
     def __init__(self, max_records: int = RECORDS, max_bytes: int = BYTES) -> None:
         self.max_records = max_records
         self.max_bytes = max_bytes
+        #: The bytes of those that are completed.
         self.size = 0
         self._ends = 0
         self._completed = 0
-        self._completed_size = 0
         self._records: dict[str, _Kept] = {}
         self._count = 0
         #: The completed ones, in that order; entries of records that are gone are passed over.
@@ -228,10 +229,8 @@ class MemoryRecords:
             return
         self._count += 1
         kept = self._records[msg_id] = _Kept(self._count, record)
-        self.size += kept.size
         if record["completed"] is not None:
             self._complete(kept)
-        self._cull()
 
     def update_record(self, msg_id: str, changes: Record) -> None:
         """See `Records`."""
@@ -239,11 +238,13 @@ class MemoryRecords:
         if kept is None:
             return
         fields = kept.whole()
-        was_open = fields["completed"] is None
+        if fields["completed"] is None:
+            fields.update(changes)
+            if fields["completed"] is not None:
+                self._complete(kept)
+            return
         grown = size_of(changes) - size_of({name: fields[name] for name in changes})
         fields.update(changes)
-        if was_open and fields["completed"] is not None:
-            self._complete(kept)
         self._grow(kept, grown)
 
     def update_open(self, msg_id: str, changes: Record) -> None:
@@ -257,7 +258,8 @@ class MemoryRecords:
         kept = self._records.get(msg_id)
         if kept is not None:
             kept.streams.setdefault(stream, []).append(text)
-            self._grow(kept, len(text))
+            if kept.fields["completed"] is not None:
+                self._grow(kept, len(text))
 
     def drop_matching(self, query: Mapping[str, Any]) -> None:
         """See `Records`."""
@@ -292,17 +294,15 @@ class MemoryRecords:
         kept.done = self._ends
         self._done.append((kept.done, kept.fields["msg_id"]))
         self._completed += 1
-        self._completed_size += kept.size
+        self._grow(kept, _OVERHEAD + size_of(kept.whole()))
 
     def _grow(self, kept: _Kept, size: int) -> None:
         kept.size += size
         self.size += size
-        if kept.fields["completed"] is not None:
-            self._completed_size += size
         self._cull()
 
     def _cull(self) -> None:
-        while self._done and (self._completed > self.max_records or self._completed_size > self.max_bytes):
+        while self._done and (self._completed > self.max_records or self.size > self.max_bytes):
             count = max(1, int(self._completed * CULLED))
             while count and self._done:
                 kept = self._entered(self._done.popleft())
@@ -320,4 +320,3 @@ class MemoryRecords:
         self.size -= kept.size
         if kept.fields["completed"] is not None:
             self._completed -= 1
-            self._completed_size -= kept.size

@@ -37,8 +37,8 @@ class Socket:
     KIND: ClassVar[str]
     #: Whether what arrives is for the user, as it is or with the peer in front, and nothing else.
     HANDS_OVER: ClassVar[bool] = False
-    #: Whether what arrives is for the user just as it is.
-    TAKES_ALL: ClassVar[bool] = False
+    #: Whether what arrives is for the user just as it is; a SUB that filters nothing says so itself.
+    takes_all: bool = False
 
     def __init__(self, context: "Context", name: str) -> None:
         self.context = context

@@ -76,7 +76,7 @@ class Dealer(Socket):
 
     KIND: ClassVar[str] = "DEALER"
     HANDS_OVER: ClassVar[bool] = True
-    TAKES_ALL: ClassVar[bool] = True
+    takes_all = True
 
     def __init__(self, context: "Context", name: str) -> None:
         super().__init__(context, name)

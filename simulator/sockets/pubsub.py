@@ -155,6 +155,7 @@ class XSub(Socket):
     KIND: ClassVar[str] = "XSUB"
     HANDS_OVER: ClassVar[bool] = True
     IS_FILTERING: ClassVar[bool] = False
+    takes_all = True
 
     def __init__(self, context: "Context", name: str) -> None:
         super().__init__(context, name)
@@ -232,6 +233,7 @@ class Sub(XSub):
 
     KIND: ClassVar[str] = "SUB"
     IS_FILTERING: ClassVar[bool] = True
+    takes_all = False
 
     def received(self, pipe: Pipe, message: Message) -> Message | None:
         """The message, if it is wanted."""
@@ -252,6 +254,7 @@ class Sub(XSub):
             self._tell((b"\1" if name == "SUBSCRIBE" else b"\0") + value, False)
         else:
             raise ZmqError(Errno.EINVAL, f"{name}: {value!r}")
+        self.takes_all = self._wanted.is_everything and not self.options.invert_matching
 
     def _send_frame(self, frame: bytes, more: bool) -> Errno | None:
         return Errno.ENOTSUP

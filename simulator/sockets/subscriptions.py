@@ -39,6 +39,11 @@ class Wanted:
     def _measure(self) -> None:
         self._lengths = sorted({len(prefix) for prefix in self._counts})
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether no message is unwanted."""
+        return b"" in self._counts
+
     def matches(self, topic: bytes) -> bool:
         """Whether a message that begins with this frame is wanted."""
         if b"" in self._counts:

@@ -227,7 +227,7 @@ class Session:
                 taken = near.taken = near.taken + 1
                 if near.lwm and not taken % near.lwm:
                     self._credited(taken)
-                message = item if socket.TAKES_ALL else socket.received(near, item)
+                message = item if socket.takes_all else socket.received(near, item)
                 if message is not None:
                     listener(message)
                 return True

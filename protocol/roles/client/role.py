@@ -33,6 +33,7 @@ from protocol.roles.base import (
     SocketSpec,
     Started,
     Stopping,
+    made,
 )
 from protocol.roles.client.tables import (
     REQUEST,
@@ -381,7 +382,7 @@ class Client(Role):
         content = content_of(message)
         if content is None:
             return
-        kept.append(Published(message.msg_type, content, metadata_of(message) or {}, message.buffers))
+        kept.append(made(Published, (message.msg_type, content, metadata_of(message) or {}, message.buffers)))
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

@@ -155,17 +155,20 @@ class Engine(Role):
         effects: list[Effect] = []
         if self.state == "ended":
             return NOTHING
+        # What comes often is asked for first.
         match event:
-            case Arrived(socket="shell", message=message):
-                if self._is_legal("request"):
-                    self.work.take(now, "shell", message, effects)
-            case Arrived(socket="control", message=message):
-                if self._is_legal("request"):
-                    self._control(now, message, effects)
-            case Arrived(socket="query", message=message):
-                self._query(now, message, effects)
-            case Raw(socket="heartbeat"):
-                self.pinged = True
+            case Arrived():
+                if event.socket == "shell":
+                    if self._is_legal("request"):
+                        self.work.take(now, "shell", event.message, effects)
+                elif event.socket == "control":
+                    if self._is_legal("request"):
+                        self._control(now, event.message, effects)
+                elif event.socket == "query":
+                    self._query(now, event.message, effects)
+            case Raw():
+                if event.socket == "heartbeat":
+                    self.pinged = True
             case Finished():
                 self._finished(now, event, effects)
             case Output():

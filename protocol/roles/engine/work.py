@@ -147,7 +147,7 @@ class Work:
         """Run a job beside the queue; its number."""
         self.last_job += 1
         self.jobs[self.last_job] = job
-        effects.append(Run(self.last_job, kind, job.message))
+        effects.append(made(Run, (self.last_job, kind, job.message)))
         return self.last_job
 
     # -- and end -------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Work:
         if content["status"] == "error":
             metadata["engine_info"] = content.get("engine_info", {})
         reply = self.voice.answer(now, job.message, content, metadata=metadata, buffers=buffers)
-        effects.append(Send(job.socket, reply))
+        effects.append(made(Send, (job.socket, reply)))
 
     # -- aborts --------------------------------------------------------------------------------------------------------
 

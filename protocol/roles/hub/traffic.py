@@ -13,7 +13,7 @@ Source: IPython commit a2c57acba, parallel_messages.txt, "The Hub" and "Schedule
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from protocol.roles.base import NOTHING, Effect, Note, Store
+from protocol.roles.base import NOTHING, Effect, Note, Store, made
 from protocol.roles.freezing import freeze_value, thaw_value
 from protocol.roles.hub.engines import Engine, Engines
 from protocol.roles.records import STREAMS, Record, new_record, normal_date, size_of
@@ -119,7 +119,7 @@ class Traffic:
     def opens(self, record: Record, mux_engine: str | None = None) -> Effects:
         """Take up a record of a message that has no result yet."""
         self.open[record["msg_id"]] = mux_engine
-        stored = Store("add_record", (record,))
+        stored = made(Store, ("add_record", (record,)))
         return (stored, Note("hub-open", {"msg_id": record["msg_id"]})) if self.notes else (stored,)
 
     # -- results -------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class Traffic:
         return self._closed(msg_id, changes)
 
     def _closed(self, msg_id: str, changes: Json) -> Effects:
-        stored = Store("update_open", (msg_id, changes))
+        stored = made(Store, ("update_open", (msg_id, changes)))
         return (stored, Note("hub-completed", {"msg_id": msg_id})) if self.notes else (stored,)
 
     def _destination(self, now: int, message: Message) -> Effects:  # noqa: ARG002 - as all methods of the table
@@ -176,7 +176,7 @@ class Traffic:
         msg_id, uuid = content.get("msg_id"), content.get("engine_id")
         if message.msg_type != "task_destination" or not isinstance(msg_id, str) or not isinstance(uuid, str):
             return NOTHING
-        return (Store("update_open", (msg_id, {"engine_uuid": uuid})),)
+        return (made(Store, ("update_open", (msg_id, {"engine_uuid": uuid}))),)
 
     # -- output --------------------------------------------------------------------------------------------------------
 

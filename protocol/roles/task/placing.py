@@ -280,7 +280,7 @@ class Placing(Role):
             needs = task.demands.needs
             data["left"] = sorted({each for need in needs for each in need.left})
             data["graph"] = sorted(each for each, others in self.dependents.items() if task.id in others)
-        self._out.append(Note("task", data))
+        self._out.append(made(Note, ("task", data)))
 
     def _tell_engines(self) -> None:
         """Note which engines there are."""
