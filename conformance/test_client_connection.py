@@ -44,7 +44,7 @@ def test_a_client_subscribes_before_the_engines_are_told(new_client: ClientUnder
     # Who subscribes when the reply has come misses what is published in between: for good, as nothing says it again.
     started, limit = new_client.world.now, new_client.timing.reply_deadline
     is_subscribed = new_client.world.run_until(lambda: bool(notification.subscriptions), started + limit)
-    new_client.expect_steady(started, limit)
+    new_client.expect_waited(started, limit)
     new_client.is_hub_awake = True
     for seen in new_client.arrived["query"]:
         new_client.answer_connection(seen)

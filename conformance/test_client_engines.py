@@ -175,8 +175,8 @@ def end(client: ClientUnderTest) -> None:
 def test_after_the_end_of_the_controller_new_work_fails(tested_client: ClientUnderTest) -> None:
     end(tested_client)
     # What is sent before the notification was read is no new work: so it is tried again.
-    deadline = tested_client.world.now + tested_client.timing.reply_deadline
-    while tested_client.world.now < deadline:
+    started = tested_client.world.now
+    while not tested_client.is_over(started, tested_client.timing.reply_deadline):
         if became(tested_client, 5, timeout=0.2) is None:
             return
     expect_failed(tested_client, 5)

@@ -36,7 +36,7 @@ def query(client: ClientUnderTest, number: int) -> Observation:
 
     started, limit = client.world.now, client.timing.reply_deadline
     if not client.world.run_until(lambda: len(queries()) > number, started + limit):
-        client.expect_steady(started, limit)
+        client.expect_waited(started, limit)
         violate(f"{len(queries())} questions arrived at the hub", f"{number + 1}")
     return queries()[number]
 

@@ -199,7 +199,7 @@ def test_questions_that_nobody_answers_end(tested_client: ClientUnderTest) -> No
         raise NotApplicable("the target declares nothing that is asked")
     started, limit = tested_client.world.now, round(A_WHILE * SECOND) + tested_client.timing.reply_deadline
     tested_client.world.run_until(lambda: all(pending.is_answered for pending in asked), started + limit)
-    tested_client.expect_steady(started, limit)
+    tested_client.expect_waited(started, limit)
     if open_ones := [pending.word for pending in asked if not pending.is_answered]:
         violate(f"after {seconds(limit)} these have not ended: {', '.join(open_ones)}", "all end with an error")
     for pending in asked:

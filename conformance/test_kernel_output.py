@@ -37,7 +37,7 @@ def expect_brackets(frontend: Frontend, request: Message, requirement: str = "ke
     kernel = frontend.kernel
     started, limit = kernel.world.now, kernel.timing.reply_deadline
     if not kernel.world.run_until(lambda: "idle" in kernel.states(request), started + limit):
-        kernel.expect_steady(started, limit)
+        kernel.expect_waited(started, limit)
         violate(f"the states {kernel.states(request)} for {request.msg_type}", "busy, then idle",
                 requirement=requirement)  # fmt: skip
     barrier(frontend)
@@ -187,7 +187,7 @@ def test_what_a_thread_writes_later_belongs_to_the_request_that_started_it(kerne
     started, limit = kernel.world.now, kernel.timing.reply_deadline
     kernel.world.run_until(lambda: "late" in kernel.text(request) + kernel.text(other), started + limit)
     if "late" not in kernel.text(request):
-        kernel.expect_steady(started, limit)
+        kernel.expect_waited(started, limit)
         whose = "the request that ran last" if "late" in kernel.text(other) else "nobody's"
         violate(f"output of {whose}, or none", "output whose parent is the request that started the thread")
 
@@ -302,7 +302,7 @@ def test_every_frontend_hears_what_each_has_asked(kernel: KernelUnderTest) -> No
             kernel.world.run_until(lambda: "idle" in heard_states(listener, request), started + limit)  # noqa: B023 - called at once
             heard = heard_types(listener, request)
             if heard != ["status", "execute_input", "stream", "status"]:
-                kernel.expect_steady(started, limit)
+                kernel.expect_waited(started, limit)
                 violate(f"{listener.name} heard {heard} of {request.msg_id}",
                         "status, execute_input, stream, status")  # fmt: skip
 
@@ -331,6 +331,6 @@ def test_after_its_welcome_a_subscriber_misses_nothing(new_kernel: KernelUnderTe
     new_kernel.until_answered(frontend.send("kernel_info_request"))
     started, limit = world.now, new_kernel.timing.reply_deadline
     if not world.run_until(lambda: "iopub_welcome" in types(new_kernel.published), started + limit):
-        new_kernel.expect_steady(started, limit)
+        new_kernel.expect_waited(started, limit)
         violate("no iopub_welcome", "one for the first subscription")
     expect_brackets(frontend, frontend.send("kernel_info_request"), "kernel.welcome-effective")

@@ -16,9 +16,7 @@ BOUND = SECOND
 
 
 def expect_swift(controller: Controller, started: int, what: str) -> None:
-    took = controller.world.now - started
-    if took > BOUND:
-        controller.expect_steady(started, took)
+    if (took := controller.spent(started)) > BOUND:
         violate(f"{what} took {took / SECOND:.2f} s while the Hub stood still", f"{BOUND / SECOND:.1f} s at most")
 
 

@@ -198,14 +198,14 @@ def test_a_registration_without_heart_expires_and_frees_its_uuid(controller: Con
     limit = controller.timing.registration_timeout + 4 * controller.timing.heartbeat_period + controller.timing.margin
     started = controller.world.now
     again = controller.engine(uuid=silent.uuid)
-    while controller.world.now < started + limit:
+    while not controller.is_over(started, limit):
         again.send_registration()
         reply = again.expect(ok("registration_reply"), *refusal("registration_reply"))
         if not reply.is_error:
             again.id = reply.content["id"]
             return
         controller.let_pass(SECOND // 10)
-    controller.expect_steady(started, limit)
+    controller.expect_waited(started, limit)
     violate(f"{silent.uuid} was still in use after {limit / SECOND:.1f} s", "a free uuid")
 
 

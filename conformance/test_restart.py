@@ -24,7 +24,7 @@ def expect_reached(controller: Controller, mux: Queue, client: Client, engine: E
     """Send until something arrives: sockets connect again by themselves, some time after the other end is there."""
     started, limit = controller.world.now, controller.timing.reply_deadline
     while engine.pending() is None:
-        if controller.world.now > started + limit:
+        if controller.is_over(started, limit):
             violate(f"nothing reached {engine.name} within {limit / SECOND:.1f} s", "its queue works again")
         mux.send(client, engine)
         controller.let_pass(SECOND // 20)
@@ -73,7 +73,7 @@ def test_a_scheduler_that_starts_later_learns_of_the_engines_there(fresh_control
     # What is sent before the sockets have found each other again may be lost, and an engine that may have one task only
     # would then have it for ever.
     while engine.pending("task") is None:
-        if fresh_controller.world.now > started + limit:
+        if fresh_controller.is_over(started, limit):
             violate(f"no task reached {engine.name} within {limit / SECOND:.1f} s", "tasks, as before the restart")
         client.submit(None, channel="task")
         fresh_controller.let_pass(SECOND // 20)

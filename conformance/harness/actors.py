@@ -221,7 +221,7 @@ class Client(Party):
             message = observation.message
             if message is not None and message.parent_header.get("msg_id") == request.msg_id:
                 return observation
-        self.controller.expect_steady(started, self.controller.timing.reply_deadline)
+        self.controller.expect_waited(started, self.controller.timing.reply_deadline)
         raise Blocked(f"{channel}.reply-delivered", f"the reply to {request.msg_type} never reached its client")
 
     def run_on(self, engine: Engine, *, channel: str = "mux", **fields: Any) -> Message:
@@ -249,12 +249,12 @@ class Client(Party):
     def _await_status(self, request: Message, place: str) -> None:
         started = self.world.now
         limit = self.controller.timing.reply_deadline
-        while self.world.now < started + limit:
+        while not self.controller.is_over(started, limit):
             reply = self.ask("result_request", {"msg_ids": [request.msg_id], "status_only": True})
             if request.msg_id in (reply.content.get(place) or ()):
                 return
             self.controller.let_pass(SECOND // 100)
-        self.controller.expect_steady(started, limit)
+        self.controller.expect_waited(started, limit)
         finding = Finding(f"the Hub never listed the {request.msg_type} as {place}", (f"its id in {place}",))
         raise Violated(finding, f"query.result-{place}")
 
@@ -262,10 +262,10 @@ class Client(Party):
         """Ask again and again until a reply fits, for the Hub's view follows the queues; the last one if none does."""
         started = self.world.now
         limit = self.controller.timing.reply_deadline
-        while not fits(reply := self.ask(msg_type, content)) and self.world.now < started + limit:
+        while not fits(reply := self.ask(msg_type, content)) and not self.controller.is_over(started, limit):
             self.controller.let_pass(SECOND // 100)
         if not fits(reply):
-            self.controller.expect_steady(started, limit)
+            self.controller.expect_waited(started, limit)
         return reply
 
     def engines(self) -> dict[str, str]:
@@ -394,7 +394,7 @@ class Engine(Client):
             self.answer(observation, channel=channel)
             observation = self._queues[channel].recv(started + limit)
         if observation is None:
-            self.controller.expect_steady(started, limit)
+            self.controller.expect_waited(started, limit)
             found = f"{self.name} was never given the request"
             if requirement is not None:
                 raise Violated(Finding(found, ("it is delivered",)), requirement)
@@ -481,7 +481,7 @@ class Engine(Client):
         limit = self.controller.timing.reply_deadline
         started = self.world.now
         if not self.world.run_until(lambda: bool(iopub.subscriptions), started + limit):
-            self.controller.expect_steady(started, limit)
+            self.controller.expect_waited(started, limit)
             raise Blocked("iopub.reaches-all-clients", f"nobody subscribed to {self.name}")
         return iopub
 

@@ -134,7 +134,7 @@ class ClientUnderTest(Subject):
         """Wait for the answer to a command; that it does not come is a violation."""
         limit = within or self.timing.reply_deadline
         if not self._is_answered(pending, limit):
-            self.expect_steady(pending.told_at, limit)
+            self.expect_waited(pending.told_at, limit)
             found = f"`{pending.word}` has not ended after {(self.world.now - pending.told_at) / SECOND:.1f} s"
             if not self.is_running:
                 found += "; the driver's process has ended"
@@ -178,8 +178,8 @@ class ClientUnderTest(Subject):
         started, limit = self.world.now, self.timing.reply_deadline
         found = self.knows()
         while sorted(found) != sorted(numbers):
-            if self.world.now > started + limit:
-                self.expect_steady(started, limit)
+            if self.is_over(started, limit):
+                self.expect_waited(started, limit)
                 finding = Finding(f"it knows the engines {list(found)}", (f"exactly {sorted(numbers)}",))
                 raise Violated(finding, requirement)
             self.let_pass(SECOND // 50)
@@ -189,8 +189,8 @@ class ClientUnderTest(Subject):
         """Wait until the client knows this engine, which was announced to it."""
         started, limit = self.world.now, self.timing.reply_deadline
         while number not in (found := self.knows()):
-            if self.world.now > started + limit:
-                self.expect_steady(started, limit)
+            if self.is_over(started, limit):
+                self.expect_waited(started, limit)
                 finding = Finding(f"it knows the engines {list(found)}", (f"{number} among them",))
                 raise Violated(finding, requirement)
             self.let_pass(SECOND // 50)
@@ -238,7 +238,7 @@ class ClientUnderTest(Subject):
         started, limit = self.world.now, self.timing.reply_deadline
         kept = self.arrived[channel]
         if not self.world.run_until(lambda: len(kept) >= since + count, started + limit):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             found = f"{len(kept) - since} of {count} requests arrived on {channel} within {limit / SECOND:.1f} s"
             raise Violated(Finding(found, (f"{count}",)), requirement)
         return kept[since:]

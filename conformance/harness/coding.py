@@ -148,7 +148,7 @@ class Coding(Subject, ABC):
         """Wait until the target says that it is done with a request; what it published for it."""
         started, limit = self.world.now, self.timing.reply_deadline
         if not self.world.run_until(lambda: "idle" in self.states(request), started + limit):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             raise Blocked(self.brackets, f"no idle was published for {request.msg_type}")
         return self.outputs(request)
 
@@ -156,7 +156,7 @@ class Coding(Subject, ABC):
         """Wait until something of these types is published for a request."""
         started, limit = self.world.now, self.timing.reply_deadline
         if not self.world.run_until(lambda: bool(self.outputs(request, *types)), started + limit):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             finding = Finding(f"no {' or '.join(types)} was published within {limit / SECOND:.1f} s", types)
             raise Violated(finding, requirement)
         return self.outputs(request, *types)[0]
@@ -234,7 +234,7 @@ class Asker(Author, ABC):
         self.world.run_until(lambda: bool(self.answers(request)) or not subject.is_running, started + limit)
         # Its last words may still be on their way when it has ended.
         if not self.world.run_until(lambda: bool(self.answers(request)), min(started + limit, self.world.now + SECOND)):
-            subject.expect_steady(started, limit)
+            subject.expect_waited(started, limit)
             row = lookup(request.msg_type, self.usual, subject.dialect)
             row = row or lookup(request.msg_type, self.usual.replace("shell", "control"), subject.dialect)
             row = row or lookup(request.msg_type, "control", subject.dialect)

@@ -85,10 +85,9 @@ class EngineUnderTest(Coding):
 
         Raises TargetUnusable.
         """
-        deadline = self._started + self.timing.start_deadline
         while not (found := [seen for seen in self._told("registration_request") if self._names_itself(seen)]):
             self.instance.expect_alive()
-            if self.world.now > deadline:
+            if self.is_over(self._started, self.timing.start_deadline):
                 heard = f", but {len(self.told)} other messages" if self.told else ""
                 raise self.instance.late(f"no registration_request with a uuid came{heard}")
             self.world.run_until(lambda: bool(self._told("registration_request")), self.world.now + SECOND // 10)
@@ -161,10 +160,10 @@ class EngineUnderTest(Coding):
         """Run pilots until something is published for one: what is published before we listen is lost."""
         if "output" not in self.features or not self.samples.print:
             return
-        client, deadline = self.client(), self.world.now + self.timing.reply_deadline
-        while self.world.now < deadline:
+        client, started = self.client(), self.world.now
+        while not self.is_over(started, self.timing.reply_deadline):
             pilot = client.execute(self.sample("print", text="pilot"))
-            until = min(deadline, self.world.now + SECOND // 2)
+            until = self.world.now + SECOND // 2
             if self.world.run_until(lambda: "idle" in self.states(pilot), until):  # noqa: B023 - called at once
                 return
 
@@ -196,7 +195,7 @@ class EngineUnderTest(Coding):
         """Wait for the echo of a ping that was sent."""
         started, limit = self.world.now, within or self.timing.reply_deadline
         if not self.world.run_until(lambda: bool(self.echoes(*frames)), started + limit):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             shown = [f"{len(frame)} bytes" if len(frame) > 40 else repr(frame) for frame in frames[:4]]
             found = f"no echo of the ping {shown} within {limit / SECOND:.1f} s"
             raise Violated(Finding(found, ("the same bytes, behind the identity",)), requirement)
@@ -206,7 +205,7 @@ class EngineUnderTest(Coding):
         """Wait until it answers a ping of the monitor, that is not of an earlier case."""
         count, started, limit = len(self.pongs), self.world.now, self.timing.reply_deadline
         if not self.world.run_until(lambda: len(self.pongs) > count, started + limit):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             found = f"no answer to any ping within {limit / SECOND:.1f} s"
             if requirement is None:
                 raise Blocked("heart-device.echo-unchanged", found)
@@ -233,8 +232,8 @@ class EngineUnderTest(Coding):
             try:
                 return send(socket)
             except Unreachable:
-                if self.world.now > started + limit or not self.is_running:
-                    self.expect_steady(started, limit)
+                if self.is_over(started, limit) or not self.is_running:
+                    self.expect_waited(started, limit)
                     why = f"no socket whose identity is the registered uuid is connected to {channel}"
                     raise Blocked("registration.identity-is-uuid", why) from None
             self.let_pass(STEP)
@@ -252,7 +251,7 @@ class EngineUnderTest(Coding):
         """Wait until somebody with the registered uuid is connected to a channel."""
         started, limit = self.world.now, self.timing.start_deadline
         if not self.world.run_until(lambda: self.is_connected(channel), started + limit):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             finding = Finding(f"nobody is connected to {channel} as {self.uuid!r}", ("a socket with that identity",))
             raise Violated(finding, requirement)
 
@@ -264,7 +263,7 @@ class EngineUnderTest(Coding):
             return set(channels) - {contact.channel for contact in self.world.contacts()}
 
         if not self.world.run_until(lambda: not missing(), started + limit):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             finding = Finding(
                 f"no connection on {', '.join(sorted(missing()))}", ("one to each address that it needs",)
             )

@@ -88,7 +88,7 @@ class Heart(Party):
         started = self.world.now
         within = max(self.controller.timing.reply_deadline, 5 * self.controller.timing.heartbeat_period)
         if not self.world.run_until(lambda: len(self.pings) > seen, started + within):
-            self.controller.expect_steady(started, within)
+            self.controller.expect_waited(started, within)
             raise Violated(Finding(f"no ping within {within / SECOND:.1f} s", ("a ping every period",)), requirement)
         return self.pings[seen]
 

@@ -63,7 +63,7 @@ class KernelUnderTest(Coding):
         """Wait for the first answer that it gives at all. Raises TargetUnusable."""
         while not self.answers(request):
             self.instance.expect_alive()
-            if self.world.now > self._started + self.timing.start_deadline:
+            if self.is_over(self._started, self.timing.start_deadline):
                 raise self.instance.late("nothing on its shell answers a kernel_info_request")
             self.world.run_until(lambda: bool(self.answers(request)), self.world.now + STEP)
 
@@ -72,11 +72,11 @@ class KernelUnderTest(Coding):
         pilot = self.frontend()
         request = pilot.send("kernel_info_request")
         self.until_answered(request)
-        deadline = self.world.now + self.timing.reply_deadline
-        while "idle" not in self.states(request) and self.world.now < deadline:
+        started, limit = self.world.now, self.timing.reply_deadline
+        while "idle" not in self.states(request) and not self.is_over(started, limit):
             # A subscription takes effect at some moment; what was published before is lost.
             request = pilot.send("kernel_info_request")
-            until = min(deadline, self.world.now + STEP)
+            until = self.world.now + STEP
             self.world.run_until(lambda: "idle" in self.states(request) and bool(self.answers(request)), until)  # noqa: B023 - called at once
         self.first_words += self.published
         self.end_case()
@@ -137,7 +137,7 @@ class KernelUnderTest(Coding):
         if not self.world.run_until(
             lambda: bool(self.outputs(request, "execute_input") or self.answers(request)), started + limit
         ):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             raise Blocked("kernel.execute-input-first", "the code was never said to run")
         self.let_pass(LEAD)
         if self.answers(request):
@@ -228,11 +228,11 @@ class Frontend(Asker):
         world = self.kernel.world
         self._keep("kernel-iopub", world.open("kernel-iopub", party=self.name), self.heard.append)
         started, limit = world.now, self.kernel.timing.reply_deadline
-        while not self.heard and world.now < started + limit:
+        while not self.heard and not self.kernel.is_over(started, limit):
             self.send("kernel_info_request")
             world.run_until(lambda: bool(self.heard), world.now + STEP)
         if not self.heard:
-            self.kernel.expect_steady(started, limit)
+            self.kernel.expect_waited(started, limit)
             raise Blocked("kernel.iopub-to-all", f"{self.name} hears nothing")
 
     def message(self, msg_type: str, content: object = None, *, channel: str = "", **fields: Any) -> Message:  # noqa: ARG002 - it is written alike for every channel
@@ -279,7 +279,7 @@ class Frontend(Asker):
         limit = kernel.timing.reply_deadline
         self.world.run_until(lambda: bool(self.prompts or self.answers(request)), started + limit)
         if not self.prompts:
-            kernel.expect_steady(started, limit)
+            kernel.expect_waited(started, limit)
             found = f"no input_request within {limit / SECOND:.1f} s"
             if answers := self.answers(request):
                 found = f"{answers[0].message!r:.200} and no input_request"
@@ -308,7 +308,7 @@ class Frontend(Asker):
         finally:
             socket.close()
         if seen is None:
-            kernel.expect_steady(started, limit)
+            kernel.expect_waited(started, limit)
             raise Violated(Finding(f"no echo within {limit / SECOND:.1f} s", ("the same bytes",)), requirement)
         return seen
 

@@ -56,7 +56,7 @@ class Notifications(Party):
         if found is not None:
             return found
         limit = within or self.controller.timing.announcement
-        self.controller.expect_steady(started, limit)
+        self.controller.expect_waited(started, limit)
         heard = [seen.message.msg_type for seen in self.heard[self._start :] if seen.message]
         raise Violated(
             Finding(f"no {msg_type} within {limit / SECOND:.2f} s (heard: {heard or 'nothing'})",

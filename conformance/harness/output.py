@@ -35,11 +35,11 @@ class Output(Party):
         started = self.world.now
         limit = self.controller.timing.reply_deadline
         pilots = set[str]()
-        while self.world.now < started + limit:
+        while not self.controller.is_over(started, limit):
             pilots.add(engine.publish("status", {"execution_state": "starting"}, topic=PILOT).msg_id)
             if self.world.run_until(lambda: bool(self._pilots & pilots), self.world.now + SECOND // 20):
                 return self
-        self.controller.expect_steady(started, limit)
+        self.controller.expect_waited(started, limit)
         raise Blocked("iopub.reaches-all-clients", f"{self.name} never heard {engine.name}")
 
     def _hear(self, seen: Observation) -> None:
@@ -66,7 +66,7 @@ class Output(Party):
             del self.heard[: self.heard.index(seen[-1]) + 1 if seen else 0]
             return seen
         if len(arrived) < len(ids):
-            self.controller.expect_steady(started, limit)
+            self.controller.expect_waited(started, limit)
         at = next((index for index, one in enumerate(arrived) if one != ids[index]), len(arrived))
         what = f"{seen[at].message}" if at < len(seen) and seen[at].message else "nothing readable"
         finding = Finding(

@@ -9,6 +9,9 @@ closed, so a message that must arrive needs an answer before its sender is close
 The pump watches itself. It polls in slices of at most `SLICE`; whenever two looks at the sockets lie further apart than
 that, the machine or the case held it up, and `longest_stall` tells: what the target did or failed to do in such a time
 says nothing about the target.
+
+It watches the target, too: how long that was kept from a processor, see `hindrance`. Nobody is late for that reason, so
+a deadline that has passed is put off by what `hindered` tells, up to `PUT_OFF` times as far as it was.
 """
 
 import heapq
@@ -19,6 +22,7 @@ from typing import Final
 
 import zmq
 
+from conformance.harness.hindrance import PUT_OFF, Delays, Hindrance
 from conformance.harness.observing import Observer, RawSocket, Unreachable
 from protocol.patterns import DEFAULT_DIALECT, Dialect
 from protocol.wire import Codec, Frame
@@ -30,6 +34,8 @@ SLICE: Final = 20 * MILLISECOND
 PATIENCE: Final = 5_000 * MILLISECOND
 #: Gaps in pumping that are not worth remembering.
 NEGLIGIBLE: Final = 20 * MILLISECOND
+#: A deadline that lies nearer than this is never put off.
+NEAR: Final = 250 * MILLISECOND
 #: Messages taken from one socket before the others get their turn.
 BATCH: Final = 100
 
@@ -72,6 +78,7 @@ class Pump(Observer[RealSocket]):
         self._order = itertools.count()
         self._looked = self.now
         self._stalls: list[tuple[int, int]] = []
+        self._hindrance: Hindrance | None = None
         #: Other pumps whose timers go on while somebody waits in this one.
         self.beside: list[Pump] = []
 
@@ -152,14 +159,20 @@ class Pump(Observer[RealSocket]):
     def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
         """Pump until the predicate holds (True) or the deadline has passed (its last value).
 
-        The sockets are looked at once even when the deadline has passed already.
+        The sockets are looked at once even when the deadline has passed already. The time for which the target or this
+        pump was hindered does not count.
         """
+        began = self.now
+        distance, put_off = deadline - began, 0
         self._pump(0)
         while not predicate():
-            left = deadline - self.now
-            if left <= 0:
+            left = deadline + put_off - self.now
+            if left > 0:
+                self._pump(left)
+                continue
+            before, put_off = put_off, min(self.hindered(began), (PUT_OFF - 1) * distance)
+            if distance < NEAR or put_off - before < distance // 20:
                 return predicate()
-            self._pump(left)
         return True
 
     def every(self, period: int, callback: Callable[[], None]) -> Callable[[], None]:
@@ -197,6 +210,15 @@ class Pump(Observer[RealSocket]):
         longest = max(gaps)
         return longest if longest > NEGLIGIBLE else 0
 
+    def attend(self, delays: Callable[[], Delays]) -> None:
+        """Watch how long each thread of the target was kept from a processor, which these `delays` tell."""
+        self._hindrance = Hindrance(delays)
+
+    def hindered(self, since: int) -> int:
+        """For how many nanoseconds since a moment the target could not go on, or nobody looked at the sockets."""
+        stalled = sum(end - max(start, since) for start, end in self._stalls if end > since)
+        return max(stalled, self._hindrance.since(since) if self._hindrance is not None else 0)
+
     def _at(self, due: int, callback: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (due, next(self._order), callback))
 
@@ -226,6 +248,8 @@ class Pump(Observer[RealSocket]):
             self._stalls.append((self._looked + allowed, now))
             self.note("kit", "stalled", ns=now - self._looked - allowed)
         self._looked = now
+        if self._hindrance is not None and (kept := self._hindrance.look(now)) > NEGLIGIBLE:
+            self.note("kit", "hindered", ns=kept)
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now:

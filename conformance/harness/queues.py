@@ -90,7 +90,7 @@ class Queue:
             if not is_patient:
                 finding = Finding(f"{party.name} was given {_shown(seen)}", (called,), evidence=(seen.seq,))
                 raise Violated(finding, requirement)
-        self.controller.expect_steady(started, limit)
+        self.controller.expect_waited(started, limit)
         found = f"{called} did not reach {party.name} within {limit / SECOND:.1f} s"
         if not self.controller.is_running:
             found += "; the target's process has ended"

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from msgspec import UNSET
 
+from conformance.harness.hindrance import PUT_OFF
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.errors import TargetUnusable
 from conformance.targets.tables import Timing
@@ -49,6 +50,12 @@ class HarnessWorld(Protocol):
     def longest_stall(self, since: int) -> int:
         """The longest gap, in nanoseconds, between two rounds of the pump since a moment."""
 
+    def attend(self, delays: Callable[[], Mapping[int, int]]) -> None:
+        """From now on ask now and then for how long each of the target's threads was kept from a processor."""
+
+    def hindered(self, since: int) -> int:
+        """For how many nanoseconds since a moment the target could not go on, or nobody looked at the sockets."""
+
 
 class Instance(Protocol):
     """What runs: a process, or its likeness in virtual time."""
@@ -66,6 +73,9 @@ class Instance(Protocol):
 
     def processes(self) -> list[int]:
         """The ids of its processes that still live, where the system can tell."""
+
+    def delays(self) -> Mapping[int, int]:
+        """For each thread, the nanoseconds for which it ever waited for a processor, where the system can tell."""
 
     def unusable(self, sentence: str) -> TargetUnusable:
         """The error that says so, with what it printed."""
@@ -118,6 +128,7 @@ class Subject:
         self._judged = 0
         self._kept: list[Violation] = []
         self._is_watched = True
+        world.attend(instance.delays)
 
     @property
     def codec(self) -> Codec:
@@ -205,8 +216,32 @@ class Subject:
 
     # -- accusations ---------------------------------------------------------------------------------------------------
 
+    def spent(self, since: int) -> int:
+        """The nanoseconds since a moment that the target had: without those in which the machine kept it."""
+        return self.world.now - since - self.world.hindered(since)
+
+    def is_over(self, since: int, limit: int) -> bool:
+        """Whether the target has had so many nanoseconds since a moment, or the machine keeps it for far too long."""
+        return self.spent(since) >= limit or self.world.now - since >= PUT_OFF * limit
+
+    def expect_waited(self, since: int, limit: int) -> None:
+        """End the case undecided if a deadline has passed, was put off, and still did not leave the target its time."""
+        spent = self.spent(since)
+        # Deadlines are put off in steps, so that a little may be left.
+        if self.world.now - since >= limit and spent * 10 < limit * 9:
+            raise Undecided(
+                f"the machine is busy: the target had {max(spent, 0) / SECOND:.2f} s of {limit / SECOND:.2f} s"
+            )
+
+    def expect_unhindered(self, since: int, limit: int) -> None:
+        """End the case undecided if the machine kept the target, or the kit, for a fifth of a time that matters."""
+        if (kept := self.world.hindered(since)) * 5 > limit:
+            raise Undecided(
+                f"the machine is busy: it kept the target for {kept / SECOND:.2f} s of {limit / SECOND:.2f} s"
+            )
+
     def expect_steady(self, since: int, limit: int) -> None:
-        """End the case undecided if the harness itself stalled for a fifth of a deadline."""
+        """End the case undecided if the harness itself, which had to be in time, stalled for a fifth of a deadline."""
         stall = self.world.longest_stall(since)
         if stall * 5 > limit:
             raise Undecided(
@@ -216,9 +251,9 @@ class Subject:
     def silence(
         self, request: Message | None, since: int, allowed: tuple[str, ...], requirement: str | None
     ) -> Violated:
-        """The accusation that an answer did not come; raises Undecided if the harness itself was too slow to tell."""
+        """The accusation that an answer did not come; raises Undecided if the machine was too slow to tell."""
         limit = self.timing.reply_deadline
-        self.expect_steady(since, limit)
+        self.expect_waited(since, limit)
         what = f"no answer to {request.msg_type} within {limit / SECOND:.1f} s" if request else (
             f"nothing arrived within {limit / SECOND:.1f} s"
         )  # fmt: skip
@@ -231,13 +266,13 @@ class Subject:
         started = self.world.now
         limit = within or self.timing.reply_deadline + self.timing.stop_grace
         if not self.world.run_until(lambda: not self.is_running, started + limit):
-            self.expect_steady(started, limit)
+            self.expect_waited(started, limit)
             raise Violated(Finding(f"it still runs after {limit / SECOND:.1f} s", ("it ends",)), requirement)
 
     def expect_no_process(self, requirement: str | None = None) -> None:
         """After its first process has ended, no other process of the target may live on."""
         started = self.world.now
         if not self.world.run_until(lambda: not self.instance.processes(), started + self.timing.stop_grace):
-            self.expect_steady(started, self.timing.stop_grace)
+            self.expect_waited(started, self.timing.stop_grace)
             found = f"{len(self.instance.processes())} processes of it live on"
             raise Violated(Finding(found, ("none",)), requirement)

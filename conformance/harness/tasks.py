@@ -108,7 +108,7 @@ class TaskQueue:
     def _prove(self, engine: Engine) -> None:
         """Run a pilot task there; what is refused because the scheduler knows less than the Hub is tried again."""
         started = self.world.now
-        while self.world.now < started + self.controller.timing.reply_deadline:
+        while not self.controller.is_over(started, self.controller.timing.reply_deadline):
             pilot = self.submit(targets=[engine.uuid])
             # An engine that is announced and free; nothing is left to wait for.
             self._expect(
@@ -120,7 +120,7 @@ class TaskQueue:
             # The pure scheduler reads no targets; it comes to every engine in turn.
             if self.to(pilot) and self.finish(pilot) is engine:
                 return
-        self.controller.expect_steady(started, self.controller.timing.reply_deadline)
+        self.controller.expect_waited(started, self.controller.timing.reply_deadline)
         raise Blocked("task.targets-respected", f"{engine.name} was never given a task")
 
     # -- what is sent ----------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ class TaskQueue:
         limit = within or self.controller.timing.reply_deadline
         if self.world.run_until(holds, started + limit):
             return
-        self.controller.expect_steady(started, limit)
+        self.controller.expect_waited(started, limit)
         if not self.controller.is_running:
             found += "; the target's process has ended"
         raise Violated(Finding(f"{found} within {limit / SECOND:.1f} s", (allowed,)), requirement)

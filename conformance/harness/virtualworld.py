@@ -5,7 +5,7 @@ does not arrive in time was not sent in time. What a case sends is bytes, and wh
 encoded when they reach a case.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from conformance.harness.observing import Observer, RawSocket, Unreachable, Visitor
@@ -152,6 +152,13 @@ class VirtualPump(Observer[VirtualSocket]):
         return stop
 
     def longest_stall(self, since: int) -> int:  # noqa: ARG002 - nothing is ever late here
+        """None: virtual time waits for everybody."""
+        return 0
+
+    def attend(self, delays: Callable[[], Mapping[int, int]]) -> None:
+        """Nothing: the processes of this world need no processor."""
+
+    def hindered(self, since: int) -> int:  # noqa: ARG002 - nobody is ever kept here
         """None: virtual time waits for everybody."""
         return 0
 

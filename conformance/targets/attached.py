@@ -50,6 +50,10 @@ class Attached:
         """None that the kit may know."""
         return []
 
+    def delays(self) -> dict[int, int]:
+        """Nothing is known of its processes."""
+        return {}
+
     def unusable(self, sentence: str) -> TargetUnusable:
         """The error that says so."""
         return TargetUnusable(f"target {self.target.name}: {sentence}")

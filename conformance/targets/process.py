@@ -36,6 +36,7 @@ from conformance.files import FileOnDisk, look_at
 from conformance.targets import versions
 from conformance.targets.checking import expand
 from conformance.targets.command import STEP, TAIL, Process, describe_status, environment
+from conformance.targets.delays import delays
 from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
 from conformance.targets.listening import is_stopped, listener
@@ -115,6 +116,10 @@ class Started:
     def processes(self) -> list[int]:
         """The ids of its processes that still live (Linux; empty elsewhere)."""
         return self.process.processes()
+
+    def delays(self) -> dict[int, int]:
+        """For each thread, the nanoseconds for which it ever waited for a processor (Linux; empty elsewhere)."""
+        return delays(self.process.pid)
 
     def unusable(self, sentence: str) -> TargetUnusable:
         """The error that says so, with the output so far."""

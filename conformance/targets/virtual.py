@@ -104,6 +104,10 @@ class VirtualRunning:
         """Numbers of its processes that are alive, in the place of ids."""
         return [number for number, one in enumerate(self.controller.members.values(), 1) if one.process.is_alive]
 
+    def delays(self) -> dict[int, int]:
+        """Nothing keeps it from going on."""
+        return {}
+
     def on_disk(self) -> dict[str, FileOnDisk]:
         """Its connection files ("client", "engine") as they are now; missing ones are left out."""
         files = {"client": CLIENT_FILE, "engine": ENGINE_FILE}
@@ -162,6 +166,10 @@ class VirtualRunningEngine:
     def processes(self) -> list[int]:
         """Numbers of its processes that are alive, in the place of ids."""
         return [number for number, process in enumerate(self._processes, 1) if process.is_alive]
+
+    def delays(self) -> dict[int, int]:
+        """Nothing keeps it from going on."""
+        return {}
 
     def expect_alive(self) -> None:
         """Raise TargetUnusable if it has ended."""

@@ -74,6 +74,10 @@ class VirtualRunningClient:
         """Numbers of its processes that are alive, in the place of ids: it has none but the driver."""
         return [1]
 
+    def delays(self) -> dict[int, int]:
+        """Nothing keeps it from going on."""
+        return {}
+
     def stop(self) -> None:
         """End it; nothing of it needs to be removed."""
 

@@ -18,6 +18,7 @@ itself as exercised only when it saw something that it could have accused; what 
 A recorder may note facts, which widen or narrow what can be concluded: `controller-started` (a new epoch: the ledger
 and all rules begin again), `socket-opened` and `socket-closed` with `socket` (what a closed socket is owed is excused;
 silence on an open one counts), `stalled` with `ns` (nobody looked at the sockets for so long: no deadline runs),
+`hindered` with `ns` (the machine kept those who were to answer for so long: none runs either),
 `touched` with `msg_id` (the network kept, doubled, delayed or, if `is_altered`, altered a message of that request), and
 those of `protocol.rules.engines` about hearts and subscriptions.
 """

@@ -273,7 +273,7 @@ class RemovalNotEarly(RemovalRule):
             return ()
         soonest = self.setting.soonest_death_ns
         # The hearts of a recorder that stalled have missed pings, whatever they answered when it looked again.
-        if not heart.is_unseen and self.ledger.waited(seen.now - soonest, seen.now) < soonest // 2:
+        if not heart.is_unseen and self.ledger.looked(seen.now - soonest, seen.now) < soonest // 2:
             return ()
         if heart.is_unseen:
             found = f"engine {engine.id} given up while its heart beats"

@@ -40,6 +40,7 @@ FACTS = frozenset(
         "hearts-beat-before",
         "missed",
         "stalled",
+        "hindered",
         "touched",
     }
 )
@@ -138,7 +139,8 @@ class Ledger:
         self.exchange: Exchange | None = None
         #: What it is to what is known.
         self.about: About = ""
-        self._stalls: list[tuple[int, int]] = []
+        #: When somebody could do nothing: until when, and for how long.
+        self._kept: dict[str, list[tuple[int, int]]] = {"stalled": [], "hindered": []}
         #: Requests of which the network kept, doubled or delayed a message, and those of which it altered one.
         self.touched: set[str] = set()
         self.altered: set[str] = set()
@@ -154,8 +156,8 @@ class Ledger:
                 return
             if item.name == "socket-closed":
                 self._close(str(item.data.get("socket", "")))
-            elif item.name == "stalled":
-                self._stalls.append((item.now, whole(item.data.get("ns")) or 0))
+            elif item.name in self._kept:
+                self._kept[item.name].append((item.now, whole(item.data.get("ns")) or 0))
             elif item.name == "touched":
                 self._touch(item)
             self.engines.note(item)
@@ -189,11 +191,19 @@ class Ledger:
             self.altered.add(msg_id)
 
     def waited(self, since: int, until: int) -> int:
-        """How long the recorder really waited between two times, in nanoseconds: without its own stalls.
+        """How long the recorder really waited between two times, in nanoseconds: without what kept somebody.
 
-        The fact `stalled` with `ns` says that nobody looked at the sockets for so long before it was noted.
+        The fact `stalled` with `ns` says that nobody looked at the sockets for so long before it was noted, `hindered`
+        that those who were to answer could not go on.
         """
-        return until - since - sum(duration for at, duration in self._stalls if since < at <= until)
+        return until - since - max(self._lost(name, since, until) for name in self._kept)
+
+    def looked(self, since: int, until: int) -> int:
+        """How long the recorder itself was awake between two times, in nanoseconds."""
+        return until - since - self._lost("stalled", since, until)
+
+    def _lost(self, name: str, since: int, until: int) -> int:
+        return sum(duration for at, duration in self._kept[name] if since < at <= until)
 
     def is_about_damage(self, seen: Observation) -> bool:
         """Whether a message belongs to a request that the recorder made wrong on purpose."""
