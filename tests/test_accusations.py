@@ -41,7 +41,7 @@ heartbeat_period_ms = 50
 allowed_misses = 8
 registration_timeout_s = 3
 reply_deadline_s = 1.5
-start_deadline_s = 10.0
+start_deadline_s = 60.0
 """,
         encoding="utf-8",
     )

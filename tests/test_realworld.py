@@ -107,12 +107,14 @@ def test_a_request_and_its_reply_are_written_down(hub: Hub, world: RealWorld):
     socket.send(request())
     assert hub.answer().msg_id == "one"
     reply = socket.recv(world.now + 5 * SECOND)
-    opened, sent, received = world.observations
+    # A busy machine adds that the pump stalled.
+    opened, sent, received = (seen for seen in world.observations if seen.observer != "kit")
     assert (opened.name, opened.data) == ("socket-opened", {"socket": "client-1/query"})
     assert isinstance(sent, Observation)
     assert received is reply
-    assert (sent.seq, sent.direction, sent.socket, sent.channel) == (1, "sent", "client-1/query", "query")
-    assert (reply.seq, reply.direction, reply.observer) == (2, "received", "client-1")
+    assert (sent.direction, sent.socket, sent.channel) == ("sent", "client-1/query", "query")
+    assert (reply.direction, reply.observer) == ("received", "client-1")
+    assert [seen.seq for seen in world.observations] == list(range(len(world.observations)))
     assert sent.now <= reply.now <= world.now
     assert sent.message.msg_id == reply.message.parent_header["msg_id"] == "one"
     assert sent.frames[0] == DELIMITER
@@ -286,7 +288,8 @@ def test_a_stall_of_the_harness_is_measured(world: RealWorld):
     assert world.longest_stall(before) >= 3 * NEGLIGIBLE - MILLISECOND
     world.run_until(lambda: True, 0)
     assert world.longest_stall(before) >= 3 * NEGLIGIBLE - MILLISECOND
-    assert world.longest_stall(world.now) == 0
+    # Nothing that lies ahead was a stall.
+    assert world.longest_stall(world.now + SECOND) == 0
 
 
 def test_waiting_is_no_stall(world: RealWorld, monkeypatch: pytest.MonkeyPatch):
@@ -397,7 +400,7 @@ def test_a_subscription_is_no_observation(hub: Hub):
 
 def test_an_engine_with_a_heart_is_announced_by_a_real_controller():
     with start(load("ipyparallel")) as running, RealWorld(running.client, running.engine) as world:
-        limit = running.target.timing.reply_deadline
+        limit = 4 * running.target.timing.reply_deadline
         subscriber = world.open("notification", party="subscriber")
         engine = world.open("query", party="engine-1", end="engine", identity=b"engine-1")
         engine.send(request("r", "registration_request", uuid="engine-1"))

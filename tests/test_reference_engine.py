@@ -169,7 +169,7 @@ def test_an_interrupt_of_nothing_harms_nothing(client: Client) -> None:
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Cluster, Client]]:
     """A cluster with an engine that may end."""
-    with cluster(tmp_path, engines=1) as made, made.client() as found:
+    with cluster(tmp_path, "--misses", "600", engines=1) as made, made.client() as found:
         found.wait_for_engines(1)
         yield made, found
 
@@ -179,8 +179,8 @@ def test_an_engine_that_is_killed_while_working_is_reported_at_once(pair: tuple[
     pid = client.apply(os.getpid, engine=0).get(PATIENCE)
     working = client.apply(time.sleep, 600, engine=0)
     os.kill(pid, signal.SIGKILL)
-    # Heartbeats alone would need a second and more.
-    assert client.run(lambda: not client.machine.engines.uuids, 0.9)
+    # Heartbeats alone would need a minute.
+    assert client.run(lambda: not client.machine.engines.uuids, PATIENCE)
     with pytest.raises(RemoteError, match="died"):
         working.get(PATIENCE)
     assert made.engines[0].wait(PATIENCE) == 128 + signal.SIGKILL
@@ -252,30 +252,29 @@ def test_a_heart_beats_whatever_the_interpreter_does_and_leaves_no_thread() -> N
             # A publisher that connects hears of its subscriber a moment later.
             ping.send(b"early")
             assert pong.recv_multipart() == [b"engine", b"early"]
-        while copy.poll(100):
-            copy.recv_multipart()
+        ping.send(b"last of these")
+        assert pong.recv_multipart() == [b"engine", b"last of these"]
+        while copy.recv_multipart() != [b"", b"last of these"]:
+            pass
         for text in (b"1.5", b"", b"<IDS|MSG>", bytes(range(256))):
             ping.send(text)
             assert pong.recv_multipart() == [b"engine", text]
             assert copy.recv_multipart() == [b"", text]
         assert heart.is_beating
     finally:
-        started = time.monotonic()
         heart.stop()
         heart.stop()
-        took = time.monotonic() - started
         for each in (ping, pong, copy):
             each.close(linger=0)
         context.term()
     assert not heart.is_beating
     assert set(threading.enumerate()) == threads
-    assert took < 3.0
 
 
 def test_a_heart_beats_while_the_interpreter_is_held(tmp_path: Path) -> None:
     # A C function that holds the interpreter's lock for longer than it takes to give a silent engine up.
     hold = "import ctypes\nctypes.PyDLL(None).usleep(1500000)"
-    with cluster(tmp_path, "--misses", "2", engines=1) as made, made.client() as client:
+    with cluster(tmp_path, "--misses", "6", engines=1) as made, made.client() as client:
         client.wait_for_engines(1)
         before = client.engines
         assert client.execute(hold, engine=0).get(PATIENCE)["status"] == "ok"
