@@ -8,12 +8,11 @@ from typing import Any
 
 from msgspec import structs
 
-from conformance.mutants.changes import unheard, wrap
+from conformance.mutants.changes import is_so, unheard, wrap
 from conformance.mutants.dependencies import RefusesOneByOne
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.relays import Passing
 from conformance.mutants.tasks import GivesOutTwice, HoldsTwo, IgnoresTargets, Scheduler, SendsToTheDead
-from protocol.errors import RemoteProtocolError
 from protocol.roles.base import Effect, Forward, Note, Send
 from protocol.roles.task.outcomes import Outcomes
 from protocol.roles.task.tasks import QUEUED
@@ -157,12 +156,8 @@ class AsksAgain(Passing):
 
     def passed(self, effect: Forward) -> Sequence[Effect]:
         """Each request that can be read once more, under another id."""
-        if effect.socket == "out":
+        if effect.socket == "out" and is_so(lambda m: (m.parent_header, m.metadata, m.content), effect.message):
             message = effect.message.replace(identities=effect.identities)
-            try:
-                _ = message.parent_header, message.metadata, message.content
-            except RemoteProtocolError:
-                return (effect,)
             again = message.replace(header=message.header | {"msg_id": self.role.env.fresh_id()})
             return (effect, Send("out", again))
         return (effect,)
