@@ -13,11 +13,12 @@ from reference_cluster import PATIENCE, wait_for
 
 from conformance.cli import main
 from conformance.onreal import tour
-from conformance.onreal.faults import ends_of
+from conformance.onreal.faults import ACTS, THEMSELVES, ends_of
 from conformance.onreal.run import Found, Setup, Verdict, timed
 from conformance.relay.hops import Hop
 from conformance.targets.descriptor import load
 from protocol.world import Cluster, Work
+from simulator.faults import vocabulary
 from simulator.scenarios import SCENARIOS
 from simulator.scenarios.scenario import Scenario, ends
 
@@ -31,7 +32,6 @@ def simulate(*arguments: str) -> Result:
 @pytest.mark.parametrize(
     "name",
     [
-        "graph-with-a-failing-branch",  # no fault: what engines run does what it should
         "engine-dies-with-requests-of-its-own",  # signals
         "replies-are-doubled",  # messages that the relay touches
         "garbage-on-every-channel",  # strangers
@@ -59,6 +59,21 @@ def test_a_demand_that_is_not_met_is_told_and_drawn(monkeypatch: pytest.MonkeyPa
     assert "apply_request" in diagram.read_text()
     assert trace.stat().st_mode & 0o077 == 0
     assert CliRunner().invoke(main, ["check", str(trace)]).exit_code == 0
+
+
+def test_what_crosses_the_relay_is_judged_whatever_a_scenario_demands(tmp_path: Path) -> None:
+    text = Path(load("reference").file).read_text(encoding="utf-8")
+    for before, after in (
+        ('name = "reference"', 'name = "chatty"'),
+        ('"-m", "conformance.reference",', f'"{Path(__file__).parent / "chatty_controller.py"}",'),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    descriptor = tmp_path / "chatty.toml"
+    descriptor.write_text(text, encoding="utf-8")
+    result = simulate("garbage-on-every-channel", "--on", str(descriptor))
+    assert result.exit_code == 1, result.output
+    assert "wire.at-most-one-reply: controller: reply 2 to one queue_request" in result.output
 
 
 def left_over(folder: Path) -> list[str]:
@@ -104,7 +119,7 @@ def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
         (("mass-death", "--on", "reference-engine", "--engines-of", "ipyparallel-engine"), "is no controller"),
         (("mass-death", *REAL, "--faults", "none"), "--faults is for virtual time"),
         (("mass-death", *REAL, "--keep", "x.json"), "--keep is for all"),
-        (("mass-death", "--keep", "x.json"), "go with --on"),
+        (("mass-death", "--engines-of", "ipyparallel-engine"), "goes with --on"),
         (("all", *REAL, "--trace", "x.jsonl"), "for one scenario"),
     ],
 )
@@ -119,6 +134,11 @@ def test_what_real_processes_cannot_do_is_not_applicable() -> None:
     result = simulate("clock-of-the-hub-jumps", *REAL)
     assert result.exit_code == 5
     assert result.output.endswith("Not applicable: needs clocks that can be set.\n")
+
+
+def test_every_fault_is_done_or_refused_here_too() -> None:
+    assert set(ACTS) | set(THEMSELVES) == set(vocabulary())
+    assert not set(ACTS) & set(THEMSELVES)
 
 
 def test_timers_are_those_of_scenarios_where_a_command_sets_them() -> None:
@@ -173,13 +193,12 @@ def test_a_tour_takes_the_place_of_the_last_one_of_the_same_world(tmp_path: Path
     ]
     words = ["held", "known", "broken", "not applicable", "undecided", "kit error"]
     assert [each.word for each in verdicts] == words
-    setup = Setup(name="a", controller=load("reference"), engine=load("reference-engine"))
     path = tmp_path / "worlds.json"
+    tour.keep(path, "ipyparallel", verdicts[:1])
     for last in (verdicts[:1], verdicts):
-        tour.keep(path, setup, last)
-    tour.keep(path, msgspec.structs.replace(setup, engine=load("ipyparallel-engine")), verdicts[:1])
+        tour.keep(path, "reference", last, version="1", pace=2.0)
     worlds = msgspec.json.decode(path.read_bytes(), type=list[tour.World])
-    assert [each.name for each in worlds] == ["reference", "reference with ipyparallel-engine"]
+    assert [each.name for each in worlds] == ["reference", "ipyparallel"]
     told = {name: why for name, (_, why) in worlds[0].verdicts.items()}
     assert told["b"] == "wire.reply-true"
     assert (told["d"], told["e"], told["f"]) == ("needs wings", "held up", "two")

@@ -21,6 +21,7 @@ from conformance.report.reading import of_file
 from conformance.report.story import select
 from conformance.targets.descriptor import Target, load
 from conformance.targets.errors import TargetError
+from conformance.targets.process import detect_version
 from simulator.scenarios import SCENARIOS
 
 #: What whoever is not judged is played by: the kit's own controller and engines.
@@ -103,7 +104,8 @@ def many(setups: Sequence[Setup], jobs: int, keeps: Path | None) -> int:
             console.print(f"{verdict.name}: {SCENARIOS[verdict.name].text}", markup=False)
             _tell(console, verdict)
             console.print()
-    title = f"Scenarios on {name_of(setups[0].controller.name, setups[0].engine.name)}"
+    world_name = name_of(setups[0].controller.name, setups[0].engine.name)
+    title = f"Scenarios on {world_name}"
     rows = [(each.name, each.word, f"{each.seconds:.0f}", why(each)) for each in verdicts]
     print_table(title, ("scenario", "verdict", "s", ""), rows)
     counts = {
@@ -117,7 +119,7 @@ def many(setups: Sequence[Setup], jobs: int, keeps: Path | None) -> int:
     for need, names in needs.items():
         console.print(f"Not applicable, {len(names)}, needs {need}: {', '.join(names)}", markup=False)
     if keeps is not None:
-        keep(keeps, setups[0], verdicts)
+        keep(keeps, world_name, verdicts, version=detect_version(setups[0].controller), pace=setups[0].pace)
         console.print(f"Kept: {keeps}", markup=False)
     return _status(verdicts)
 

@@ -95,7 +95,7 @@ def _mutant(_: click.Context, __: click.Parameter, value: str) -> str:
 )  # fmt: skip
 @click.option(
     "--keep", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="With --on and all: put the verdicts into this table of worlds, as JSON.",
+    help="Of all scenarios: put the verdicts into this table of worlds, as JSON.",
 )  # fmt: skip
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), show_default="one per core; with --on 1",
@@ -120,6 +120,8 @@ def simulate(
     if is_list:
         print_table("Scenarios", ("name", "what happens, and what must hold"), _rows())
         return ExitStatus.CONFORMS
+    if keep is not None and (scenario != ALL or seeds is not None):
+        raise click.UsageError("--keep is for all scenarios, with one seed")
     if on is not None:
         _refuse_with_on(click.get_current_context())
         # Virtual time needs no sockets.
@@ -129,12 +131,10 @@ def simulate(
             if trace is not None or diagram is not None:
                 raise click.UsageError("--trace and --diagram are for one scenario")
             return onreal.many(onreal.setups(list(SCENARIOS), on, engines_of, seed, engines, pace), jobs or 1, keep)
-        if keep is not None:
-            raise click.UsageError("--keep is for all scenarios")
         (setup,) = onreal.setups([scenario], on, engines_of, seed, engines, pace)
         return onreal.one(setup, trace, diagram)
-    if engines_of or keep is not None:
-        raise click.UsageError("--engines-of and --keep go with --on")
+    if engines_of:
+        raise click.UsageError("--engines-of goes with --on")
     jobs = jobs or os.cpu_count() or 1
     like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant)
     chosen = setups(scenario, [seed] if seeds is None else seeds, like)
@@ -144,7 +144,9 @@ def simulate(
     console = plain_or_rich()
     if check_determinism:
         return _compare(console, chosen[0])
-    return _one(console, chosen[0], trace, diagram) if len(chosen) == 1 else _many(console, scenario, chosen, jobs)
+    return (
+        _one(console, chosen[0], trace, diagram) if len(chosen) == 1 else _many(console, scenario, chosen, jobs, keep)
+    )
 
 
 def _refuse_with_on(context: click.Context) -> None:
@@ -251,7 +253,7 @@ def _compare(console: Console, setup: Setup) -> int:
 # -- campaigns ---------------------------------------------------------------------------------------------------------
 
 
-def _many(console: Console, name: str, chosen: list[Setup], jobs: int) -> int:
+def _many(console: Console, name: str, chosen: list[Setup], jobs: int, keeps: Path | None) -> int:
     summary = Summary()
     started = time.perf_counter()
     context = multiprocessing.get_context("spawn")
@@ -265,7 +267,26 @@ def _many(console: Console, name: str, chosen: list[Setup], jobs: int) -> int:
             progress.update(task, completed=summary.done)
     seconds = time.perf_counter() - started
     _show(console, name, summary, seconds)
+    if keeps is not None:
+        _keep(keeps, chosen, summary)
+        console.print(f"Kept: {keeps}", markup=False)
     return ExitStatus.VIOLATIONS if summary.failed else ExitStatus.CONFORMS
+
+
+def _keep(path: Path, chosen: list[Setup], summary: Summary) -> None:
+    """Put the verdicts in virtual time beside those of real worlds."""
+    from conformance.onreal.run import Found, Verdict
+    from conformance.onreal.tour import SIMULATION, keep
+
+    verdicts = {setup.name: Verdict(name=setup.name) for setup in chosen}
+    for report in summary.failed:
+        verdict = verdicts[report.setup.name]
+        verdict.error = report.error
+        verdict.found = [
+            Found(requirement=text.partition(":")[0], role="controller", guilty="", text=text)
+            for text in report.violations
+        ]
+    keep(path, SIMULATION, verdicts.values())
 
 
 def _show(console: Console, name: str, summary: Summary, seconds: float) -> None:

@@ -284,7 +284,9 @@ class RealCluster:
     # -- what can happen ---------------------------------------------------------------------------------------------
 
     def kill(self, part: Part) -> None:
-        """End the controller at once. Raises Lacking for a part of it."""
+        """End the controller at once, once what it has recorded is on its disk. Raises Lacking for a part of it."""
+        if part == "controller":
+            self._run(lambda: False, self.now + round(self.running.target.timing.durable / self.pace))
         self.parts.kill(part)
         self._is_down = True
         self.deaths.append(time.monotonic_ns())

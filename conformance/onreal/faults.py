@@ -93,7 +93,7 @@ class RealTrouble:
 
     def begin(self) -> None:
         """Let it happen. Raises Lacking if that cannot be done here."""
-        act = next((act for kind, act in _ACTS.items() if isinstance(self.fault, kind)), None)
+        act = ACTS.get(type(self.fault))
         if act is not None:
             act(self, self.fault)
         else:
@@ -268,7 +268,13 @@ def _no_disk(_: RealTrouble, __: Fault) -> None:
     raise Lacking("disks that can be slow, full or lost")
 
 
-_ACTS: Final[dict[type[Fault], Callable[[RealTrouble, Any], None]]] = {
+#: Faults that do what they do through engines, clients, parts and strangers, whatever world these are in.
+THEMSELVES: Final[tuple[type[Fault], ...]] = (
+    faults.EngineKilled, faults.EngineStalled, faults.EngineTerminated, faults.Flood, faults.Garbage,
+    faults.HeartKilled, faults.Nonsense, faults.OddEngine, faults.OddHeart, faults.PartKilled, faults.PartStalled,
+)  # fmt: skip
+#: What is done about messages, connections, processes and disks, by the type of the fault.
+ACTS: Final[dict[type[Fault], Callable[[RealTrouble, Any], None]]] = {
     faults.ClockDrifting: _no_clock,
     faults.ClockJumped: _no_clock,
     faults.Cut: _cut,
@@ -289,4 +295,4 @@ _ACTS: Final[dict[type[Fault], Callable[[RealTrouble, Any], None]]] = {
     faults.Replays: _replays,
 }
 
-__all__ = ["RealTrouble", "ends_of"]
+__all__ = ["ACTS", "THEMSELVES", "RealTrouble", "ends_of"]

@@ -288,15 +288,22 @@ def _judge(path: Path, cluster: RealCluster, setup: Setup, verdict: Verdict) -> 
 
 
 def _tell_known(setup: Setup, verdict: Verdict) -> None:
-    """Give what is known its reason."""
-    versions = {"controller": detect_version(setup.controller), "engine": detect_version(setup.engine)}
-    found = []
-    for one in verdict.found:
-        target = setup.engine if one.role == "engine" else setup.controller
-        deviation = target.deviation(one.requirement, f"simulate::{setup.name}", versions.get(one.role))
-        is_known = deviation is not None and not deviation.unreviewed
-        found.append(msgspec.structs.replace(one, reason=deviation.reason) if is_known and deviation else one)
-    verdict.found = found
+    """Give what is known its reason: of this scenario, or of whatever case showed that the requirement is broken."""
+    verdict.found = [msgspec.structs.replace(one, reason=_reason(setup, one)) for one in verdict.found]
+
+
+def _reason(setup: Setup, found: Found) -> str:
+    target = setup.engine if found.role == "engine" else setup.controller
+    version = detect_version(target)
+    known = [
+        each
+        for each in target.deviations
+        if each.slug == found.requirement and each.is_about(version) and not each.unreviewed
+    ]
+    here = next((each for each in known if each.covers(found.requirement, setup.name, version)), None)
+    if here is not None:
+        return here.reason
+    return f"{known[0].reason} (As seen by {known[0].case}.)" if known else ""
 
 
 __all__ = ["Found", "Setup", "Verdict", "carry_out", "timed"]

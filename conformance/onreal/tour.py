@@ -13,26 +13,25 @@ import msgspec
 from conformance.files import data
 from conformance.onreal.run import Setup, Verdict, carry_out
 from conformance.targets.errors import TargetError, TargetUnusable
-from conformance.targets.process import detect_version
 
 #: Where the last tours are kept for the site.
 FILE: Final = "docs/real-faults.json"
 
+#: How the world in virtual time is called.
+SIMULATION: Final = "simulation"
+
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """A tour of all scenarios on one controller with one kind of engine: of each the word, and what else there is."""
+    """A tour of all scenarios on one world: of each the word, and what else there is to say.
 
-    controller: str
-    engine: str
-    version: str | None
+    `name` is that of the controller, with the engines where they are not the kit's; `pace` is 0 in virtual time.
+    """
+
+    name: str
+    version: str | None = None
     date: str
-    pace: float
+    pace: float = 0.0
     verdicts: Mapping[str, tuple[str, str]]
-
-    @property
-    def name(self) -> str:
-        """How the world is called."""
-        return name_of(self.controller, self.engine)
 
 
 def name_of(controller: str, engine: str) -> str:
@@ -83,17 +82,17 @@ def kept() -> list[World]:
     return msgspec.json.decode(data(FILE).read_bytes(), type=list[World])
 
 
-def keep(path: Path, setup: Setup, verdicts: Iterable[Verdict]) -> None:
+def keep(path: Path, name: str, verdicts: Iterable[Verdict], *, version: str | None = None, pace: float = 0.0) -> None:
     """Put a tour in the place of the last one of the same world in a file, which need not be there."""
     before = msgspec.json.decode(path.read_bytes(), type=list[World]) if path.is_file() else []
     world = World(
-        controller=setup.controller.name, engine=setup.engine.name, version=detect_version(setup.controller),
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(), pace=setup.pace,
+        name=name, version=version, date=datetime.datetime.now(datetime.UTC).date().isoformat(), pace=pace,
         verdicts={each.name: (each.word, why(each)) for each in verdicts},
     )  # fmt: skip
-    by_name = {each.name: each for each in before} | {world.name: world}
-    worlds = sorted(by_name.values(), key=lambda each: (each.name != "reference", each.name))
+    by_name = {each.name: each for each in before} | {name: world}
+    order = (SIMULATION, "reference")
+    worlds = sorted(by_name.values(), key=lambda each: (order.index(each.name) if each.name in order else 9, each.name))
     path.write_bytes(msgspec.json.format(msgspec.json.encode(worlds), indent=1) + b"\n")
 
 
-__all__ = ["FILE", "World", "keep", "kept", "name_of", "tour", "try_out", "why"]
+__all__ = ["FILE", "SIMULATION", "World", "keep", "kept", "name_of", "tour", "try_out", "why"]

@@ -22,6 +22,7 @@ from conformance.cli import main as cli
 from conformance.drivers import lines
 from conformance.exchanges import KEY
 from conformance.judges import rules_of
+from conformance.onreal.tour import kept
 from conformance.reference.code import CELLS
 from conformance.site import markdown as md
 from conformance.site.diagrams import envelope_diagram
@@ -124,11 +125,19 @@ def parts() -> Iterator[tuple[str, str]]:
             ],
         ),
     )
+    yield "real-faults", _real_faults()
     yield (
         "options",
         md.table(
             ("option", "what its arguments bring about"),
             [(md.code(name), md.prose(text)) for name, text in vocabulary.OPTIONS.items()],
+        ),
+    )
+    yield (
+        "engine-options",
+        md.table(
+            ("option", "what its arguments bring about"),
+            [(md.code(name), md.prose(text)) for name, text in vocabulary.ENGINE_OPTIONS.items()],
         ),
     )
     yield (
@@ -179,6 +188,31 @@ def _options(command: str) -> str:
         one_of = f" One of {md.codes(choices.rstrip(']').split('|'))}." if choices else ""
         rows.append((md.code(name), md.prose(lead) + one_of + md.prose(bracket + default)))
     return md.table(("option", "meaning"), rows)
+
+
+#: How the verdict on a scenario is shown in a cell.
+WORDS: Final = {
+    "held": "✓", "known": "k", "broken": "✗", "undecided": "u", "not applicable": "/", "kit error": "e",
+}  # fmt: skip
+
+
+def _real_faults() -> str:
+    """Every scenario on every world that was toured, and below it what there is to say of single ones."""
+    worlds = kept()
+    seen = dict.fromkeys(name for world in worlds for name in world.verdicts)
+    table = md.table(
+        ("scenario", *(world.name for world in worlds)),
+        ((md.code(name), *(WORDS.get(world.verdicts.get(name, ("", ""))[0], "") for world in worlds)) for name in seen),
+    )
+    parts = [table]
+    for world in worlds:
+        about = " ".join(filter(None, (world.name, world.version)))
+        pace = f", {world.pace:g} times as slow as in virtual time" if world.pace else ""
+        notes = [(md.code(name), word, md.prose(why)) for name, (word, why) in world.verdicts.items() if why]
+        parts.append(f"**{about}**, on {world.date}{pace}.")
+        if notes:
+            parts.append(md.table(("scenario", "verdict", ""), notes))
+    return "\n".join(parts)
 
 
 def _signature() -> str:

@@ -135,7 +135,9 @@ def whole_controller_restarts(cluster: Cluster) -> None:
         returns(cluster, engine)
     cluster.run_for(DEATH)
     asked = client.query("result_request", {"msg_ids": [before.msg_id]})
-    ends(cluster, [asked, *(client.apply(Work(), engine) for engine in cluster.engines)], status="ok")
+    ends(cluster, [client.apply(Work(), engine) for engine in cluster.engines], status="ok")
+    ends(cluster, [asked])
+    must(asked.status == "ok", "storage.persistent-survives", f"a result of before is not there: {asked.ename}")
 
 
 @scenario("parts", is_inside=False)

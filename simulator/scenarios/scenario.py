@@ -9,8 +9,8 @@ with the requirement that says so; whoever runs it demands afterwards, for all s
 rest once it is healed, and that no rule was broken. Its name is the function's, in kebab-case.
 
 `needs` names what not every cluster has: `parts` (that parts of the controller can be stopped by themselves), `hosts`
-(that peers can be cut off from each other), `faults` (`begin`, which only a simulation has). What needs nothing can be
-run against any implementation.
+(that peers can be cut off from each other), `faults` (`begin`, with the vocabulary of `simulator.faults`). Real
+processes can do some of each; what they cannot is refused when it is asked for.
 """
 
 from collections.abc import Callable, Collection, Mapping
