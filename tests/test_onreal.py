@@ -117,6 +117,7 @@ def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
         (("mass-death", "--on", "simulated"), "is not started as real processes"),
         (("mass-death", *REAL, "--engines-of", "reference"), "is no engine"),
         (("mass-death", "--on", "reference-engine", "--engines-of", "ipyparallel-engine"), "is no controller"),
+        (("mass-death", *REAL, "--engines-of", "javascript-engine"), "runs no functions of Python"),
         (("mass-death", *REAL, "--faults", "none"), "--faults is for virtual time"),
         (("mass-death", *REAL, "--keep", "x.json"), "--keep is for all"),
         (("mass-death", "--engines-of", "ipyparallel-engine"), "goes with --on"),

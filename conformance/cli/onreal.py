@@ -47,6 +47,8 @@ def world(on: str, engines_of: str) -> tuple[Target, Target]:
             raise click.UsageError(f"{target.name} is no {role}: it is {' and '.join(target.roles)}")
         if target.is_simulated or role in target.attached:
             raise click.UsageError(f"{target.name} is not started as real processes, and so cannot be broken")
+    if "apply" not in engine.features:
+        raise click.UsageError(f"{engine.name} runs no functions of Python, and those are what scenarios send")
     return controller, engine
 
 

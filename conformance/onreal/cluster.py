@@ -25,7 +25,7 @@ from conformance.onreal.faults import RealTrouble
 from conformance.onreal.lacking import Lacking
 from conformance.onreal.parts import Parts
 from conformance.onreal.strangers import RealGround
-from conformance.onreal.watching import Watcher
+from conformance.onreal.watching import COMES, Watcher
 from conformance.relay.capture import Capture
 from conformance.relay.hops import Link
 from conformance.relay.relay import Relay
@@ -48,7 +48,7 @@ FRESH: Final = 30 * MILLISECOND
 PROMPT: Final = 300 * MILLISECOND
 #: Gaps between two looks at the sockets that mean that the machine held us up, in nanoseconds.
 STALL: Final = 200 * MILLISECOND
-#: What waits for longer than this in a scenario's time may be late by the target's margin on a busy machine.
+#: Deadlines up to this, in a scenario's time, are about what is quicker than a heart that is given up.
 LONG: Final = 2 * SECOND
 _BEATS: Final = ("heartbeat-ping", "heartbeat-pong")
 
@@ -148,17 +148,20 @@ class RealCluster:
     def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
         """Let time pass until the predicate holds (True) or the deadline has passed (its last value).
 
-        What may take long may take a little longer on a machine that has other things to do.
+        On a machine that has other things to do, everything may take a little longer.
         """
-        more = self._margin if deadline - self.now > LONG else 0
-        return self._run(predicate, deadline + more)
+        return self._run(predicate, deadline + self._more(deadline - self.now))
 
-    @property
-    def _margin(self) -> int:
+    def _more(self, within: int) -> int:
+        """By how much a deadline is extended: what has to come before a heart is given up still has to."""
         timing = self.running.target.timing
+        margin = round(timing.margin / self.pace)
+        if within <= LONG:
+            given_up = round(timing.heart_failure[0] / self.pace)
+            return max(0, min(margin, given_up * 4 // 5 - within))
         # The scenarios know the grace of the simulator's scheduler.
         slower = max(0, timing.scheduler_grace - self.lasting(round(CONFIG.scheduler_grace_s * SECOND)))
-        return round((timing.margin + slower) / self.pace)
+        return margin + round(slower / self.pace)
 
     def _run(self, predicate: Callable[[], bool], deadline: int) -> bool:
         while not predicate():
@@ -212,7 +215,7 @@ class RealCluster:
     ) -> RealEngine:
         """Start an engine; it has asked to be registered when this returns. Raises Lacking for what it cannot be."""
         engine = self._start_engine(uuid, heart=heart, has_warden=has_warden)
-        self._wait(lambda: self.watcher.asked(engine.name) > 0, f"{engine.name} did not ask to be registered")
+        self._wait(lambda: self.watcher.asked(engine.name, COMES) > 0, f"{engine.name} did not ask to be registered")
         engine.uuid = self.watcher.uuid(engine.name)
         if is_awaited:
             self._wait(lambda: engine.uuid in self.registered.values(), f"{engine.name} was never registered")

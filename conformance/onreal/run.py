@@ -19,7 +19,7 @@ import msgspec
 from conformance.onreal.cluster import RealCluster
 from conformance.onreal.judging import charges
 from conformance.onreal.lacking import Lacking
-from conformance.onreal.watching import LATE
+from conformance.onreal.watching import COMES, GOES, LATE
 from conformance.targets.descriptor import Target
 from conformance.targets.process import detect_version
 from conformance.targets.tables import Timing
@@ -206,17 +206,24 @@ def _blame(cluster: RealCluster, unmet: Unmet, verdict: Verdict) -> None:
     if lasted and longest > lasted // 5:
         verdict.undecided = f"{unmet}; but this process was held up for {longest / SECOND:.1f} s meanwhile"
         return
-    if unmet.requirement == "registration.can-return" and (name := _silent_engine(cluster, unmet)):
-        verdict.undecided = f"{unmet}; but {name} did not ask for it"
+    if silent := _silent_engine(cluster, unmet):
+        verdict.undecided = f"{unmet}; but {silent}"
         return
     verdict.found.append(_found(unmet.requirement, "controller", "", str(unmet)))
 
 
 def _silent_engine(cluster: RealCluster, unmet: Unmet) -> str:
-    """The engine that lives, was given up, and has asked to be registered but once; empty if there is none."""
+    """Which engine has not even asked the Hub for what it did not do, in words; empty if all have."""
     for engine in cluster.engines:
-        if engine.uuid and engine.uuid in unmet.what and cluster.watcher.asked(engine.name) < 2 and engine.is_alive:
-            return engine.name
+        # The first time was before it was lost.
+        has_returned = cluster.watcher.asked(engine.name, COMES) > 1
+        is_meant = engine.is_alive and engine.uuid in unmet.what
+        if unmet.requirement == "registration.can-return" and is_meant and not has_returned:
+            return f"{engine.name} did not ask to be registered again"
+        is_there = engine.uuid in cluster.last_registered.values()
+        has_left = cluster.watcher.asked(engine.name, GOES) > 0
+        if unmet.requirement == "registration.unregistration-honoured" and is_there and not has_left:
+            return f"{engine.name} did not take leave"
     return ""
 
 

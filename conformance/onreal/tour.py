@@ -1,6 +1,7 @@
 """Many scenarios on one world of real processes, what came of each, and the table of it that the site shows."""
 
 import datetime
+import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
@@ -39,10 +40,19 @@ def name_of(controller: str, engine: str) -> str:
     return controller if engine == "reference-engine" else f"{controller} with {engine}"
 
 
+#: Set when this process was interrupted: a worker of a pool is given what comes next all the same.
+OVER: Final = threading.Event()
+
+
 def try_out(setup: Setup) -> Verdict:
     """Carry out one scenario; what keeps it from being judged is part of the verdict."""
+    if OVER.is_set():
+        return Verdict(name=setup.name, error="interrupted")
     try:
         return carry_out(setup)
+    except KeyboardInterrupt:
+        OVER.set()
+        raise
     except TargetUnusable as error:
         return Verdict(name=setup.name, error=error.details())
     except TargetError as error:

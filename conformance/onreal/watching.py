@@ -13,6 +13,9 @@ from protocol.roles.speech import content_of, parent_id
 from protocol.wire import Codec, Message
 from protocol.world import SECOND
 
+#: How an engine asks to be registered, and how it takes leave.
+COMES: Final = "registration_request"
+GOES: Final = "unregistration_request"
 #: Nanoseconds that a message may be under way when a fault ends.
 LATE: Final = SECOND
 
@@ -35,14 +38,14 @@ def touched(ends: tuple[str, str], message: Message | None) -> Touched:
 
 
 class Watcher:
-    """A sink of the relay that keeps which engines asked to be registered, and hands everything on."""
+    """A sink of the relay that keeps how often engines asked to come and to go, and hands everything on."""
 
     def __init__(self, codec: Codec, sink: Callable[[Item], None]) -> None:
         self._codec = codec
         self._sink = sink
         self._lock = threading.Lock()
-        #: Party -> how often it asked to be registered, and as whom it did so last.
-        self._asked: Counter[str] = Counter()
+        #: Party and type of request -> how often; party -> as whom it asked to be registered last.
+        self._asked: Counter[tuple[str, str]] = Counter()
         self._uuids: dict[str, str] = {}
 
     def __call__(self, item: Item) -> None:
@@ -56,22 +59,21 @@ class Watcher:
             message = self._codec.open(hop.frames)
         except ProtocolError:
             return
-        if message.msg_type == "registration_request":
-            uuid = (content_of(message) or {}).get("uuid")
-            with self._lock:
-                self._asked[hop.party] += 1
-                if isinstance(uuid, str):
-                    self._uuids[hop.party] = uuid
-
-    def asked(self, party: str) -> int:
-        """How often an engine has asked to be registered."""
         with self._lock:
-            return self._asked[party]
+            self._asked[hop.party, message.msg_type] += 1
+            uuid = (content_of(message) or {}).get("uuid")
+            if message.msg_type == COMES and isinstance(uuid, str):
+                self._uuids[hop.party] = uuid
+
+    def asked(self, party: str, msg_type: str) -> int:
+        """How often an engine, or its warden, has asked the Hub this."""
+        with self._lock:
+            return self._asked[party, msg_type]
 
     def uuid(self, party: str) -> str:
-        """As whom it did so last; empty if it did not."""
+        """As whom an engine asked to be registered last; empty if it did not."""
         with self._lock:
             return self._uuids.get(party, "")
 
 
-__all__ = ["LATE", "Touched", "Watcher", "touched"]
+__all__ = ["COMES", "GOES", "LATE", "Touched", "Watcher", "touched"]
