@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "probe": Entry("conformance.cli.probe:probe", "Show what kind of socket listens at an address."),
     "certify-sockets": Entry("conformance.cli.certify:certify_sockets", "Compare the virtual sockets with libzmq."),
     "simulate": Entry("conformance.cli.simulate:simulate", "Let things go wrong in virtual time, and judge."),
+    "explore": Entry("conformance.cli.explore:explore_", "Visit every order of events in a small world."),
     "minimise": Entry("conformance.cli.minimise:minimise", "Find the smallest run that fails as a trace does."),
     "record": Entry("conformance.cli.record:record", "Record what happens between the parties of a cluster."),
     "check": Entry("conformance.cli.check:check", "Judge a recording by the rules of the protocol."),

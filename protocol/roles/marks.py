@@ -78,7 +78,7 @@ MARKS: Final[Mapping[str, str]] = {
     "task.reply-dropped": "A reply is late, or of an engine that does not have the task.",
     "task.retry-after-death": "A task whose engine died is run again.",
     "task.retry-on-same-engine": "A task is run again where it failed, since no other engine may have it.",
-    "task.stale-notification": "An engine's end is announced after its next life was heard of.",
+    "task.stale-notification": "An engine's coming or end is announced after its next life was heard of.",
     "task.submitted-again": "A client sends a task twice.",
     "task.timed-out": "A task was still queued when its time was over.",
     "task.unknown-type": "A task is a message of a type to which no engine replies.",

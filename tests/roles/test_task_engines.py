@@ -132,6 +132,27 @@ def test_another_number_under_the_same_uuid_is_another_engine() -> None:
     assert desk.ends() == {"t": "EngineError"}
 
 
+def test_the_coming_of_an_earlier_life_does_not_end_the_present_one() -> None:
+    desk = Desk(resync=0)
+    answer(desk, {"5": "A"})
+    desk.submit("t")
+    desk.came("A", 3)
+    assert desk.role.engines[b"A"].number == 5
+    assert len(desk.asked) == 2, "a Hub that has lost its disk gives small numbers again: it is asked"
+    desk.went("A", 3)
+    assert known(desk) == "A"
+    desk.reply("A", "t")
+    assert desk.ends() == {"t": "ok"}
+
+
+def test_a_smaller_number_is_believed_once_the_hub_has_said_it_twice() -> None:
+    desk = Desk(resync=0)
+    answer(desk, {"5": "A"})
+    desk.came("A", 0)
+    answer(desk, {"0": "A"})
+    assert desk.role.engines[b"A"].number == 0
+
+
 def test_the_end_of_an_earlier_life_does_not_end_the_present_one() -> None:
     desk = Desk()
     desk.came("A", 3)

@@ -244,15 +244,17 @@ class TaskScheduler(Depending):
         if self.env.rarely("task.asks-early"):
             self._ask(now)
         self.roster.notice(notice)
-        if notice.came:
+        engine = self.engines.get(notice.uuid)
+        if engine is not None and notice.number < engine.number:
+            # Of an earlier life: an answer of the Hub told of the next one first.
+            self.env.mark("task.stale-notification")
+            if notice.came:
+                # Or of a Hub that has lost its disk, and gives numbers again.
+                self._ask(now)
+        elif notice.came:
             self._came(now, [(notice.number, notice.uuid)])
         else:
-            engine = self.engines.get(notice.uuid)
-            if engine is not None and notice.number < engine.number:
-                # Of an earlier life: an answer of the Hub told of the next one first.
-                self.env.mark("task.stale-notification")
-            else:
-                self._went(now, notice.uuid)
+            self._went(now, notice.uuid)
 
     def _told(self, now: int, message: Message) -> None:
         if message.msg_type == "connection_reply":

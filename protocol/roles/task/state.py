@@ -68,6 +68,28 @@ def thaw(scheduler: "Placing", frozen: tuple[Any, ...]) -> None:
         scheduler.barred.add(scheduler.tasks[msg_id], names[msg_id], _alive(scheduler, names[msg_id]))
 
 
+def renumbered(frozen: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[int, int]]:
+    """The same state with its epochs counted from 1 in the order of their places, and old -> new of those that count.
+
+    An epoch only tells a timer from others: states that differ in nothing else behave alike. A timer whose epoch is
+    not named here means nothing any more.
+    """
+    numbers: dict[int, int] = {}
+
+    def number(epoch: int) -> int:
+        return numbers.setdefault(epoch, len(numbers) + 1) if epoch else 0
+
+    session, _, resync, roster, engines, pool, graves, tasks, *rest = frozen
+    resync = number(resync)
+    graves = tuple((number(epoch), *each) for epoch, *each in graves)
+    tasks = tuple(
+        (*each[:3], number(each[3]), demands and (*demands[:-1], number(demands[-1])), *each[5:])
+        for each in tasks
+        for demands in (each[4],)
+    )
+    return (session, len(numbers), resync, roster, engines, pool, graves, tasks, *rest), numbers
+
+
 def _freeze_engine(engine: Engine) -> tuple[Any, ...]:
     return (engine.uuid, engine.number, tuple(engine.pending))
 
