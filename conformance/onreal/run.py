@@ -10,7 +10,7 @@ hangs on it; a demand that was not met while this process itself was held up say
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -179,15 +179,15 @@ def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict) -> None:
     except Lacking as lack:
         verdict.lacking = str(lack)
         return
-    known: dict[str, str] = {}
-    for matter in cluster.open_matters():
-        fault = _excuse(cluster, matter, known)
+    excused = _excuses(cluster, matters := list(cluster.open_matters()))
+    for matter in matters:
+        fault = excused.get(matter.msg_id, "")
         if fault:
-            known[matter.msg_id] = fault
             verdict.excused.append(f"{matter}: excused, as {fault}")
-            verdict.found = [
-                one for one in verdict.found if one.requirement != ANSWERED or matter.msg_id not in one.text
-            ]
+            cut_short = [one for one in verdict.found if one.requirement == ANSWERED and matter.msg_id in one.text]
+            verdict.found = [one for one in verdict.found if one not in cut_short]
+            if cut_short:
+                verdict.undecided = f"{cut_short[0]}; that is excused, as {fault}, and the rest did not happen"
         else:
             slug = ANSWERED if matter.msg_id else demanded(matter)
             verdict.found.append(_found(slug, "controller", matter.waits_on, f"{slug}: {matter}"))
@@ -233,25 +233,33 @@ def _heal(cluster: RealCluster) -> None:
         # Tasks may wait for ever for an engine; that there is none is no fault of anybody.
         cluster.engine(is_awaited=False)
     deadline = cluster.now + HEALED
-    known: dict[str, str] = {}
     cluster.run_for(SECOND)
-    while cluster.now < deadline and any(not _excuse(cluster, matter, known) for matter in cluster.open_matters()):
+    while cluster.now < deadline:
+        matters = list(cluster.open_matters())
+        excused = _excuses(cluster, matters)
+        if all(matter.msg_id in excused for matter in matters):
+            return
         cluster.run_for(STEP)
 
 
 # -- excuses -----------------------------------------------------------------------------------------------------------
 
 
-def _excuse(cluster: RealCluster, matter: Matter, known: dict[str, str]) -> str:
-    """The fault from which it follows that a request is still open, or empty."""
-    if not matter.msg_id:
-        return ""
-    for reason, is_meant in _reasons(cluster):
-        if is_meant(matter):
-            return reason
-    # A task whose dispatch or result was lost stays with its engine for ever: what waits for that engine waits as well.
-    alive = sum(engine.is_alive for engine in cluster.engines)
-    return next(iter(known.values()), "") if len(known) >= max(alive, 1) else ""
+def _excuses(cluster: RealCluster, matters: Sequence[Matter]) -> dict[str, str]:
+    """The requests that are open for a fault: by their ids, with the fault."""
+    found = {}
+    reasons = list(_reasons(cluster))
+    for matter in matters:
+        reason = next((reason for reason, is_meant in reasons if matter.msg_id and is_meant(matter)), "")
+        if reason:
+            found[matter.msg_id] = reason
+    # A task whose dispatch or result was lost stays with its engine for ever: once each engine has one, tasks wait.
+    tasks = [client.role.open for client in cluster.clients]
+    waiting = {msg_id for one in tasks for msg_id, request in one.items() if request.socket == "task"}
+    lost = [reason for msg_id, reason in found.items() if msg_id in waiting]
+    if len(lost) >= max(1, sum(engine.is_alive for engine in cluster.engines)):
+        found = dict.fromkeys(waiting, lost[0]) | found
+    return found
 
 
 def _reasons(cluster: RealCluster) -> Iterator[tuple[str, Callable[[Matter], bool]]]:
