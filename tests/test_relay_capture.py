@@ -163,6 +163,18 @@ def test_what_an_engine_said_first_is_not_held_against_who_passes_it_on() -> Non
     assert {role for role, _, _ in found} == {"engine"}
 
 
+@pytest.mark.parametrize("last", [b"{}", b"[]"])
+def test_what_is_no_message_is_held_only_against_who_said_it_first(last: bytes) -> None:
+    tape = Tape()
+    tape.register()
+    nonsense = [b"<IDS|MSG>", b"", b"{}", b"{}", b"{}"]
+    tape.say("client/mux", [ENGINE.encode(), *nonsense, b"{}"], is_up=True)
+    # A queue passes it on behind another envelope; or says something of its own.
+    tape.say("engine/mux", [b"mux_out", b"client", *nonsense, last], is_up=False)
+    blamed = {role for role, _, slug in told(judged(tape)) if slug == "wire.header-msg-id"}
+    assert blamed == ({"client"} if last == b"{}" else {"client", "controller"})
+
+
 def test_nothing_is_concluded_from_who_is_not_recorded() -> None:
     tape = Tape()
     tape.connect()

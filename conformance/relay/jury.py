@@ -24,7 +24,7 @@ from conformance.targets.vocabulary import ROLES
 from protocol.recording import End, Ends, ends_of, open_frames
 from protocol.rules import Judge, Rule, Violation, rules_for, wire
 from protocol.rules.setting import Role, Setting
-from protocol.wire import Codec, Frame
+from protocol.wire import DELIMITER, Codec, Frame
 from protocol.world import Fact, Observation
 
 #: What only those can judge who know the timers of the controller.
@@ -175,7 +175,9 @@ class Jury:
     def _author(self, seen: Observation) -> str:
         """Who said a message first, as far as that is remembered."""
         who = seen.observer if seen.direction == "sent" else seen.peer
-        key: object = seen.frames
+        # What is no message has no id. Queues pass it on all the same, behind another envelope.
+        frames = seen.frames
+        key: object = frames[frames.index(DELIMITER) :] if DELIMITER in frames else frames[-1:]
         if seen.message is not None:
             key = seen.message.msg_id
             original = _metadata(seen).get("original_msg_id")
