@@ -23,7 +23,7 @@ from simulator.engines import USUAL, VirtualEngine
 from simulator.faults import Fault
 from simulator.hosts import Process
 from simulator.recorder import Recorder
-from simulator.settling import Matter, open_matters
+from simulator.settling import Matter, is_at_rest, open_matters
 from simulator.shell import VirtualShell
 from simulator.stage import Stage, Trouble
 from simulator.wardens import VirtualWarden
@@ -264,9 +264,9 @@ class VirtualCluster:
         """Mend everything, and let time pass until all has come to rest; whether it has, in so many nanoseconds."""
         self.mend()
         deadline = self.now + within
-        while (is_open := any(True for _ in open_matters(self))) and self.now < deadline:
+        while not (is_over := is_at_rest(self)) and self.now < deadline:
             self.run_for(min(STEP, deadline - self.now))
-        return not is_open
+        return is_over
 
     def _names(self, part: Part) -> list[str]:
         return list(self.controller.members) if part == "controller" else [part]

@@ -14,11 +14,11 @@ Nothing is kept but what rules remember, unless `keeps_items` is set: then `item
 happened within the controller, and `causes` which event each of them belongs to.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from protocol.roles.base import Arrived, Event, Forward, Malformed, Note, Raw, Send, SendRaw, made
+from protocol.roles.base import Arrived, Effect, Event, Forward, Malformed, Note, Raw, Send, SendRaw, made
 from protocol.roles.speech import metadata_of, parent_id
 from protocol.rules import INVARIANTS, RULES, Judge, Rule, Setting, Vantage, Violation
 from protocol.wire import Codec, Frame, Message
@@ -180,6 +180,7 @@ class Recorder:
         is_outside = role.NAME in OUTSIDE
         is_seen = is_outside or self.keeps_items
         has_shell, is_warden = role.NAME == "engine", role.NAME == "warden"
+        away = process.host != CONTROLLER
 
         def channel_of(socket: str, message: Message, *, is_sent: bool) -> str:
             if has_shell and socket == "shell":
@@ -198,7 +199,7 @@ class Recorder:
                 message = event.message  # type: ignore[union-attr]
                 channel = channel_of(event.socket, message, is_sent=False)  # type: ignore[union-attr]
                 if channel in QUEUES:
-                    self._hop(process, "took", channel, message)
+                    self._hop(name, "took", channel, message, away)
                 if is_seen:
                     self._see(name, channel, "received", message, is_outside=is_outside, is_event=True)
             elif kind is Raw:
@@ -216,7 +217,7 @@ class Recorder:
                 self._queues[message.msg_id] = channel
             identities = message.identities if type(effect) is Send else effect.identities  # type: ignore[union-attr]
             if channel in QUEUES:
-                self._hop(process, "sent", channel, message, identities)
+                self._hop(name, "sent", channel, message, away, identities)
             # What a warden says itself, and does not only pass on, it says for its engine.
             speaks = is_outside or (is_warden and type(effect) is Send)
             if is_seen or speaks:
@@ -234,8 +235,11 @@ class Recorder:
         def over() -> None:
             self._handled.pop(name, None)
 
+        # Of those who only pass on what is for many, and of hearts' monitors, nothing but facts is written down.
+        is_heard = is_seen or is_warden or not QUEUES.isdisjoint(channels.values())
+        talk: dict[type[Effect], Callable[[Any], None]] = {Send: sends, Forward: sends, SendRaw: sends_raw}
         shell.listen_in(
-            event, {Send: sends, Forward: sends, SendRaw: sends_raw, Note: notes}, over if self.keeps_items else None
+            event if is_heard else None, (talk if is_heard else {}) | {Note: notes}, over if self.keeps_items else None
         )
 
     def _next(self, observer: str) -> int:
@@ -338,12 +342,11 @@ class Recorder:
         self._calm = self._seq
 
     def _hop(
-        self, process: "Process", what: str, channel: str, message: Message, identities: tuple[bytes, ...] = ()
+        self, name: str, what: str, channel: str, message: Message, away: bool, identities: tuple[bytes, ...] = ()
     ) -> None:
         about = parent_id(message) or message.msg_id
         towards = identities[0].decode("ascii", "replace") if identities else ""
-        is_outside = process.host != CONTROLLER
-        hop = made(Hop, (self._seq + 1, self.kernel.now, process.name, what, PEERS[channel], towards, is_outside))
+        hop = made(Hop, (self._seq + 1, self.kernel.now, name, what, PEERS[channel], towards, away))
         known = self.hops.get(about)
         if known is None:
             self.hops[about] = [hop]

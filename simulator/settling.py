@@ -27,6 +27,13 @@ def is_expected(engine: "VirtualEngine") -> bool:
     return engine.is_alive and engine.role.state == "serving" and engine.heart is not None and engine.heart.is_alive
 
 
+def is_at_rest(cluster: "VirtualCluster") -> bool:
+    """Whether nothing is open: mostly an answer is the last to come, and whether one is missing is quickly seen."""
+    if any(client.role.open and client.process.is_alive for client in cluster.clients):
+        return False
+    return next(open_matters(cluster), None) is None
+
+
 def open_matters(cluster: "VirtualCluster") -> Iterator[Matter]:
     """What is not at rest, the reasons before what follows from them; who looks for one need not wait for the rest."""
     for name, member in cluster.controller.members.items():
@@ -61,4 +68,4 @@ def _views(whose: str, seen: set[str], registered: set[str]) -> Iterator[Matter]
             yield Matter(whose, f"{uuid} is known and gone", "hub")
 
 
-__all__ = ["Matter", "is_expected", "open_matters"]
+__all__ = ["Matter", "is_at_rest", "is_expected", "open_matters"]

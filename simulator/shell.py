@@ -138,7 +138,7 @@ class VirtualShell(Carrier):
 
     def listen_in(
         self,
-        hear: Callable[[Event], None],
+        hear: Callable[[Event], None] | None,
         effects: Mapping[type[Effect], Callable[[Any], None]],
         over: Callable[[], None] | None = None,
     ) -> None:
@@ -146,6 +146,12 @@ class VirtualShell(Carrier):
 
         Whoever does not listen costs nothing.
         """
+        if hear is not None:
+            self.deliver = self._heard_deliver(hear, over)  # type: ignore[assignment, method-assign]
+        for kind, listener in effects.items():
+            self._carry[kind] = _heard(listener, self._carry[kind])
+
+    def _heard_deliver(self, hear: Callable[[Event], None], over: Callable[[], None] | None) -> Callable[[Event], None]:
         deliver = self.deliver
 
         def heard_deliver(event: Event) -> None:
@@ -155,9 +161,7 @@ class VirtualShell(Carrier):
                 if over is not None:
                     over()
 
-        self.deliver = heard_deliver  # type: ignore[method-assign]
-        for kind, listener in effects.items():
-            self._carry[kind] = _heard(listener, self._carry[kind])
+        return heard_deliver
 
     def attach(self, name: str, socket: "Socket | QueueSocket") -> None:
         """Give the role a socket; it is heard from the role's start on."""

@@ -215,9 +215,19 @@ def validate(message: Message, channel: str, dialect: str = DEFAULT_DIALECT, *, 
     Raises LocalProtocolError if `local`, else RemoteProtocolError, with every problem; ValueError for a channel or
     dialect that does not exist.
     """
+    header = message.header
+    msg_type, count = header.get("msg_type"), len(message.buffers)
+    plan = _PLANS.get((msg_type, channel, dialect)) if type(msg_type) is type(header.get("msg_id")) is str else None
+    if plan is not None and plan.minimum <= count and not (local and count > plan.maximum):
+        try:
+            typed = plan.content_of(message.content)
+            about = _convert(header if plan.in_header else message.metadata, plan.metadata)
+            return _reading(Reading, (message, plan.row, typed, about))
+        except (ProtocolError, *_UNFIT):
+            # All that is wrong is to be told, not only what was found first.
+            pass
     check_place(channel, dialect)
     found: list[Problem] = []
-    header = message.header
     try:
         metadata = message.metadata
         content = message.content
@@ -237,7 +247,6 @@ def validate(message: Message, channel: str, dialect: str = DEFAULT_DIALECT, *, 
                     )
                 except _UNFIT as error:
                     found += _typed_problems(row, header, metadata, content, error)
-                count = len(message.buffers)
                 if count < plan.minimum or (local and count > plan.maximum):
                     found.append(_buffer_problem(row, count))
     except ProtocolError as error:

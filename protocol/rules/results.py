@@ -344,12 +344,19 @@ class ResubmitFreshId(OkRule):
         self._used: dict[str, Observation] = {}
 
     def listener(self, kind: Kind) -> Observe | None:
-        return None if kind.msg_type is None or kind.form == "again" else self.observe
+        if kind.msg_type is None or kind.form == "again":
+            return None
+        return self.observe if super().listener(kind) is not None else self.remember
 
     def observe(self, seen: Observation) -> Iterable[Violation]:
+        self.remember(seen)
+        return super().observe(seen)
+
+    def remember(self, seen: Observation) -> Iterable[Violation]:
+        """Note the id of a message."""
         if seen.message is not None:
             self._used.setdefault(seen.message.msg_id, seen)
-        return super().observe(seen)
+        return ()
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
         told = content_seen(seen).get("resubmitted")
