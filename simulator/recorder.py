@@ -181,23 +181,22 @@ class Recorder:
         is_seen = is_outside or self.keeps_items
         has_shell, is_warden = role.NAME == "engine", role.NAME == "warden"
         away = process.host != CONTROLLER
+        # One socket of an engine is for several channels: which one depends on the request.
+        fixed = {socket: channel for socket, channel in channels.items() if not (has_shell and socket == "shell")}
 
-        def channel_of(socket: str, message: Message, *, is_sent: bool) -> str:
-            if has_shell and socket == "shell":
-                about = parent_id(message) if is_sent else message.msg_id
-                queue = self._queues.get(about)
-                if queue is None:
-                    # Copies of a broadcast have ids of their own; what the Hub submits again is a task.
-                    is_copy = (metadata_of(message) or {}).get("is_broadcast") is True
-                    queue = self._queues[about] = "broadcast" if is_copy else "task"
-                return queue
-            return channels[socket]
+        def queue_of(message: Message, about: str) -> str:
+            queue = self._queues.get(about)
+            if queue is None:
+                # Copies of a broadcast have ids of their own; what the Hub submits again is a task.
+                is_copy = (metadata_of(message) or {}).get("is_broadcast") is True
+                queue = self._queues[about] = "broadcast" if is_copy else "task"
+            return queue
 
         def event(event: Event) -> None:
             kind = type(event)
             if kind is Arrived:
                 message = event.message  # type: ignore[union-attr]
-                channel = channel_of(event.socket, message, is_sent=False)  # type: ignore[union-attr]
+                channel = fixed.get(event.socket) or queue_of(message, message.msg_id)  # type: ignore[union-attr]
                 if channel in QUEUES:
                     self._hop(name, "took", channel, message, away)
                 if is_seen:
@@ -212,7 +211,7 @@ class Recorder:
 
         def sends(effect: Send | Forward) -> None:
             message = effect.message
-            channel = channel_of(effect.socket, message, is_sent=True)
+            channel = fixed.get(effect.socket) or queue_of(message, parent_id(message))
             if role.NAME == "client" and channel in QUEUES:
                 self._queues[message.msg_id] = channel
             identities = message.identities if type(effect) is Send else effect.identities  # type: ignore[union-attr]
@@ -344,7 +343,11 @@ class Recorder:
     def _hop(
         self, name: str, what: str, channel: str, message: Message, away: bool, identities: tuple[bytes, ...] = ()
     ) -> None:
-        about = parent_id(message) or message.msg_id
+        # What was never bytes has its parent header at hand.
+        parent = message._parent
+        about = parent.get("msg_id") if type(parent) is dict else parent_id(message)
+        if type(about) is not str or not about:
+            about = message.msg_id
         towards = identities[0].decode("ascii", "replace") if identities else ""
         hop = made(Hop, (self._seq + 1, self.kernel.now, name, what, PEERS[channel], towards, away))
         known = self.hops.get(about)
