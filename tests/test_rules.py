@@ -264,3 +264,33 @@ def test_a_task_with_a_strange_parent_header_is_still_that_task() -> None:
     judge.feed(story.items, story.now)
     assert "task.intask-before-destination" not in {violation.requirement for violation in judge.violations}
     assert "task.intask-before-destination" in judge.exercised
+
+
+def test_a_registration_is_answered_without_a_name_though_something_was_dropped_before() -> None:
+    story = make_logs.Story()
+    forged = story.frames(story.message("a", "registration_request", {"uuid": "a"}))
+    story.see("a", "query", "sent", [forged[0], b"0" * 64, *forged[2:]], why="a wrong signature")
+    asked = story.ask("a", "registration_request", {"uuid": "a"})
+    granted = {**make_logs.OK, "id": 0, "hb_period": 100, "connection_info": {}}
+    story.answer(asked, "registration_reply", granted, parent={})
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert "wire.unauthenticated-unanswered" not in {violation.requirement for violation in judge.violations}
+    story.answer(asked, "registration_reply", {**granted, "id": 1}, parent={})
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert judge.violations
+
+
+def test_an_error_without_a_name_is_no_late_answer_to_what_was_passed_over() -> None:
+    story = make_logs.Story()
+    story.ask("client-1", "registration_request", {})
+    story.connect()
+    frames = story.frames(story.message("client-1", "connection_request", {}))
+    story.see("client-1", "query", "sent", [frames[0], b"0" * 64, *frames[2:]], why="a wrong signature")
+    story.answer(story.items[-1], "hub_error", make_logs.ERROR, parent={})
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    accused = {violation.requirement for violation in judge.violations}
+    assert "wire.unauthenticated-unanswered" in accused
+    assert "wire.reply-parent" not in accused

@@ -28,6 +28,8 @@ RECOVERY: Final = "wire.sender-recovers"
 #: How many blows fall between two looks at what has come.
 LOOK: Final = 50
 #: How often a wait in which the kit itself was held up is begun anew.
+ANEW: Final = 3
+#: How many deadlines the honest wait at most. What is late by that much is lost, however busy the machine is.
 PATIENCE: Final = 3
 
 S = TypeVar("S", bound=Subject)
@@ -76,6 +78,8 @@ class Arena(ABC, Generic[S]):
         self.troubles: list[Trouble] = []
         #: Whether the honest were served once.
         self.is_warm = False
+        #: How many deadlines the honest wait for what is due.
+        self.patience = PATIENCE
         self._kinds: dict[str, str] = {}
         self._came: set[str] = set()
 
@@ -197,8 +201,8 @@ class Arena(ABC, Generic[S]):
 
     def _settle(self) -> None:
         """Wait until everything that is due has come, in bounded time. Raises Undecided if the kit was held up."""
-        limit = self.subject.timing.reply_deadline
-        for left in reversed(range(PATIENCE)):
+        limit = self.subject.timing.reply_deadline * self.patience
+        for left in reversed(range(ANEW)):
             started = self.world.now
             is_done = self.world.run_until(
                 lambda: (not self.due and not self.marks) or not self.subject.is_running, started + limit
@@ -253,4 +257,4 @@ def _status(seen: Observation) -> object:
     return content_of(seen.message).get("status")
 
 
-__all__ = ["HARM", "RECOVERY", "Arena", "Blow", "Trouble"]
+__all__ = ["HARM", "PATIENCE", "RECOVERY", "Arena", "Blow", "Trouble"]

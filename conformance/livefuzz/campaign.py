@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from conformance.livefuzz.arena import HARM, Arena, Blow, Trouble
-from conformance.livefuzz.blows import IN_A_ROW, kind_of, kinds_at
+from conformance.livefuzz.arena import HARM, PATIENCE, Arena, Blow, Trouble
+from conformance.livefuzz.blows import IN_A_ROW, Spot, kind_of, kinds_at
 from conformance.livefuzz.rings import LIFE, Ring
 from conformance.targets.descriptor import Target
 from conformance.targets.tables import Deviation
@@ -30,6 +30,10 @@ TRIES: Final = 40
 GROWTH: Final = 64 << 20
 #: The share of all messages that warm a target up.
 WARM: Final = 0.2
+
+
+#: What the honest missed, and the frames that did it.
+Shown = tuple[list[Trouble], list[list[Frame]]]
 
 
 class Unfit(Exception):
@@ -126,9 +130,12 @@ class Campaign:
         outcome, before, life, batch = self.outcome, list[Blow](), 0, 0
         while outcome.sent < messages:
             arena = self.arena()
+            if not self._is_left(arena):
+                break
             blows = self.batch(arena, batch)[: messages - outcome.sent]
             if not blows:
-                break
+                batch += 1
+                continue
             troubles = arena.fight(blows)
             batch += 1
             life += len(blows)
@@ -160,11 +167,23 @@ class Campaign:
         self._count(arena)
         return troubles, blows, frames
 
+    def _is_left(self, arena: Arena[Any]) -> bool:
+        """Whether any kind of damage at any spot has not been left out."""
+        return any(
+            (spot.name, kind) not in self._left_out
+            for spot in arena.spots.values()
+            for kind in kinds_at(spot)
+            if self._is_meant(spot)
+        )
+
+    def _is_meant(self, spot: Spot) -> bool:
+        return not self._sockets or spot.name in self._sockets or spot.channel in self._sockets
+
     def batch(self, arena: Arena[Any], number: int) -> list[Blow]:
         """The blows of a batch: at every spot some of one kind, the spots in turn."""
         chosen = []
         for place, spot in enumerate(arena.spots.values()):
-            if not self._sockets or spot.name in self._sockets or spot.channel in self._sockets:
+            if self._is_meant(spot):
                 kind = kind_of(self.seed, number, spot.name, kinds_at(spot))
                 if (spot.name, kind) not in self._left_out:
                     chosen.append((place, spot.name, kind))
@@ -251,11 +270,13 @@ class Campaign:
         return None
 
     def _reduced(self, troubles: list[Trouble], before: Sequence[Blow], blows: Sequence[Blow]) -> Harm:
-        tries = [TRIES]
+        tries, wheres = [TRIES], {each.where for each in troubles}
 
-        def shows(some: Sequence[Blow]) -> tuple[list[Trouble], list[list[Frame]]] | None:
+        def shows(some: Sequence[Blow]) -> Shown | None:
             tries[0] -= 1
-            return self._shows(some) if tries[0] >= 0 else None
+            shown = self._shows(some) if tries[0] >= 0 else None
+            # Whatever else comes to light is found when its turn comes.
+            return shown if shown is not None and wheres & {each.where for each in shown[0]} else None
 
         for whole in (blows, [*before, *blows]):
             # By spot, so that halves tell spots apart.
@@ -263,20 +284,21 @@ class Campaign:
             shown = shows(ordered)
             if shown is not None:
                 fewest, shown = _fewest(ordered, shown, shows)
-                return Harm(self.role, shown[0], list(fewest), shown[1], is_again=True)
+                # The search is in a hurry; what it found is told as somebody sees it who is not.
+                shown = self._shows(fewest, patience=PATIENCE)
+                if shown is not None:
+                    return Harm(self.role, shown[0], list(fewest), shown[1], is_again=True)
         return Harm(self.role, troubles, list(blows), [], is_again=False)
 
-    def _shows(self, blows: Sequence[Blow]) -> tuple[list[Trouble], list[list[Frame]]] | None:
+    def _shows(self, blows: Sequence[Blow], patience: int = 1) -> Shown | None:
         """Whether these blows alone do harm to a new target: the harm, and their frames."""
         self._ring.restart()
         arena = self.arena()
+        arena.patience = patience
         frames = [arena.frames(blow) for blow in blows] if len(blows) <= IN_A_ROW else []
         troubles = arena.fight(blows) or arena.fight([])
         self._ring.restart()
         return (troubles, frames) if troubles else None
-
-
-Shown = tuple[list[Trouble], list[list[Frame]]]
 
 
 def _fewest(

@@ -135,6 +135,8 @@ class Ledger:
         self._suspects: defaultdict[str, list[Dropped]] = defaultdict(list)
         self._damaged: set[str] = set()
         self._signatures: dict[tuple[str, bytes], Exchange] = {}
+        #: The last request of each socket that was answered.
+        self._done: dict[str, int] = {}
         #: What the item just taken in answers.
         self.exchange: Exchange | None = None
         #: What it is to what is known.
@@ -272,7 +274,10 @@ class Ledger:
             exchange = next((each for each in known if not each.replies), known[-1] if known else None)
         else:
             exchange = self._unnamed(seen, message, waiting)
-            if parent or (exchange is not None and suspects and suspects[0].seen.seq < exchange.request.seq):
+            # Who was registered is answered like that, whatever else was dropped before.
+            is_usual = not parent and message.msg_type == "registration_reply" and exchange in waiting
+            is_later = exchange is not None and suspects and suspects[0].seen.seq < exchange.request.seq
+            if not is_usual and (parent or is_later):
                 exchange = exchange if not suspects else None
         if exchange is None:
             self.orphan = self._orphan(seen, msg_id, suspects)
@@ -281,6 +286,7 @@ class Ledger:
             waiting.remove(exchange)
             # Whoever answers a later request has done with what came before it.
             suspects[:] = [each for each in suspects if each.seen.seq > exchange.request.seq]
+            self._done[seen.socket] = max(exchange.request.seq, self._done.get(seen.socket, -1))
         exchange.replies.append(seen)
         self.exchange = exchange
 
@@ -292,7 +298,9 @@ class Ledger:
                     return exchange
             same = [each for each in self.exchanges if each.request.socket == seen.socket]
             return next((each for each in reversed(same) if each.message.msg_type == "registration_request"), None)
-        return waiting[0] if waiting else None
+        # Nor does an answer without a name come late for what was passed over.
+        done = self._done.get(seen.socket, -1)
+        return next((each for each in waiting if each.request.seq > done), None)
 
     def _orphan(self, seen: Observation, msg_id: object, suspects: list[Dropped]) -> Orphan:
         if isinstance(msg_id, str):
