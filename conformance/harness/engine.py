@@ -50,11 +50,12 @@ class EngineUnderTest(Coding):
         self.pongs: list[Observation] = []
         self.hub = Author(self, "hub")
         self._started = world.now
-        self._listen()
+        self.listen()
         self._stop_beating: Callable[[], None] | None = None
         self.beat()
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Keep what arrives, as at the start; whoever listened in its place listens no more."""
         for channel, kept in (("query", self.told), ("iopub", self.published), ("heartbeat-pong", self.pongs)):
             self.world.listen(self.world.sockets[channel], kept.append)
         for socket in (*(self.world.sockets[name] for name in ("mux", "task", "control")), *self.world.leaves):
@@ -63,7 +64,7 @@ class EngineUnderTest(Coding):
     def restart_controller(self) -> None:
         """Let the controller die and come back at the same addresses, with a memory of this engine."""
         self.world.restart()
-        self._listen()
+        self.listen()
         self.pongs.clear()
 
     # -- the course of a case ----------------------------------------------------------------------------------------

@@ -80,6 +80,8 @@ class Arena(ABC, Generic[S]):
         self.is_warm = False
         #: How many deadlines the honest wait for what is due.
         self.patience = PATIENCE
+        #: Whether what the rules find is trouble, too.
+        self.is_judging = True
         self._kinds: dict[str, str] = {}
         self._came: set[str] = set()
 
@@ -91,6 +93,9 @@ class Arena(ABC, Generic[S]):
 
     def look_closer(self) -> None:
         """What is asked when all else is quiet."""
+
+    def leave(self) -> None:
+        """Give the target back as it was found, where others go on with it."""
 
     # -- a batch -----------------------------------------------------------------------------------------------------
 
@@ -239,7 +244,7 @@ class Arena(ABC, Generic[S]):
 
     def _troubles(self) -> list[Trouble]:
         found, self.troubles = self.troubles, []
-        for violation in self.subject.judge_new():
+        for violation in self.subject.judge_new() if self.is_judging else ():
             if get(violation.requirement).level == "MUST":
                 found.append(
                     Trouble(

@@ -51,6 +51,10 @@ class EngineArena(Arena[EngineUnderTest]):
         beat = engine.world.sockets["heartbeat-ping"]
         self.add(Spot("heartbeat-ping", "heartbeat-ping", lambda _: [b"1.25"], beat.send_raw, is_raw=True))
 
+    def leave(self) -> None:
+        """Let the engine keep what arrives."""
+        self.subject.listen()
+
     # -- the honest ----------------------------------------------------------------------------------------------------
 
     def acts(self) -> Iterator[Callable[[], None]]:

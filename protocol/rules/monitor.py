@@ -112,10 +112,14 @@ class MuxPrefixes(MonitorRule):
         prefix, job = prefix_of(seen), self.ledger.jobs.by_id.get(about(seen))
         if prefix not in ("in", "out") or job is None or not job.message.identities or seen.message is None:
             return ()
+        if prefix == "out" and not is_reply(seen.message):
+            # Whatever an engine sends that answers nothing belongs to no request.
+            return ()
         engine, identities = bytes(job.message.identities[0]), [bytes(each) for each in seen.message.identities]
         at = 1 if prefix == "in" else 2
         found = f"{len(identities)} frames in front of a copy under {prefix!r}: {identities!r:.120}"
-        holds = len(identities) == 3 and identities[at] == engine
+        # More than the engine's identity in front of a request stays there.
+        holds = len(identities) == 2 + len(job.message.identities) and identities[at] == engine
         order = "engine, client" if prefix == "in" else "client, engine"
         return self.judge(holds, seen, found, f"{prefix}, {order}", evidence=[job.request])
 
