@@ -202,7 +202,10 @@ fault(
 )
 fault(
     "deaf-after-the-unreadable",
-    {f"{REPLIES}test_a_damaged_reply_of_one_engine_harms_nothing_of_another": "wire.malformed-harms-nobody"},
+    {
+        f"{REPLIES}test_a_damaged_reply_of_one_engine_harms_nothing_of_another": "wire.malformed-harms-nobody",
+        "test_client_framing.py::test_damage_harms_nobody_else[mux]": "wire.malformed-harms-nobody",
+    },
     deaf_after(_is_unreadable),
 )
 fault(

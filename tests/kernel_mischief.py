@@ -578,7 +578,10 @@ mistake(
 )
 mistake(
     "fails-after-damage",
-    {"test_others_do_not_notice_what_is_damaged": "wire.malformed-harms-nobody"},
+    {
+        "test_others_do_not_notice_what_is_damaged": "wire.malformed-harms-nobody",
+        "test_damage_harms_nobody_else": "wire.malformed-harms-nobody",
+    },
     _after_damage(becomes("execute_reply", "ok", ERROR)),
 )
 mistake(

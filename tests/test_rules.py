@@ -266,6 +266,21 @@ def test_a_task_with_a_strange_parent_header_is_still_that_task() -> None:
     assert "task.intask-before-destination" in judge.exercised
 
 
+@pytest.mark.parametrize("session", [["a"], {"a": 1}, None, 7], ids=repr)
+def test_a_header_may_say_anything_of_its_session(session: object) -> None:
+    story = make_logs.Story()
+    strange = story.message("client-1", "connection_request", {}, header={"session": session})
+    asked = story.see("client-1", "query", "sent", story.frames(strange), why="a strange session")
+    story.answer(asked, "connection_reply", {**make_logs.OK, "engines": {}})
+    for _ in range(2):
+        given = story.message("hub", "apply_request", {}, header={"session": session, "msg_id": "the same"},
+                              buffers=(b"f", b"info"))  # fmt: skip
+        story.see("a", "mux", "received", story.frames(given))
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert "wire.msg-id-unique" in judge.exercised
+
+
 def test_a_registration_is_answered_without_a_name_though_something_was_dropped_before() -> None:
     story = make_logs.Story()
     forged = story.frames(story.message("a", "registration_request", {"uuid": "a"}))

@@ -263,7 +263,7 @@ class Campaign:
             spots = {blow.spot for blow in known.blows}
             such = {each.where for each in known.troubles}
             some = [blow for blow in blows if blow.spot in spots]
-            if some and wheres & such:
+            if some and wheres & such and known.is_again:
                 shown = self._shows(some)
                 if shown is not None and such & {each.where for each in shown[0]}:
                     return Harm(self.role, known.troubles, some[:1], shown[1][:1], is_again=True)

@@ -156,9 +156,10 @@ class EngineArena(Arena[EngineUnderTest]):
 
         def make(chance: Chance | None) -> Message:
             if channel == "control":
-                if chance is not None and chance.below(2) and "kernel-info" in self.subject.features:
-                    return stranger.message("kernel_info_request", {}, channel=channel)
-                return stranger.message(*self._harmless(), channel=channel)
+                # An abort that lost its list of ids would be one of everything.
+                is_known = chance is not None and "kernel-info" in self.subject.features
+                question = ("kernel_info_request", {}) if is_known else self._harmless()
+                return stranger.message(*question, channel=channel)
             return stranger.message("execute_request", dict(NOTHING), channel=channel)
 
         def mark() -> str:

@@ -213,7 +213,8 @@ class MsgIdUnique(MessageRule):
         msg_id = seen.message.msg_id
         if msg_id in self._own or (was_written(seen) and DELIMITER not in seen.frames):
             return ()
-        first = self._seen.setdefault((seen.message.header.get("session"), msg_id), seen)
+        # A stranger's session may be anything, and some queues give it back as it came.
+        first = self._seen.setdefault((repr(seen.message.header.get("session")), msg_id), seen)
         assert first.message is not None
         if first is seen or (not was_written(seen) and first.message.shares(seen.message)):
             return self.passed()
