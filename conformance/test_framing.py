@@ -17,7 +17,6 @@ from conformance.livefuzz.controllers import ControllerArena
     "channel",
     [
         "query",
-        pytest.param("task", marks=needs("tasks")),
         pytest.param("broadcast", marks=needs("broadcast")),
         pytest.param("iopub", marks=needs("iopub")),
         "notification",
@@ -31,7 +30,12 @@ def test_damage_harms_nobody_else(controller: Controller, channel: str) -> None:
 
 @requirement("wire.malformed-harms-nobody", "wire.sender-recovers")
 @pytest.mark.parametrize(
-    "channel", [pytest.param("mux", marks=needs("mux")), pytest.param("control", marks=needs("control"))]
+    "channel",
+    [
+        pytest.param("mux", marks=needs("mux")),
+        pytest.param("task", marks=needs("tasks")),
+        pytest.param("control", marks=needs("control")),
+    ],
 )
-def test_damage_at_a_relay_harms_nobody_else(fresh_controller: Controller, channel: str) -> None:
+def test_damage_at_a_queue_harms_nobody_else(fresh_controller: Controller, channel: str) -> None:
     expect_unharmed(ControllerArena(fresh_controller, SEED), channel)

@@ -88,7 +88,7 @@ def test_harm_is_told_with_requirement_blame_and_what_repeats_it() -> None:
 
 
 def test_what_the_descriptor_lists_is_known_and_does_not_fail() -> None:
-    entry = Deviation(slug=HARM, case="*test_damage_harms_nobody_else[query-*", evidence="seen", reason="it is old")
+    entry = Deviation(slug=HARM, case="*harms_nobody_else*-query*", evidence="seen", reason="it is old")
     target = msgspec.structs.replace(load("simulated+dies-of-garbage"), deviations=(entry,))
     campaign = Campaign(target, "controller", 0, ["query"])
     (harm,) = harms_of(campaign, SOME)
@@ -102,7 +102,9 @@ def test_harm_at_an_engine_names_its_socket() -> None:
     harms = harms_of(Campaign(load("simulated-engine+engine-dies-of-garbage"), "engine", 0, ["mux"]), SOME)
     assert harms
     assert {blow.spot for harm in harms for blow in harm.blows} == {"mux"}
-    assert case_of("engine", "mux", "huge").startswith("conformance/test_engine_framing.py::")
+    assert case_of("mine", "engine", "mux", "huge") == (
+        "conformance/test_engine_framing.py::test_damage_harms_nobody_else[mine-mux-huge]"
+    )
 
 
 @pytest.mark.parametrize(

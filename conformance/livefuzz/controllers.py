@@ -46,9 +46,9 @@ class ControllerArena(Arena[Controller]):
         self._engine = controller.engine().with_shell(*shell).registered(has_device_heart=True)
         self._asked: dict[str, Message] = {}
         self._replies: dict[str, list[Frame]] = {}
+        self._clients = [self._honest(number) for number in range(2)]
         for name in self._queues:
             controller.world.listen(self._engine.queue(name), self._work(name))
-        self._clients = [self._honest(number) for number in range(2)]
         self._stranger = controller.client()
         self._printed, self._is_heard = 0, False
         if self._has_output:
