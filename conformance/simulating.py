@@ -1,33 +1,22 @@
-"""Campaigns of simulated runs: many seeds, scenarios or both, on whatever an Executor offers.
+"""Simulated runs as a campaign has them (`conformance.campaigns`): one run, what is kept of it, and of many.
 
-    with ProcessPoolExecutor(initializer=prepare) as executor:
-        for report in campaign(executor, setups): ...
-
-A run is independent of every other, so a campaign is a map over setups: the same works on a process pool, and on any
-other `concurrent.futures.Executor`. What comes back of a run is a `Report`, which is small; a run that failed is done
-again with everything written down by whoever wants to see it.
+What comes back of a run is a `Report`, which is small; a run that failed is done again with everything written down by
+whoever wants to see it.
 """
 
 import gc
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass, field
 from typing import Final
-
-import msgspec
 
 from conformance.mutants import find
 from protocol.roles.marks import MARKS
 from simulator.rarity import PLACES
 from simulator.run import SWARM, Hooks, Outcome, Setup, run
-from simulator.scenarios import SCENARIOS
 from simulator.stage import SEEN
 
 #: What a campaign should have taken once: the rare branches of the roles, and what is right and seldom done or seen.
 RARE: Final = {**MARKS, **PLACES, **SEEN}
-#: Runs that are handed to a worker at once: little enough for a smooth progress, enough to hide the handing over.
-CHUNK: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +47,16 @@ class Summary:
 
     def add(self, report: Report) -> None:
         """One more run has ended."""
-        self.done += 1
-        self.excused += report.excused
-        for slug, count in report.marks.items():
+        failed = [] if report.is_clean else [report]
+        self.merge(Summary(done=1, excused=report.excused, failed=failed, marks=report.marks))
+
+    def merge(self, other: "Summary") -> None:
+        """Others have ended."""
+        self.done += other.done
+        self.excused += other.excused
+        for slug, count in other.marks.items():
             self.marks[slug] = self.marks.get(slug, 0) + count
-        if not report.is_clean:
-            self.failed.append(report)
+        self.failed += other.failed
 
     @property
     def unreached(self) -> list[str]:
@@ -105,27 +98,6 @@ def report(setup: Setup) -> Report:
     return Report(setup, tuple(outcome.violations), len(outcome.excused), dict(outcome.marks), outcome.digest)
 
 
-def reports(setups: Sequence[Setup]) -> list[Report]:
-    """Carry out some runs, one after the other."""
-    return list(map(report, setups))
-
-
-def campaign(executor: Executor, setups: Iterable[Setup]) -> Iterator[Report]:
-    """Carry out runs on an executor; the reports as they come."""
-    waiting = list(setups)
-    futures: list[Future[list[Report]]] = [
-        executor.submit(reports, waiting[start : start + CHUNK]) for start in range(0, len(waiting), CHUNK)
-    ]
-    for future in as_completed(futures):
-        yield from future.result()
-
-
-def setups(name: str, seeds: Iterable[int], like: Setup) -> list[Setup]:
-    """The runs of a scenario, of the swarm, or with `all` of every scenario, for each of these seeds."""
-    names = list(SCENARIOS) if name == "all" else [name]
-    return [msgspec.structs.replace(like, name=each, seed=seed) for each in names for seed in seeds]
-
-
 def command(setup: Setup) -> str:
     """The command that replays a run."""
     default = Setup()
@@ -142,12 +114,9 @@ def command(setup: Setup) -> str:
 __all__ = [
     "Report",
     "Summary",
-    "campaign",
     "carry_out",
     "command",
     "hooks_of",
     "prepare",
     "report",
-    "reports",
-    "setups",
 ]

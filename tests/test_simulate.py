@@ -1,8 +1,7 @@
 """`ippkit simulate`: one run, a campaign, a comparison; and what happens to those who ask for something else."""
 
 import json
-from collections.abc import Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from click.testing import CliRunner, Result
 from conformance import simulating
 from conformance.cli import main
 from conformance.report.reading import of_file
-from conformance.simulating import RARE, Report, Summary, campaign, carry_out, command, report, setups
+from conformance.simulating import carry_out, command, report
 from protocol.world import Cluster, Work
 from simulator.run import Setup
 from simulator.scenarios import SCENARIOS
@@ -32,15 +31,6 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> str:
     made = Scenario("pigs-fly", fails, 1, frozenset(), True, "What must hold does not.")
     monkeypatch.setitem(SCENARIOS, made.name, made)
     return made.name
-
-
-class Here(Executor):
-    """Everything at once, in this process."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
 
 
 def test_a_scenario_is_told_and_judged() -> None:
@@ -175,27 +165,6 @@ def test_a_trace_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 # -- campaigns ---------------------------------------------------------------------------------------------------------
 
 
-def summary_of(chosen: Sequence[Setup]) -> Summary:
-    summary = Summary()
-    for each in campaign(Here(), chosen):
-        summary.add(each)
-    return summary
-
-
-def test_a_campaign_runs_everything_on_any_executor(broken: str) -> None:
-    chosen = [*setups(broken, range(3), Setup()), *setups("engine-dies-twice", range(6), Setup())]
-    summary = summary_of(chosen)
-    assert summary.done == 9
-    assert [each.setup.seed for each in summary.failed] == [0, 1, 2]
-    assert set(summary.marks) | set(summary.unreached) == set(RARE)
-
-
-def test_all_are_all_scenarios_with_each_seed() -> None:
-    chosen = setups("all", range(2), Setup(engines=7))
-    assert len(chosen) == 2 * len(SCENARIOS)
-    assert {each.engines for each in chosen} == {7}
-
-
 def test_a_mistake_of_the_kit_does_not_end_a_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulating, "run", lambda *_, **__: 1 / 0)
     found = report(Setup())
@@ -209,17 +178,3 @@ def test_the_command_replays_the_run() -> None:
     assert command(broken) == "ippkit simulate mass-death --seed 0 --mutant ignores-targets"
     swarm = Setup(seed=1, engines=2, tasks=5, faults="lite")
     assert command(swarm) == "ippkit simulate swarm --seed 1 --engines 2 --tasks 5 --faults lite"
-
-
-def test_the_failed_are_shown_with_their_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    from conformance.cli import simulate as module
-
-    failed = [Report(Setup(seed=seed), violations=("a.b: broken",) * 5) for seed in range(9)]
-    failed.append(Report(Setup(name="mass-death"), error="a traceback"))
-    monkeypatch.setattr(module, "campaign", lambda *_: iter(failed))
-    monkeypatch.setattr(module, "ProcessPoolExecutor", lambda *_, **__: Here())
-    result = simulate("--seeds", "0..9")
-    assert result.exit_code == 1
-    assert "ippkit simulate mass-death --seed 0\n  the kit itself failed:\na traceback" in result.output
-    assert "ippkit simulate swarm --seed 3\n  a.b: broken\n  a.b: broken\n  a.b: broken\n  and 2 more" in result.output
-    assert "5 more failed: swarm 4, swarm 5" in result.output

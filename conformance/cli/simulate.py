@@ -15,23 +15,21 @@ import msgspec
 from click.core import ParameterSource
 from rich.console import Console
 
+from conformance.cli.campaign import SHOWN, ExecutorName, Jobs, many
 from conformance.cli.group import ExitStatus
-from conformance.cli.progress import progress_bar
 from conformance.cli.tables import print_table
 from conformance.cli.view import DiagramPath, is_whole, write
 from conformance.console import plain_or_rich
 from conformance.mutants import find
 from conformance.report.reading import of_outcome
 from conformance.report.story import select
-from conformance.simulating import RARE, Report, Summary, campaign, carry_out, command, prepare, setups
+from conformance.simulating import carry_out
 from protocol.world import SECOND
 from simulator.plans import Hardness
 from simulator.run import SWARM, Outcome, Setup
 from simulator.scenarios import SCENARIOS
 from simulator.trace import Entry, first_difference
 
-#: Failed runs of a campaign that are shown; of further ones only the number is.
-SHOWN: Final = 5
 ALL: Final = "all"
 
 
@@ -98,13 +96,21 @@ def _mutant(_: click.Context, __: click.Parameter, value: str) -> str:
     help="Of all scenarios: put the verdicts into this table of worlds, as JSON.",
 )  # fmt: skip
 @click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), show_default="one per core; with --on 1",
+    "-j", "--jobs", type=Jobs(), metavar="N|auto", show_default="auto: one per core; with --on 1",
     help="How many processes a campaign has.",
+)  # fmt: skip
+@click.option(
+    "--executor", type=ExecutorName(), metavar="WHO", help="Of a campaign: dask:ADDRESS, or ipyparallel:PROFILE."
+)
+@click.option(
+    "--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Of a campaign: keep what is done in this journal, and go on where it ends.",
 )  # fmt: skip
 def simulate(
     scenario: str, is_list: bool, seed: int, seeds: range | None, engines: int | None, clients: int, tasks: int,
     faults: Hardness, mutant: str, trace: Path | None, diagram: Path | None, check_determinism: bool, jobs: int | None,
-    on: str | None, engines_of: str, pace: float, keep: Path | None,
+    executor: tuple[str, str] | None, resume: Path | None, on: str | None, engines_of: str, pace: float,
+    keep: Path | None,
 ) -> int:  # fmt: skip
     """Run a cluster in virtual time in which something goes wrong, and judge what comes of it.
 
@@ -135,25 +141,27 @@ def simulate(
         return onreal.one(setup, trace, diagram)
     if engines_of:
         raise click.UsageError("--engines-of goes with --on")
-    jobs = jobs or os.cpu_count() or 1
     like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant)
-    chosen = setups(scenario, [seed] if seeds is None else seeds, like)
-    if len(chosen) > 1 and (trace is not None or diagram is not None or check_determinism):
+    names = list(SCENARIOS) if scenario == ALL else [scenario]
+    seeds = range(seed, seed + 1) if seeds is None else seeds
+    is_campaign = len(names) * len(seeds) > 1
+    if not is_campaign and (executor is not None or resume is not None):
+        raise click.UsageError("--executor and --resume are for campaigns: give --seeds A..B")
+    if is_campaign and (trace is not None or diagram is not None or check_determinism):
         options = "--trace, --diagram and --check-determinism"
         raise click.UsageError(f"{options} are for one run: give one scenario and one --seed")
     console = plain_or_rich()
-    if check_determinism:
-        return _compare(console, chosen[0])
-    return (
-        _one(console, chosen[0], trace, diagram) if len(chosen) == 1 else _many(console, scenario, chosen, jobs, keep)
-    )
+    if is_campaign:
+        return many(console, scenario, names, seeds, like, jobs=jobs, executor=executor, resume=resume, keeps=keep)
+    single = msgspec.structs.replace(like, name=scenario, seed=seeds[0])
+    return _compare(console, single) if check_determinism else _one(console, single, trace, diagram)
 
 
 def _refuse_with_on(context: click.Context) -> None:
     """Refuse what there is only in virtual time. Raises click.UsageError."""
     virtual = {
         "seeds": "--seeds", "clients": "--clients", "tasks": "--tasks", "faults": "--faults", "mutant": "--mutant",
-        "check_determinism": "--check-determinism",
+        "check_determinism": "--check-determinism", "executor": "--executor", "resume": "--resume",
     }  # fmt: skip
     if context.params["scenario"] == SWARM:
         raise click.UsageError("--on runs a scenario, or all of them; swarms are drawn in virtual time only")
@@ -248,73 +256,3 @@ def _compare(console: Console, setup: Setup) -> int:
     for run_of in (entries, others):
         console.print(f"  {run_of[place] if place < len(run_of) else 'the end'}", markup=False)
     return ExitStatus.VIOLATIONS
-
-
-# -- campaigns ---------------------------------------------------------------------------------------------------------
-
-
-def _many(console: Console, name: str, chosen: list[Setup], jobs: int, keeps: Path | None) -> int:
-    summary = Summary()
-    started = time.perf_counter()
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(min(jobs, len(chosen)), mp_context=context, initializer=prepare) as executor,
-        progress_bar() as progress,
-    ):
-        task = progress.add_task(name, total=len(chosen))
-        for report in campaign(executor, chosen):
-            summary.add(report)
-            progress.update(task, completed=summary.done)
-    seconds = time.perf_counter() - started
-    _show(console, name, summary, seconds)
-    if keeps is not None:
-        _keep(keeps, chosen, summary)
-        console.print(f"Kept: {keeps}", markup=False)
-    return ExitStatus.VIOLATIONS if summary.failed else ExitStatus.CONFORMS
-
-
-def _keep(path: Path, chosen: list[Setup], summary: Summary) -> None:
-    """Put the verdicts in virtual time beside those of real worlds."""
-    from conformance.onreal.run import Found, Verdict
-    from conformance.onreal.tour import SIMULATION, keep
-
-    verdicts = {setup.name: Verdict(name=setup.name) for setup in chosen}
-    for report in summary.failed:
-        verdict = verdicts[report.setup.name]
-        verdict.error = report.error
-        verdict.found = [
-            Found(requirement=text.partition(":")[0], role="controller", guilty="", text=text)
-            for text in report.violations
-        ]
-    keep(path, SIMULATION, verdicts.values())
-
-
-def _show(console: Console, name: str, summary: Summary, seconds: float) -> None:
-    failed = sorted(summary.failed, key=lambda report: (report.setup.name, report.setup.seed))
-    for report in failed[:SHOWN]:
-        _show_failed(console, report)
-    if len(failed) > SHOWN:
-        rest = ", ".join(f"{report.setup.name} {report.setup.seed}" for report in failed[SHOWN:][:40])
-        console.print(f"{len(failed) - SHOWN} more failed: {rest}", markup=False)
-    if summary.unreached:
-        console.print(f"Never reached, {len(summary.unreached)} of {len(RARE)} rare branches:")
-        for slug in summary.unreached:
-            console.print(f"  {slug}: {RARE[slug]}", markup=False)
-    else:
-        console.print(f"Every one of {len(RARE)} rare branches was reached.")
-    verdict = "nothing was violated" if not failed else f"{len(failed)} failed"
-    console.print(
-        f"{name}: {summary.done:,} runs, {verdict}, {summary.excused:,} requests excused; "
-        f"{seconds:.0f} s, {summary.done / seconds:,.1f} per second.",
-        markup=False,
-    )
-
-
-def _show_failed(console: Console, report: Report) -> None:
-    console.print(command(report.setup), markup=False)
-    for violation in report.violations[:3]:
-        console.print(f"  {violation}", markup=False)
-    if len(report.violations) > 3:
-        console.print(f"  and {len(report.violations) - 3} more")
-    if report.error:
-        console.print(f"  the kit itself failed:\n{report.error}", markup=False)

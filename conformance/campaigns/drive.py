@@ -1,0 +1,126 @@
+"""Keep workers busy with blocks, and lose nothing when one dies but the time that it had spent.
+
+A worker that dies may take others with it: a process pool is broken then as a whole, and nobody can tell whose run it
+was. Whatever was being done becomes a *suspect*: a single seed that is run again while nothing else runs. One whose
+worker dies twice, alone, is reported as failed, and the campaign goes on.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from typing import Final
+
+import msgspec
+
+from conformance.campaigns.blocks import Block, carry_out_block
+from conformance.campaigns.workers import Workers
+from conformance.simulating import Report, Summary
+from simulator.run import Setup
+
+#: Blocks that are handed out for each worker, so that none waits for the next.
+AHEAD: Final = 2
+#: So often may the worker of a seed die before the seed is held to be guilty.
+TRIES: Final = 2
+
+
+def drive(workers: Workers, like: Setup, blocks: Iterable[Block]) -> Generator[tuple[Block, Summary], None, None]:
+    """Carry out blocks; each with what came of it, as they end. A block may come back in parts.
+
+    Whoever does not take the last one ends the others, too.
+    """
+    driver = _Driver(workers, like, iter(blocks))
+    try:
+        yield from driver.run()
+    finally:
+        driver.close()
+
+
+class _Driver:
+    """One campaign under way."""
+
+    def __init__(self, workers: Workers, like: Setup, blocks: Iterator[Block]) -> None:
+        self.workers = workers
+        self.like = like
+        self.blocks = blocks
+        self.executor: Executor = workers.open()
+        self.flying: dict[Future[Summary], Block] = {}
+        self.suspects: deque[Block] = deque()
+
+    def close(self) -> None:
+        """Let nothing more begin."""
+        for future in self.flying:
+            future.cancel()
+        self.executor.shutdown(wait=False)
+
+    def run(self) -> Iterator[tuple[Block, Summary]]:
+        """All blocks, then nothing."""
+        while True:
+            if not self.suspects:
+                self._hand_out()
+            elif not self.flying:
+                yield from self._alone(self.suspects.popleft())
+                continue
+            if not self.flying:
+                if self.suspects:
+                    continue
+                return
+            ended, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+            is_broken = any(
+                isinstance(future.exception(), BrokenExecutor) for future in ended if not future.cancelled()
+            )
+            if is_broken:
+                # Nothing more comes of the others either.
+                ended, _ = wait(self.flying)
+            for future in ended:
+                block = self.flying.pop(future)
+                try:
+                    summary = future.result()
+                except (Exception, CancelledError):
+                    # A run that fails says so in its report: here it is the worker that is gone.
+                    self.suspects.append(block)
+                else:
+                    yield block, summary
+            if is_broken:
+                self._restart()
+
+    def _hand_out(self) -> None:
+        while len(self.flying) < AHEAD * self.workers.count:
+            block = next(self.blocks, None)
+            if block is None:
+                return
+            try:
+                self.flying[self.executor.submit(carry_out_block, self.like, block)] = block
+            except BrokenExecutor:
+                self.suspects.append(block)
+                return
+
+    def _restart(self) -> None:
+        self.executor.shutdown(wait=False)
+        self.executor = self.workers.open()
+
+    def _alone(self, block: Block) -> Iterator[tuple[Block, Summary]]:
+        """Run the seeds of a suspect, one after the other."""
+        for seed in block.seeds:
+            single = Block(block.name, seed, seed)
+            yield single, self._tried(single)
+
+    def _tried(self, single: Block) -> Summary:
+        why = ""
+        for _ in range(TRIES):
+            try:
+                return self.executor.submit(carry_out_block, self.like, single).result()
+            except (Exception, CancelledError) as error:
+                why = f"{type(error).__name__}: {error}"
+                if isinstance(error, BrokenExecutor):
+                    self._restart()
+        setup = msgspec.structs.replace(self.like, name=single.name, seed=single.first)
+        summary = Summary()
+        summary.add(Report(setup, error=f"its worker died {TRIES} times, running nothing else\n{why}"))
+        return summary
+
+
+def _is_broken(future: Future[Summary]) -> bool:
+    return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
+
+
+__all__ = ["AHEAD", "TRIES", "drive"]
