@@ -107,6 +107,7 @@ def command(setup: Setup) -> str:
         for option in ("clients", "tasks", "faults"):
             if getattr(setup, option) != getattr(default, option):
                 words.append(f"--{option} {getattr(setup, option)}")
+    words += [f"--schedule {setup.schedule}"] if setup.schedule else []
     words += [f"--mutant {setup.mutant}"] if setup.mutant else []
     return " ".join(words)
 

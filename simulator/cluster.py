@@ -74,7 +74,7 @@ class VirtualCluster:
     `on_shell` is given the shell of each role of the controller before its first event, `on_engine` those of engines
     with their hearts and wardens. With `has_rarities` what is right is sometimes done in a less usual way
     (`simulator.rarity`). `kinds` are types of sockets that are unlike the usual ones, by role and name; `scheme` is how
-    messages are signed.
+    messages are signed, and `schedule` orders what is due at about the same time (`simulator.schedules`).
     """
 
     def __init__(
@@ -94,9 +94,13 @@ class VirtualCluster:
         on_engine: Callable[[VirtualShell], object] | None = None,
         kinds: Mapping[tuple[str, str], str] = USUAL,
         scheme: str = SCHEME,
+        schedule: str = "",
     ) -> None:
         self.config = config
-        self.world = World(seed, is_encoded=is_encoded, has_trace=has_trace, has_rarities=has_rarities, scheme=scheme)
+        self.world = World(
+            seed, is_encoded=is_encoded, has_trace=has_trace, has_rarities=has_rarities, scheme=scheme,
+            schedule=schedule,
+        )  # fmt: skip
         if is_judged:
             self.world.recorder = Recorder(
                 self.world.kernel, self.world.codec(), setting_of(config), keeps_items=keeps_items

@@ -44,6 +44,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     nanoseconds; its faults are `plan`, or drawn with `faults` if that is None. A scenario has the engines that it
     needs, or more. Without `is_judged` no rule looks; `keeps_items` lets a violation show what led to it. `mutant`
     names the mistake that somebody makes on purpose: whoever runs this brings it along, see `Hooks`.
+    `schedule` orders what is due at about the same time, see `simulator.schedules`.
     """
 
     name: str = SWARM
@@ -59,6 +60,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     is_judged: bool = True
     keeps_items: bool = False
     mutant: str = ""
+    schedule: str = ""
 
 
 class Blame(NamedTuple):
@@ -177,7 +179,7 @@ def _cluster(
     cluster = VirtualCluster(
         setup.seed, engines=engines, config=config, is_encoded=setup.is_encoded, has_trace=setup.has_trace,
         is_judged=setup.is_judged, keeps_items=setup.keeps_items, jitter=jitter, on_shell=hooks.on_shell,
-        on_engine=hooks.on_engine, kinds=hooks.kinds, scheme=hooks.scheme, has_rarities=True,
+        on_engine=hooks.on_engine, kinds=hooks.kinds, scheme=hooks.scheme, has_rarities=True, schedule=setup.schedule,
     )  # fmt: skip
     if hooks.on_cluster is not None:
         hooks.on_cluster(cluster)

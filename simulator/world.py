@@ -11,10 +11,10 @@ from protocol.connection import ClusterFile
 from protocol.wire import Codec, ReplayMemory
 from simulator.env import VirtualEnv
 from simulator.hosts import Process
-from simulator.kernel import Kernel
 from simulator.network import Network
 from simulator.rarity import Rarity, never
 from simulator.recorder import Recorder
+from simulator.schedules import scheduled
 from simulator.sockets import Context
 from simulator.trace import Trace
 
@@ -27,6 +27,7 @@ SCHEME: Final = "hmac-sha256"
 class World:
     """One simulation. `key` signs its messages by `scheme`; `is_encoded` makes every message travel as bytes.
 
+    `schedule` orders what is due at about the same time: see `simulator.schedules`.
     With `has_rarities` some things are done in less usual ways: see `simulator.rarity`.
     """
 
@@ -39,10 +40,11 @@ class World:
         has_trace: bool = False,
         has_rarities: bool = False,
         scheme: str = SCHEME,
+        schedule: str = "",
     ) -> None:
         self.seed = seed
         self.has_rarities = has_rarities
-        self.kernel = Kernel(seed)
+        self.kernel = scheduled(seed, schedule)
         self.network = Network(self.kernel, latency=latency)
         self.is_encoded = is_encoded
         #: What happens, written down, or None.

@@ -28,6 +28,7 @@ from protocol.world import SECOND
 from simulator.plans import Hardness
 from simulator.run import SWARM, Outcome, Setup
 from simulator.scenarios import SCENARIOS
+from simulator.schedules import parse
 from simulator.trace import Entry, first_difference
 
 ALL: Final = "all"
@@ -63,6 +64,15 @@ def _mutant(_: click.Context, __: click.Parameter, value: str) -> str:
         raise click.BadParameter(str(error.args[0])) from None
 
 
+def _schedule(_: click.Context, __: click.Parameter, value: str) -> str:
+    if value:
+        try:
+            parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return value
+
+
 @click.command("simulate")
 @click.argument("scenario", default=SWARM, callback=_scenario)
 @click.option("--list", "is_list", is_flag=True, help="List the scenarios, and run nothing.")
@@ -82,6 +92,10 @@ def _mutant(_: click.Context, __: click.Parameter, value: str) -> str:
     callback=_mutant,
     help="Let the controller, or the engines, make a mistake: see ippkit mutants.",
 )
+@click.option(
+    "--schedule", default="", metavar="KIND", callback=_schedule,
+    help="Who is next of what is due at about the same time: uniform, or pct[:DEPTH]  [default: who is due first].",
+)  # fmt: skip
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write what happens, as JSON lines.")
 @click.option("--diagram", type=DiagramPath(), help="Draw what happens: a file that ends with .svg, .html or .txt.")
 @click.option("--check-determinism", is_flag=True, help="Run twice and compare, the second time in another Python.")
@@ -108,9 +122,9 @@ def _mutant(_: click.Context, __: click.Parameter, value: str) -> str:
 )  # fmt: skip
 def simulate(
     scenario: str, is_list: bool, seed: int, seeds: range | None, engines: int | None, clients: int, tasks: int,
-    faults: Hardness, mutant: str, trace: Path | None, diagram: Path | None, check_determinism: bool, jobs: int | None,
-    executor: tuple[str, str] | None, resume: Path | None, on: str | None, engines_of: str, pace: float,
-    keep: Path | None,
+    faults: Hardness, mutant: str, schedule: str, trace: Path | None, diagram: Path | None, check_determinism: bool,
+    jobs: int | None, executor: tuple[str, str] | None, resume: Path | None, on: str | None, engines_of: str,
+    pace: float, keep: Path | None,
 ) -> int:  # fmt: skip
     """Run a cluster in virtual time in which something goes wrong, and judge what comes of it.
 
@@ -141,7 +155,7 @@ def simulate(
         return onreal.one(setup, trace, diagram)
     if engines_of:
         raise click.UsageError("--engines-of goes with --on")
-    like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant)
+    like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant, schedule=schedule)
     names = list(SCENARIOS) if scenario == ALL else [scenario]
     seeds = range(seed, seed + 1) if seeds is None else seeds
     is_campaign = len(names) * len(seeds) > 1
@@ -161,7 +175,8 @@ def _refuse_with_on(context: click.Context) -> None:
     """Refuse what there is only in virtual time. Raises click.UsageError."""
     virtual = {
         "seeds": "--seeds", "clients": "--clients", "tasks": "--tasks", "faults": "--faults", "mutant": "--mutant",
-        "check_determinism": "--check-determinism", "executor": "--executor", "resume": "--resume",
+        "check_determinism": "--check-determinism", "schedule": "--schedule", "executor": "--executor",
+        "resume": "--resume",
     }  # fmt: skip
     if context.params["scenario"] == SWARM:
         raise click.UsageError("--on runs a scenario, or all of them; swarms are drawn in virtual time only")
