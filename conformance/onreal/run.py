@@ -34,6 +34,8 @@ from simulator.settling import Matter
 #: Nanoseconds of a scenario's time in which everything must have come to rest once it is healed.
 HEALED: Final = 30 * SECOND
 ANSWERED: Final = "wire.every-request-answered"
+#: Of what all scenarios demand, whatever they are about, what is known of one says nothing of another.
+GENERAL: Final = "wire."
 #: Seconds that an engine waits for the answer to its registration, as in a simulation, and its patience with pings.
 ENGINE_TIMEOUT: Final = 5.0
 ENGINE_MISSES: Final = 50
@@ -318,7 +320,9 @@ def _reason(setup: Setup, found: Found) -> str:
     here = next((each for each in known if each.covers(found.requirement, setup.name, version)), None)
     if here is not None:
         return here.reason
-    return f"{known[0].reason} (As seen by {known[0].case}.)" if known else ""
+    if not known or found.requirement.startswith(GENERAL):
+        return ""
+    return f"{known[0].reason} (As seen by {known[0].case}.)"
 
 
 __all__ = ["Found", "Setup", "Verdict", "carry_out", "timed"]
