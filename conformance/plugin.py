@@ -374,7 +374,8 @@ def _settle(report: pytest.TestReport, found: list[Result]) -> None:
         # What ends a case ends it for all its requirements, and is told once.
         texts = [result.details or result.summary for result in found if result.verdict in ("failed", "kit error")]
         report.longrepr = "\n\n".join(dict.fromkeys(texts))
-    elif verdicts & {"not applicable", "blocked", "undecided"}:
+    elif verdicts & {"not applicable", "blocked", "undecided"} or (found and report.when == "setup"):
+        # What has ended a case before it began, were it only a warning, leaves nothing to call.
         summary = next(result.summary for result in found if result.verdict != "passed")
         report.outcome = "skipped"
         report.longrepr = (str(report.location[0]), report.location[1] or 0, summary)

@@ -11,7 +11,7 @@ from conformance.harness.actors import Client, Engine, Reply
 from conformance.harness.case import READING, needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.expect import kind, ok, refusal
-from conformance.harness.verdict import Blocked, violate
+from conformance.harness.verdict import violate
 from protocol.wire import Json, Message
 
 pytestmark = needs("queue", "results", "mux")
@@ -111,7 +111,7 @@ def test_the_reply_about_all_engines_is_good_after_one_has_left(controller: Cont
 def test_a_question_about_all_engines_is_answered_when_there_are_none(controller: Controller, verbose: bool) -> None:
     client = controller.client()
     if client.engines():
-        raise Blocked("registration.unregistration-honoured", "engines of earlier cases are still registered")
+        raise controller.stopped("registration.unregistration-honoured", "engines of earlier cases are still there")
     client.ask("queue_request", {"targets": None, "verbose": verbose}).expect(ok("queue_reply"))
 
 
@@ -266,7 +266,7 @@ def test_the_load_of_an_engine_is_the_sum_of_its_queue_and_its_tasks(controller:
     client.await_pending(client.submit(engine))
     load = client.ask("load_request", {"targets": [engine.id]}).content.get(str(engine.id))
     if load is None:
-        raise Blocked("query.load-answered", "the load of the engine is not told")
+        raise controller.stopped("query.load-answered", "the load of the engine is not told")
     found = entry(queues(client, engine, verbose=False), engine)
     if load != found["queue"] + found["tasks"]:
         violate(f"the load {load!r}", f"the sum of queue and tasks in {found!r}")

@@ -10,7 +10,7 @@ from conformance.harness.case import needs, requirement, settings
 from conformance.harness.controller import Controller
 from conformance.harness.expect import kind, ok
 from conformance.harness.queues import Queue
-from conformance.harness.verdict import Blocked, violate
+from conformance.harness.verdict import violate
 from protocol.wire import Json
 from protocol.world import SECOND
 
@@ -68,7 +68,7 @@ def test_a_scheduler_that_starts_later_learns_of_the_engines_there(fresh_control
     engine, client = fresh_controller.engine().with_shell("task").registered(), fresh_controller.client()
     fresh_controller.restart()
     if engine.uuid not in client.engines().values():
-        raise Blocked("registration.state-survives-restore", "the engine is not listed after the restart")
+        raise fresh_controller.stopped("registration.state-survives-restore", "the engine is not listed any more")
     started, limit = fresh_controller.world.now, fresh_controller.timing.reply_deadline
     # What is sent before the sockets have found each other again may be lost, and an engine that may have one task only
     # would then have it for ever.

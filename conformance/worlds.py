@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.plugin import ACCUSED, AT_THE_END, BY_RULE, SUBJECT, command_of, pages_of, settings_of, targets_of
+from conformance.plugin import (
+    ACCUSED,
+    AT_THE_END,
+    BY_RULE,
+    SUBJECT,
+    command_of,
+    pages_of,
+    settings_of,
+    slugs_of,
+    targets_of,
+)
 
 if TYPE_CHECKING:
     from conformance.harness.client import ClientUnderTest
@@ -78,6 +88,7 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     node = request.node
     command = command_of(request.config, request.getfixturevalue("target"))
     subject.begin_case()
+    subject.about = frozenset(slugs_of(node))
     node.stash[SUBJECT] = subject
     marker = node.get_closest_marker("needs")
     for feature in marker.args if marker else ():
@@ -86,6 +97,7 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     if marker and request.getfixturevalue("target").is_simulated:
         raise OnlyReal(*marker.args)
     yield subject
+    subject.about = None
     subject.end_case()
     # What nobody else has may be this case's own, and still be that of all others.
     is_last = is_last and not request.getfixturevalue("target").attached

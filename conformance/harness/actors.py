@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 from conformance.harness.expect import Pattern, expect_one_of, ok
 from conformance.harness.hearts import Answer, DeviceHeart, Heart, echo
 from conformance.harness.party import Party
-from conformance.harness.verdict import Blocked, Finding, Violated
+from conformance.harness.pilots import DELIVERY, REGISTERED
+from conformance.harness.verdict import Finding, Violated
 from protocol.messages import lookup
 from protocol.wire import DELIMITER, Frame, Json, Message
 from protocol.world import SECOND, Observation, Socket
@@ -199,6 +200,7 @@ class Client(Party):
 
         With `why`, which says the mistake, it is sent whether or not it fits its type.
         """
+        self.controller.stand_on(DELIVERY[channel][0])
         to = (engine.uuid.encode(),) if engine is not None and channel != "task" else ()
         message = self.make(msg_type, content, metadata=metadata, buffers=buffers, identities=to, **header_fields)
         if why is None:
@@ -217,12 +219,13 @@ class Client(Party):
         """Wait for the reply to submitted work."""
         started = self.world.now
         deadline = started + self.controller.timing.reply_deadline
+        self.controller.stand_on(DELIVERY[channel][1])
         while (observation := self._queues[channel].recv(deadline)) is not None:
             message = observation.message
             if message is not None and message.parent_header.get("msg_id") == request.msg_id:
                 return observation
         self.controller.expect_waited(started, self.controller.timing.reply_deadline)
-        raise Blocked(f"{channel}.reply-delivered", f"the reply to {request.msg_type} never reached its client")
+        raise self.controller.stopped(DELIVERY[channel][1], f"the reply to {request.msg_type} never reached its client")
 
     def run_on(self, engine: Engine, *, channel: str = "mux", **fields: Any) -> Message:
         """Submit work, let the scripted engine answer it, and wait until both client and Hub know the result."""
@@ -290,6 +293,7 @@ class Engine(Client):
 
     def send_registration(self, **content: object) -> Message:
         """Ask to be registered, under this engine's uuid; `content` adds keys or replaces them."""
+        self.controller.stand_on("registration.request-answered")
         return self.send("registration_request", {"uuid": self.uuid} | content)
 
     def expect(self, *patterns: Pattern, requirement: str | None = None) -> Reply:
@@ -309,12 +313,14 @@ class Engine(Client):
 
     def start_heart(self, *, answer: Answer = echo, delay: int = 0) -> Heart:
         """Begin to answer pings."""
+        self.controller.stand_on("registration.heard-is-registered")
         self.stop_heart()
         self.heart = heart = Heart(self.controller, f"{self.name}-heart", self.uuid, answer=answer, delay=delay)
         return heart
 
     def start_device_heart(self) -> DeviceHeart:
         """Begin to answer pings from a device, which beats even while the case is busy."""
+        self.controller.stand_on("registration.heard-is-registered")
         self.stop_heart()
         self.heart = heart = DeviceHeart(self.controller, f"{self.name}-heart", self.uuid)
         return heart
@@ -333,17 +339,18 @@ class Engine(Client):
 
     def registered(self, *, has_device_heart: bool = False, **content: object) -> Self:
         """Register with a beating heart and wait until the Hub announces it; the usual start of a case."""
+        self.controller.stand_on(*REGISTERED)
         try:
             self.register(**content)
         except Violated as violated:
-            raise Blocked("registration.request-answered", violated.finding.found) from violated
+            raise self.controller.stopped("registration.request-answered", violated.finding.found) from violated
         self.connect_leaf()
         if has_device_heart:
             self.start_device_heart()
         else:
             self.start_heart()
         if self.controller.notifications.wait("registration_notification", uuid=self.uuid) is None:
-            raise Blocked("notification.registration-published", f"{self.name} was never announced")
+            raise self.controller.stopped("notification.registration-published", f"{self.name} was never announced")
         self.is_announced = True
         return self
 
@@ -398,7 +405,7 @@ class Engine(Client):
             found = f"{self.name} was never given the request"
             if requirement is not None:
                 raise Violated(Finding(found, ("it is delivered",)), requirement)
-            raise Blocked(f"{channel}.request-delivered", found)
+            raise self.controller.stopped(DELIVERY[channel][0], found)
         return observation
 
     def pending(self, channel: str = "mux") -> Observation | None:
@@ -482,7 +489,7 @@ class Engine(Client):
         started = self.world.now
         if not self.world.run_until(lambda: bool(iopub.subscriptions), started + limit):
             self.controller.expect_waited(started, limit)
-            raise Blocked("iopub.reaches-all-clients", f"nobody subscribed to {self.name}")
+            raise self.controller.stopped("iopub.reaches-all-clients", f"nobody subscribed to {self.name}")
         return iopub
 
     def unregister(self) -> Message:

@@ -109,6 +109,15 @@ class ClientUnderTest(Subject):
         self.success(self.connect(), requirement="client.learns-engines")
         self.until_subscribed()
 
+    def explore(self) -> None:
+        """See whether work for one engine arrives where engines are."""
+        if "execute" in self.features:
+            slug = _SENDING["mux"]
+            try:
+                self.execute(min(self.engines), requirement=slug)
+            except Violated as violated:
+                self.missing[slug] = violated.finding.found
+
     def wait_for_driver(self) -> None:
         """Wait for the first line of the driver. Raises TargetUnusable."""
         limit = self.timing.start_deadline
@@ -220,6 +229,7 @@ class ClientUnderTest(Subject):
         That nothing arrives breaks what is demanded of requests there, whatever the case is about.
         """
         queue = fields.get("queue", "mux")
+        self.stand_on(_SENDING[queue])
         accused = requirement or _SENDING[queue]
         before = len(self.arrived[queue])
         pending = self.tell(kind, **fields)

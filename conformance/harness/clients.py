@@ -1,6 +1,7 @@
 """Clients that run, each in a world of its own: one driver serves all cases of a worker, one client after the other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from conformance.harness.client import ClientUnderTest
 from conformance.harness.clientside import ClientsSide, VirtualClientsSide
@@ -41,6 +42,18 @@ class ClientDeployment(Deployment[ClientUnderTest]):
             world, self.target, driver, token=new_token(), date=date_of_now, instance=driver.running
         )
         return Up(_Kept(driver), world, subject)
+
+    @contextmanager
+    def fresh(self, settings: Mapping[str, object] = AS_IT_IS, *, is_settled: bool = True) -> Iterator[ClientUnderTest]:
+        """A client for a single case; before the first one, another is explored. Raises TargetUnusable."""
+        if is_settled and not self._is_explored:
+            up = self._settled()
+            try:
+                self._explore(up.subject)
+            finally:
+                up.stop()
+        with super().fresh(settings, is_settled=is_settled) as subject:
+            yield subject
 
     def _driver_for(self, world: ClientsSide) -> RealDriver:
         """The driver, or a new one if it has had its time."""

@@ -14,7 +14,7 @@ import msgspec
 from conformance.harness.actors import Reply
 from conformance.harness.party import Author
 from conformance.harness.subject import NONSENSE, HarnessWorld, Instance, Subject
-from conformance.harness.verdict import Blocked, Finding, NotApplicable, Undecided, Violated
+from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.descriptor import Target
 from conformance.targets.tables import Samples
 from conformance.targets.vocabulary import Role
@@ -22,6 +22,9 @@ from protocol.messages import lookup
 from protocol.rules.parts import content_seen
 from protocol.wire import DELIMITER, Frame, Json, Message
 from protocol.world import SECOND, Observation
+
+#: What is broken if code is not answered.
+EXECUTED: Final = "kernel.execute-answered"
 
 _SAMPLES: Final = {field.encode_name: field.name for field in msgspec.structs.fields(Samples)}
 
@@ -91,6 +94,22 @@ class Coding(Subject, ABC):
                 raise self.instance.unusable(f"it answers a {NONSENSE} with ok: then no other ok means anything")
         return is_fit
 
+    def explore(self) -> None:
+        """See whether code is answered, and said to be done."""
+        limit = self.timing.reply_deadline
+        for _ in range(2):  # what did not come once may be late
+            started = self.world.now
+            pilot = self.asker().execute("", content={"silent": True, "store_history": False})
+            if self.world.run_until(lambda: bool(self.answers(pilot)), started + limit):  # noqa: B023 - called at once
+                break
+            self.expect_waited(started, limit)
+        else:
+            self.missing[EXECUTED] = f"no answer to an execute_request in {limit / SECOND:.1f} s"
+            return
+        if self.is_heard and not self.world.run_until(lambda: "idle" in self.states(pilot), self.world.now + limit):
+            self.expect_waited(started, limit)
+            self.missing[self.brackets] = f"no idle after an execute_request in {limit / SECOND:.1f} s"
+
     @property
     def is_heard(self) -> bool:
         """Whether it publishes what its code does."""
@@ -146,10 +165,11 @@ class Coding(Subject, ABC):
 
     def until_idle(self, request: Message) -> list[Observation]:
         """Wait until the target says that it is done with a request; what it published for it."""
+        self.stand_on(self.brackets)
         started, limit = self.world.now, self.timing.reply_deadline
         if not self.world.run_until(lambda: "idle" in self.states(request), started + limit):
             self.expect_waited(started, limit)
-            raise Blocked(self.brackets, f"no idle was published for {request.msg_type}")
+            raise self.stopped(self.brackets, f"no idle was published for {request.msg_type}")
         return self.outputs(request)
 
     def until_published(self, request: Message, *types: str, requirement: str | None = None) -> Observation:
@@ -216,6 +236,7 @@ class Asker(Author, ABC):
 
         By default an error aborts nothing: a target may go on aborting for a moment after its reply has come.
         """
+        self.subject.stand_on(EXECUTED)
         said = {"code": code, "silent": False, "user_expressions": {}, "stop_on_error": False} | (content or {})
         return self.send("execute_request", said, channel=channel, **fields)
 
@@ -241,6 +262,8 @@ class Asker(Author, ABC):
             found = f"no answer to {request.msg_type} within {limit / SECOND:.1f} s"
             if not subject.is_running:
                 found += "; the target's process has ended"
+            if requirement is None and request.msg_type == "execute_request" and EXECUTED in (subject.about or ()):
+                requirement = EXECUTED
             raise Violated(Finding(found, row.replies if row else ("an answer",)), requirement)
         seen = self.answers(request)[0]
         assert seen.message is not None

@@ -7,7 +7,7 @@ sessions are unique per case, and what a case left registered is unregistered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, runtime_checkable
 
 from conformance.files import FileOnDisk
@@ -16,9 +16,10 @@ from conformance.harness.hearts import Answer, Heart, echo
 from conformance.harness.notifications import Notifications
 from conformance.harness.output import Output
 from conformance.harness.party import Party
+from conformance.harness.pilots import REGISTERED, missing_queues, missing_registration
 from conformance.harness.probe import Greeting, ProbeError
 from conformance.harness.subject import NONSENSE, HarnessWorld, Instance, Subject
-from conformance.harness.verdict import Blocked, Finding, NotApplicable, OnlyReal, Undecided, Violated
+from conformance.harness.verdict import Finding, NotApplicable, OnlyReal, Undecided, Violated
 from conformance.targets.tables import Timing
 from conformance.targets.vocabulary import AS_IT_IS
 from protocol.connection import ClientFile, EngineFile
@@ -188,7 +189,7 @@ class Controller(Subject):
         try:
             self.world.send_half(channel, frames)
         except ProbeError as error:
-            raise Blocked("connection.addresses-from-file", str(error)) from None
+            raise self.stopped("connection.addresses-from-file", str(error)) from None
 
     def avoid_strangers(self, count: int, *, may_register: bool) -> None:
         """Take note that so many engines belong to somebody else; unless it may be, no engine of the kit registers."""
@@ -231,20 +232,38 @@ class Controller(Subject):
         return False
 
     def prove_subscription(self) -> None:
-        """Register pilots until one is announced to the shared subscriber; see `Notifications`."""
-        self._prove(self.notifications)
+        """Register pilots until one is announced to the shared subscriber; see `Notifications`.
 
-    def _prove(self, subscriber: Notifications) -> None:
+        What keeps them all from being announced keeps most cases from being judged, and is noted in `missing`.
+        """
+        started = self.world.now
+        if self.missing.keys() & set(REGISTERED) or self._prove(self.notifications):
+            return
+        with suppress(Undecided):
+            self.expect_waited(started, self.timing.announcement)
+            self.missing |= missing_registration(self)
+
+    def explore(self) -> None:
+        """See what becomes of one request on each queue, unless engines of somebody else could be given it."""
+        if not self._strangers and not self.missing:
+            self.missing |= missing_queues(self)
+
+    def _prove(self, subscriber: Notifications) -> bool:
+        """Whether one of a few pilots is announced to a subscriber."""
         for _ in range(3):
             pilot = self.engine(kind="pilot")
-            pilot.register()
-            pilot.start_heart()
-            found = subscriber.wait("registration_notification", uuid=pilot.uuid)
-            pilot.leave()
+            try:
+                pilot.register()
+                pilot.start_heart()
+                found = subscriber.wait("registration_notification", uuid=pilot.uuid)
+                pilot.leave()
+            except Violated:
+                found = None
             pilot.close()
             if found is not None:
                 subscriber.prove()
-                return
+                return True
+        return False
 
     def begin_case(self) -> None:
         """Start a case: new names, and nothing heard yet."""

@@ -3,7 +3,7 @@
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -16,7 +16,16 @@ from conformance.harness.engine import EngineUnderTest
 from conformance.harness.observing import Observer
 from conformance.harness.realworld import RealWorld
 from conformance.harness.subject import Subject
-from conformance.harness.verdict import CaseEnd, NotApplicable, OnlyReal, Violated, finding_of
+from conformance.harness.verdict import (
+    Blocked,
+    CaseEnd,
+    Finding,
+    NotApplicable,
+    OnlyReal,
+    Undecided,
+    Violated,
+    finding_of,
+)
 from conformance.harness.virtualworld import VirtualWorld
 from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
@@ -28,6 +37,9 @@ from protocol.roles.assembly import ControllerConfig
 from simulator.world import World
 
 S = TypeVar("S", bound=Subject)
+
+#: After how many starts in a row that did not come to where cases begin no further one is tried.
+STUMBLES: Final = 3
 
 #: How many cases share a virtual controller.
 CASES_IN_A_WORLD: Final = 25
@@ -62,6 +74,11 @@ class Deployment(ABC, Generic[S]):
         self._shared: Up[S] | None = None
         #: Whether somebody was there once; of what is our own and runs in virtual time, nobody doubts it.
         self._is_proved = target.is_simulated
+        #: What was seen to be missing when the first one was explored, see `Subject.explore`; all others lack it, too.
+        self._missing: dict[str, str] = {}
+        self._is_explored = False
+        self._stumbled: Blocked | None = None
+        self._stumbles = 0
 
     def shared(self) -> S:
         """The shared one, started at the first call, and anew when it is of no more use. Raises TargetUnusable."""
@@ -69,6 +86,7 @@ class Deployment(ABC, Generic[S]):
             self.close()
         if self._shared is None:
             self._shared = self._settled()
+            self._explore(self._shared.subject)
         return self._shared.subject
 
     @property
@@ -83,6 +101,7 @@ class Deployment(ABC, Generic[S]):
         Raises TargetUnusable.
         """
         up = self._settled(settings) if is_settled else self._start(settings)
+        up.subject.missing = self._missing
         try:
             yield up.subject
         finally:
@@ -96,7 +115,10 @@ class Deployment(ABC, Generic[S]):
 
     def _settled(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[S]:
         """One more, at the place where cases begin."""
+        if self._stumbled is not None and self._stumbles >= STUMBLES:
+            raise Blocked(self._stumbled.prerequisite, self._stumbled.why)
         up = self._start(settings)
+        up.subject.missing = self._missing
         try:
             is_fit = self._begin(up.subject)
         except BaseException as error:
@@ -104,12 +126,34 @@ class Deployment(ABC, Generic[S]):
             up.stop()
             # Where nothing but the missing answer was noticed, a rule may know what was wrong with the one that came.
             for violation in known:
-                raise Violated(finding_of(violation), violation.requirement) from None
+                raise self._stumble(finding_of(violation), violation.requirement) from None
+            if isinstance(error, Blocked):
+                raise self._stumble(Finding(error.why), error.prerequisite) from None
+            if isinstance(error, Violated) and error.requirement is not None:
+                raise self._stumble(error.finding, error.requirement) from None
             raise
+        self._stumbles = 0
         if is_fit:
             return up
         up.stop()
         return self._settled(settings)
+
+    def _stumble(self, finding: Finding, requirement: str) -> CaseEnd:
+        """What ends a case whose target did not come to where cases begin: told once, it blocks all others."""
+        self._stumbles += 1
+        if self._stumbled is not None and self._stumbled.prerequisite == requirement:
+            return Blocked(requirement, self._stumbled.why)
+        self._stumbled = Blocked(requirement, finding.found)
+        return Violated(finding, requirement)
+
+    def _explore(self, subject: S) -> None:
+        """Explore the first one, which leaves its traces there."""
+        if not self._is_explored:
+            self._is_explored = True
+            subject.begin_case()
+            with suppress(Undecided):
+                subject.explore()
+            subject.end_case()
 
     def _begin(self, subject: S) -> bool:
         """Settle one that was just started, and prove it if none was proved before; whether it is fit for cases."""
@@ -272,6 +316,7 @@ class EngineDeployment(Deployment[EngineUnderTest]):
     def seen_through(self) -> Iterator[EngineUnderTest]:
         """One for a single case, which is registered and whose sockets can be seen. Raises TargetUnusable."""
         up = self._start_seen()
+        up.subject.missing = self._missing
         try:
             self._settle(up.subject)
             yield up.subject

@@ -13,7 +13,7 @@ from conformance.harness.coding import Asker, Coding
 from conformance.harness.controllerside import Contact, ControllerSide, VirtualControllerSide
 from conformance.harness.observing import RawSocket, Unreachable
 from conformance.harness.party import Author
-from conformance.harness.verdict import Blocked, Finding, Violated
+from conformance.harness.verdict import Finding, Undecided, Violated
 from conformance.targets.descriptor import Target
 from conformance.targets.process import RunningEngine
 from conformance.targets.virtual import VirtualRunningEngine
@@ -22,6 +22,8 @@ from protocol.world import MILLISECOND, SECOND, Observation
 
 #: The number that the engine is given: neither the first nor that of its leaf.
 NUMBER: Final = 3
+#: What is broken if pings do not come back.
+HEART: Final = "heart-device.echo-unchanged"
 #: How often somebody who is not connected yet is tried again, in nanoseconds.
 STEP: Final = 10 * MILLISECOND
 
@@ -136,7 +138,10 @@ class EngineUnderTest(Coding):
     def _answer_registration(self, request: Observation, content: Json) -> Message:
         assert request.message is not None
         reply = self.hub.make("registration_reply", content, identities=request.message.identities[:1])
-        self.world.sockets["query"].send(reply)
+        try:
+            self.world.sockets["query"].send(reply)
+        except Unreachable:
+            raise Undecided("the engine was gone when its registration was to be answered") from None
         return reply
 
     def registered(self) -> EngineUnderTest:
@@ -168,6 +173,14 @@ class EngineUnderTest(Coding):
             if self.world.run_until(lambda: "idle" in self.states(pilot), until):  # noqa: B023 - called at once
                 return
 
+    def explore(self) -> None:
+        """See whether its heart beats, too."""
+        super().explore()
+        started, limit = self.world.now, self.timing.reply_deadline
+        if not self.world.run_until(lambda: bool(self.pongs), started + limit):
+            self.expect_waited(started, limit)
+            self.missing[HEART] = f"no answer to any ping within {limit / SECOND:.1f} s"
+
     # -- the heart monitor -------------------------------------------------------------------------------------------
 
     def beat(self) -> None:
@@ -194,6 +207,7 @@ class EngineUnderTest(Coding):
 
     def expect_echo(self, *frames: bytes, within: int = 0, requirement: str | None = None) -> Observation:
         """Wait for the echo of a ping that was sent."""
+        self.stand_on(HEART)
         started, limit = self.world.now, within or self.timing.reply_deadline
         if not self.world.run_until(lambda: bool(self.echoes(*frames)), started + limit):
             self.expect_waited(started, limit)
@@ -204,12 +218,13 @@ class EngineUnderTest(Coding):
 
     def expect_heart(self, requirement: str | None = None) -> Observation:
         """Wait until it answers a ping of the monitor, that is not of an earlier case."""
+        self.stand_on(HEART)
         count, started, limit = len(self.pongs), self.world.now, self.timing.reply_deadline
         if not self.world.run_until(lambda: len(self.pongs) > count, started + limit):
             self.expect_waited(started, limit)
             found = f"no answer to any ping within {limit / SECOND:.1f} s"
             if requirement is None:
-                raise Blocked("heart-device.echo-unchanged", found)
+                raise self.stopped(HEART, found)
             raise Violated(Finding(found, ("an echo",)), requirement)
         return self.pongs[count]
 
@@ -236,7 +251,7 @@ class EngineUnderTest(Coding):
                 if self.is_over(started, limit) or not self.is_running:
                     self.expect_waited(started, limit)
                     why = f"no socket whose identity is the registered uuid is connected to {channel}"
-                    raise Blocked("registration.identity-is-uuid", why) from None
+                    raise self.stopped("registration.identity-is-uuid", why) from None
             self.let_pass(STEP)
 
     def is_connected(self, channel: str) -> bool:

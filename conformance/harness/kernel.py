@@ -17,7 +17,7 @@ from conformance.harness.actors import Reply
 from conformance.harness.coding import Asker, Coding, parent_id
 from conformance.harness.kernelside import KernelSide
 from conformance.harness.pump import RealSocket
-from conformance.harness.verdict import Blocked, Finding, Undecided, Violated
+from conformance.harness.verdict import Finding, Undecided, Violated
 from conformance.targets.attached import AttachedKernel
 from conformance.targets.descriptor import Target
 from conformance.targets.process import RunningKernel
@@ -138,7 +138,7 @@ class KernelUnderTest(Coding):
             lambda: bool(self.outputs(request, "execute_input") or self.answers(request)), started + limit
         ):
             self.expect_waited(started, limit)
-            raise Blocked("kernel.execute-input-first", "the code was never said to run")
+            raise self.stopped("kernel.execute-input-first", "the code was never said to run")
         self.let_pass(LEAD)
         if self.answers(request):
             raise Undecided("the code that was to run for a while had ended before anything could be tried")
@@ -233,7 +233,7 @@ class Frontend(Asker):
             world.run_until(lambda: bool(self.heard), world.now + STEP)
         if not self.heard:
             self.kernel.expect_waited(started, limit)
-            raise Blocked("kernel.iopub-to-all", f"{self.name} hears nothing")
+            raise self.kernel.stopped("kernel.iopub-to-all", f"{self.name} hears nothing")
 
     def message(self, msg_type: str, content: object = None, *, channel: str = "", **fields: Any) -> Message:  # noqa: ARG002 - it is written alike for every channel
         """A request, not sent."""

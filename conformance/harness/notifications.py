@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.harness.expect import Pattern
 from conformance.harness.party import Party
+from conformance.harness.pilots import REGISTERED
 from conformance.harness.verdict import Finding, Violated
 from protocol.world import SECOND, Observation
 
@@ -51,6 +52,8 @@ class Notifications(Party):
         self, msg_type: str, *, within: int | None = None, requirement: str | None = None, **content: object
     ) -> Observation:
         """Wait for a notification; a missing one is a violation."""
+        if msg_type == "registration_notification":
+            self.controller.stand_on(*REGISTERED[1:])
         started = self.world.now
         found = self.wait(msg_type, within=within, **content)
         if found is not None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from msgspec import UNSET
 
 from conformance.harness.hindrance import PUT_OFF
-from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
+from conformance.harness.verdict import Blocked, CaseEnd, Finding, NotApplicable, Undecided, Violated
 from conformance.targets.errors import TargetUnusable
 from conformance.targets.tables import Timing
 from conformance.targets.vocabulary import ROLES, Role
@@ -123,6 +123,10 @@ class Subject:
             ),
             world.vantages,
         )
+        #: The requirements that the running case names; None while no case runs.
+        self.about: frozenset[str] | None = None
+        #: What cases stand on and the target was seen to lack: the requirement, and what was seen instead.
+        self.missing: dict[str, str] = {}
         #: Requirements that rules were already said to have judged.
         self.reported: frozenset[str] = frozenset()
         self._judged = 0
@@ -201,6 +205,22 @@ class Subject:
         """End the case unless the target declares a feature."""
         if feature not in self.features:
             raise NotApplicable(f"the target does not declare the feature {feature!r}")
+
+    def stand_on(self, *slugs: str) -> None:
+        """End the case if the target lacks what comes next; a case that is about just that goes on, and accuses."""
+        for slug in slugs:
+            if self.about is not None and slug in self.missing and slug not in self.about:
+                raise Blocked(slug, self.missing[slug])
+
+    def stopped(self, slug: str, found: str) -> CaseEnd:
+        """What ends a case that cannot go on because of this: the accusation, if that is what it is about."""
+        return Violated(Finding(found), slug) if slug in (self.about or ()) else Blocked(slug, found)
+
+    def explore(self) -> None:
+        """Before the first case: see what the target lacks of that on which most cases stand, and note it in `missing`.
+
+        So one missing thing is accused by the cases about it, and blocks all others at once.
+        """
 
     def smoke(self) -> bool:
         """Before anything is judged, and after the last case: somebody is there to be judged. Raises TargetUnusable.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from conformance.harness.actors import Client, Engine, Reply
 from conformance.harness.expect import error
-from conformance.harness.verdict import Blocked, Finding, Violated
+from conformance.harness.pilots import REGISTERED
+from conformance.harness.verdict import Finding, Violated
 from protocol.wire import Json, Message
 from protocol.world import SECOND, Observation
 
@@ -47,6 +48,7 @@ class TaskQueue:
     def __init__(self, controller: Controller, *, engines: int = 2) -> None:
         self.controller = controller
         self.world = controller.world
+        controller.stand_on(*REGISTERED, "task.some-engine-runs")
         self.deliveries: list[Delivery] = []
         self.replies: list[tuple[Client, Observation]] = []
         self.client = self.another_client()
@@ -102,7 +104,8 @@ class TaskQueue:
 
     def _announced(self, engine: Engine) -> None:
         if self.controller.notifications.wait("registration_notification", uuid=engine.uuid) is None:
-            raise Blocked("notification.registration-published", f"{engine.name} was never announced")
+            found = f"{engine.name} was never announced"
+            raise self.controller.stopped("notification.registration-published", found)
         engine.is_announced = True
 
     def _prove(self, engine: Engine) -> None:
@@ -121,7 +124,7 @@ class TaskQueue:
             if self.to(pilot) and self.finish(pilot) is engine:
                 return
         self.controller.expect_waited(started, self.controller.timing.reply_deadline)
-        raise Blocked("task.targets-respected", f"{engine.name} was never given a task")
+        raise self.controller.stopped("task.targets-respected", f"{engine.name} was never given a task")
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
@@ -220,6 +223,7 @@ class TaskQueue:
 
     def reply(self, task: Message, *, requirement: str | None = None) -> Reply:
         """Wait for the reply to a task."""
+        self.controller.stand_on("task.reply-to-requester")
         self._expect(
             lambda: bool(self.answers(task)),
             f"no reply to {_called(task)}",

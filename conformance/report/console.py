@@ -5,7 +5,8 @@ The last lines say how much was judged, and how much was not.
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,9 @@ from protocol.requirements import load
 
 #: How a column is headed where its name would not do.
 HEADS = {"not applicable": "n/a", NOT_YET_TESTED: "not yet tested", "kit error": "kit errors"}
+
+#: So many cases are named one by one.
+FEW: Final = 6
 
 #: What is told result by result before the table; violations were told by pytest.
 _SECTIONS = {
@@ -66,7 +70,7 @@ def summary(
             chosen = [result for result in own if result.verdict == verdict]
             if chosen:
                 console.rule(title + of, characters="-")
-                for group in _left_out(chosen) if verdict == "not applicable" else _grouped(chosen):
+                for group in _GROUPED.get(verdict, _grouped)(chosen):
                     console.print(group)
         for deviation in stale(own, target, version_of(target)):
             console.print(
@@ -128,6 +132,42 @@ def _left_out(results: Sequence[Result]) -> Iterator[Table]:
         for case in names:
             group.add_row(Text(f"  {case}"))
         yield group
+
+
+def _blocked(results: Sequence[Result]) -> Iterator[Table]:
+    """One paragraph for what one thing keeps from being judged: it may be most of the suite."""
+    causes: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        causes.setdefault((result.blocked_by, result.reason), []).append(result)
+    for (cause, reason), members in causes.items():
+        cases = dict.fromkeys(member.case for member in members)
+        files = Counter(case.partition("::")[0] for case in cases)
+        requirements = {member.requirement for member in members}
+        many = f"{_count(requirements, 'requirement')} in {_count(cases, 'case')}"
+        lines = Table.grid(padding=(0, 1))
+        # What the case that accuses it has found says more than that it was accused.
+        told = max((member.summary for member in members), key=len)
+        lines.add_row("  found", Text(_short(told)))
+        if reason:
+            lines.add_row("  why", Text(" ".join(reason.split())))
+        if len(cases) <= FEW:
+            for case in cases:
+                lines.add_row("  in", Text(case))
+        else:
+            lines.add_row("  in", Text(", ".join(f"{file} ({count})" for file, count in files.items())))
+        group = Table.grid()
+        group.add_row(Text(f"{cause} keeps from being judged: {many}"))
+        group.add_row(lines)
+        yield group
+
+
+_GROUPED: Final[Mapping[str, Callable[[Sequence[Result]], Iterator[Table]]]] = {
+    "not applicable": _left_out, "blocked": _blocked,
+}  # fmt: skip
+
+
+def _count(things: Collection[str], what: str) -> str:
+    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"
 
 
 def _short(text: str, limit: int = 150) -> str:

@@ -1,0 +1,73 @@
+"""Targets that lack one part on which most cases stand; a plugin for pytest, which makes them known as mutants."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from conformance.mutants.changes import deaf, without
+from conformance.mutants.engines import Working
+from conformance.mutants.mutant import Mutant
+from protocol.roles.base import Arrived, Event
+
+
+class LacksRegistration(Mutant):
+    """Nobody is told whether it was registered."""
+
+    breaks = ("registration.request-answered",)
+    shows_in = ("*",)
+    says = (without("registration_reply"),)
+
+
+class LacksHearts(Mutant):
+    """Hearts are not heard."""
+
+    breaks = ("registration.heard-is-registered",)
+    shows_in = ("*",)
+    hears = (deaf("new_heart"),)
+
+
+class LacksAnnouncements(Mutant):
+    """Nobody is told of engines that come and go."""
+
+    breaks = ("notification.registration-published",)
+    shows_in = ("*",)
+    says = (without("registration_notification", "unregistration_notification"),)
+
+
+class Deaf(Mutant):
+    """A part that hears nothing."""
+
+    def hear(self, event: Event) -> Sequence[Event]:
+        """No message is there."""
+        return () if isinstance(event, Arrived) else (event,)
+
+
+class LacksMux(Deaf):
+    """A queue from which nothing comes out."""
+
+    breaks: ClassVar[tuple[str, ...]] = ("mux.routes-by-identity",)
+    shows_in = ("*",)
+    part = "mux-relay"
+
+
+class LacksTasks(Deaf):
+    """A scheduler that gives nothing out."""
+
+    breaks: ClassVar[tuple[str, ...]] = ("task.some-engine-runs",)
+    shows_in = ("*",)
+    part = "task-scheduler"
+
+
+class LacksExecution(Working):
+    """An engine that answers no code."""
+
+    breaks = ("kernel.execute-answered",)
+    shows_in = ("*",)
+    hears = (deaf("execute_request"),)
+
+
+class LacksStatus(Working):
+    """An engine that never says whether it is busy."""
+
+    breaks = ("iopub.status-brackets",)
+    shows_in = ("*",)
+    says = (without("status"),)

@@ -1,0 +1,98 @@
+"""What most cases stand on: if a target lacks it, the cases about it accuse, and all others name it and are blocked."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.harness.controller import Controller
+from conformance.harness.deployment import STUMBLES, VirtualDeployment
+from conformance.harness.engine import HEART
+from conformance.harness.pilots import DELIVERY, REGISTERED
+from conformance.harness.verdict import Blocked, Violated
+from conformance.ladder import LADDERS
+from conformance.report.data import Judgement, read
+from conformance.targets import load
+
+#: Target -> what it lacks, and what stands on that.
+LACKING = {
+    "simulated+lacks-registration": (
+        "registration.request-answered",
+        {"registration.duplicate-uuid-refused", "registration.id-unique", "mux.fifo-per-engine"},
+    ),
+    "simulated+lacks-hearts": (
+        "registration.heard-is-registered",
+        {"mux.fifo-per-engine", "task.exactly-one-engine", "notification.registration-published"},
+    ),
+    "simulated+lacks-announcements": (
+        "notification.registration-published", {"mux.fifo-per-engine", "task.exactly-one-engine"},
+    ),
+    "simulated+lacks-mux": ("mux.routes-by-identity", {"mux.fifo-per-engine"}),
+    "simulated+lacks-tasks": ("task.some-engine-runs", {"task.reply-to-requester"}),
+    "simulated-engine+lacks-execution": ("kernel.execute-answered", {"iopub.stream-text", "kernel.later-requests-run"}),
+    "simulated-engine+lacks-status": ("iopub.status-brackets", {"iopub.stream-text"}),
+}  # fmt: skip
+#: What is tried of each: that, and what none of them lacks.
+UNTOUCHED = {"query.unknown-type-hub-error", "registration.engine-gives-up"}
+TRIED = UNTOUCHED.union({missing for missing, _ in LACKING.values()}, *(above for _, above in LACKING.values()))
+
+
+@pytest.fixture(scope="module")
+def judgements(tmp_path_factory: pytest.TempPathFactory) -> tuple[Judgement, ...]:
+    directory = tmp_path_factory.mktemp("lacking")
+    words = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-p", "no:cacheprovider", "-p", "missing_parts"]
+    words += ["-q", "--report", "out"]
+    words += [word for target in LACKING for word in ("--target", target)]
+    words += [word for slug in sorted(TRIED) for word in ("--requirement", slug)]
+    done = subprocess.run(
+        words, cwd=directory, capture_output=True, text=True, timeout=150, check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    return read(directory / "out" / "report.json").judgements
+
+
+@pytest.mark.parametrize("target", LACKING)
+def test_what_is_missing_is_accused_and_blocks_what_stands_on_it(
+    judgements: tuple[Judgement, ...], target: str
+) -> None:
+    missing, above = LACKING[target]
+    own = [each for each in judgements if each.target == target]
+    # The rule that every request is answered sees the same silence, and need not have watched for long enough.
+    accused = {each.requirement for each in own if each.verdict == "failed"}
+    assert accused - {"wire.every-request-answered"} == {missing}
+    assert above <= {each.requirement for each in own if each.verdict == "blocked" and each.blocked_by == missing}
+    assert {each.verdict for each in own} <= {"passed", "failed", "blocked", "not applicable"}
+    assert UNTOUCHED & {each.requirement for each in own if each.verdict == "passed"}
+
+
+def test_what_blocks_others_is_a_step_of_the_ladder() -> None:
+    steps = {role: {slug for rung in rungs for slug in rung.slugs} for role, rungs in LADDERS.items()}
+    queues = {slug for both in DELIVERY.values() for slug in both}
+    assert steps["controller"] >= queues | set(REGISTERED)
+    assert steps["engine"] >= {HEART, "kernel.execute-answered", "iopub.status-brackets"}
+    assert steps["kernel"] >= {"kernel.execute-answered", "kernel.status-brackets"}
+    assert "client.addresses-engine" in steps["client"]
+
+
+class NeverReady(VirtualDeployment):
+    """Its controllers never come to where cases begin."""
+
+    starts = 0
+
+    def _begin(self, subject: Controller) -> bool:  # noqa: ARG002 - whatever it is
+        self.starts += 1
+        raise Blocked("wire.reply-parent", "replies name nobody")
+
+
+def test_what_never_comes_to_where_cases_begin_is_told_once_and_not_started_for_ever() -> None:
+    deployment = NeverReady(load("simulated"))
+    with pytest.raises(Violated) as accused:
+        deployment.shared()
+    assert accused.value.requirement == "wire.reply-parent"
+    for _ in range(5):
+        with pytest.raises(Blocked, match=r"wire\.reply-parent: replies name nobody"):
+            deployment.shared()
+    assert deployment.starts == STUMBLES
