@@ -43,6 +43,8 @@ EVERYBODY: Final = frozenset({
 })  # fmt: skip
 #: How many messages are remembered with who said them first.
 AUTHORS: Final = 100_000
+#: How many messages each judge remembers of what is over.
+MEMORY: Final = 5_000
 #: Bytes of a buffer that is kept as it is.
 LARGE: Final = 4096
 
@@ -67,14 +69,24 @@ class _Bench(NamedTuple):
 class Jury:
     """See the module. `setting` is that of the recording; its times count only with `has_timing`.
 
-    `is_whole`: the recording has everybody who ever used this controller.
+    `is_whole`: the recording has everybody who ever used this controller. Each judge forgets what is over once `memory`
+    messages have followed.
     """
 
-    def __init__(self, setting: Setting, codec: Codec, *, has_timing: bool = False, is_whole: bool = False) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        codec: Codec,
+        *,
+        has_timing: bool = False,
+        is_whole: bool = False,
+        memory: int = MEMORY,
+    ) -> None:
         self._setting = setting
         self._codec = codec
         self._has_timing = has_timing
         self._is_whole = is_whole
+        self._memory = memory
         self._benches: dict[tuple[Role, str], _Bench] = {}
         self._links: dict[str, Ends] = {}
         self._authors: OrderedDict[object, str] = OrderedDict()
@@ -106,6 +118,16 @@ class Jury:
     def exercised(self) -> Mapping[tuple[Role, str], frozenset[str]]:
         """The requirements that were judged, by whom they were judged of."""
         return {key: bench.judge.exercised for key, bench in self._benches.items()}
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        """Everybody's judge."""
+        return tuple(bench.judge for bench in self._benches.values())
+
+    @property
+    def passed_over(self) -> int:
+        """How many messages some judge could not judge, because they belong to what was over long before."""
+        return max((judge.passed_over for judge in self.judges), default=0)
 
     @property
     def unobservable(self) -> frozenset[str]:
@@ -143,7 +165,7 @@ class Jury:
             for bench in self._for(ends):
                 if name == "controller-started" and bench.role != "controller":
                     continue
-                for violation in bench.judge.observe(note):
+                for violation in _judged(bench, note):
                     yield Charge(bench.role, bench.who, violation)
 
     # -- messages ------------------------------------------------------------------------------------------------------
@@ -157,7 +179,7 @@ class Jury:
         sender = seen.observer if seen.direction == "sent" else seen.peer
         for bench in self._for(ends, seen.peer):
             mine = self._as_seen(seen, ends, is_mirrored=bench.is_mirrored)
-            for violation in bench.judge.observe(mine):
+            for violation in _judged(bench, mine):
                 is_said_again = violation.evidence[-1] == seen.seq and author != sender
                 if not (is_said_again and violation.rule in _SINGLE):
                     yield Charge(bench.role, bench.who, violation)
@@ -225,11 +247,18 @@ class Jury:
             if not self._is_whole:
                 rules = [rule for rule in rules if rule.name() not in EVERYBODY]
             setting = msgspec.structs.replace(self._setting, role=UNSET if role == "client" else role)
-            bench = _Bench(role, who, Judge(rules, setting), is_mirrored)
+            bench = _Bench(role, who, Judge(rules, setting, memory=self._memory), is_mirrored)
             self._benches[role, who] = bench
             if self._is_whole:
                 bench.judge.observe(Fact(seq=0, now=0, observer=who, name="recorded-from-the-start"))
         return bench
+
+
+def _judged(bench: _Bench, item: Observation | Fact) -> list[Violation]:
+    """What an item shows to one judge, who need not keep it."""
+    found = bench.judge.observe(item)
+    bench.judge.violations.clear()
+    return found
 
 
 #: Rules that judge a message by itself.

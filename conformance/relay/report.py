@@ -12,7 +12,7 @@ import msgspec
 
 from conformance.harness.explain import explain
 from conformance.harness.verdict import Result, finding_of
-from conformance.relay.jury import EVERYBODY, TIMED, Charge, Jury
+from conformance.relay.jury import EVERYBODY, MEMORY, TIMED, Charge, Jury
 from conformance.report.console import summary
 from conformance.results import NOTHING_SELECTED, accuse, exit_status
 from conformance.targets.descriptor import Target
@@ -190,6 +190,8 @@ def _around(path: Path, charges: Sequence[Charge]) -> dict[Key, list[Observation
 
 def _unseen(jury: Jury, wanted: Wanted) -> Iterator[str]:
     """What this recording cannot show, in a line for each reason."""
+    if jury.passed_over:
+        yield f"{jury.passed_over} messages were not judged: they belong to what was over {MEMORY} messages before."
     unseen = {slug for slug in jury.unobservable if wanted.is_chosen(slug)}
     timed = unseen & TIMED
     if timed:

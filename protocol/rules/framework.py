@@ -24,13 +24,14 @@ those of `protocol.rules.engines` about hearts and subscriptions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 
 from protocol.rules.ledger import FACTS, About, Exchange, Ledger
+from protocol.rules.memory import FADED, Faded, forget, mentioned
 from protocol.rules.setting import Setting
 from protocol.wire import Message
 from protocol.world import Direction, Fact, Observation
@@ -151,6 +152,14 @@ class Rule(ABC):
         """Judge what is missing, at the end of the stream."""
         return ()
 
+    def let_go(self, gone: Set[str], limit: int) -> Iterable[Violation]:
+        """Keep nothing that is about these messages, and of what is no message at most `limit` things.
+
+        Whoever judges at the end what it has kept until then judges that first; see `protocol.rules.memory`.
+        """
+        forget((each for name, each in vars(self).items() if name not in ("setting", "ledger")), gone, limit)
+        return ()
+
     def passed(self) -> Iterable[Violation]:
         """Mark the rule as exercised where nothing is wrong: as `judge` does, without words that nobody will read."""
         self.is_exercised = True
@@ -254,6 +263,7 @@ class Judge:
     """Feeds one stream, in order, to all rules whose vantage is offered.
 
     `vantages` says what the recorder could see; rules that need more are counted in `unobservable` and judge nothing.
+    With a `memory` it forgets what that many messages have followed, see `protocol.rules.memory`.
     """
 
     def __init__(
@@ -261,8 +271,13 @@ class Judge:
         rules: Iterable[type[Rule]],
         setting: Setting | None = None,
         vantages: Iterable[Vantage] = ("peer",),
+        *,
+        memory: int | None = None,
     ) -> None:
         self.setting = setting or Setting()
+        self._memory = memory
+        #: How many messages were not judged, because they mention what was forgotten.
+        self.passed_over = 0
         self.violations: list[Violation] = []
         offered, kinds = frozenset(vantages), tuple(rules)
         self._kinds = tuple(kind for kind in kinds if kind.vantage in offered)
@@ -280,6 +295,10 @@ class Judge:
         self._heeding: dict[str, tuple[Note, ...]] = {}
         #: What was published lately and found to be right, by the identity of the header.
         self._right: dict[int, Message] = {}
+        #: The ids that were mentioned and are not forgotten, in the order in which they came.
+        self._ids: dict[str, None] = {}
+        self._since = 0
+        self._faded = Faded(FADED * (self._memory or 0))
 
     def observe(self, item: Item) -> list[Violation]:
         """Judge the next item of the stream; the violations that it completes, which are also kept.
@@ -298,6 +317,12 @@ class Judge:
                 found += note(item)
         else:
             ledger = self.ledger
+            if self._memory is not None:
+                found += self._remember(item)
+                if self._faded and any(each in self._faded for each in mentioned(item)):
+                    self.passed_over += 1
+                    self.violations += found
+                    return found
             ledger.update(item)
             if ledger.echoes.made(item):
                 return found
@@ -321,6 +346,23 @@ class Judge:
         """Whether a fact of this name makes any difference, so that it has to be observed."""
         notes = self._heeding.get(name)
         return bool(self._who_heeds(name) if notes is None else notes) or name in FACTS or name == "controller-started"
+
+    def _remember(self, seen: Observation) -> list[Violation]:
+        """Take note of an item's ids, and now and then forget the older ones that are over; what shows only then."""
+        assert self._memory is not None
+        self._ids.update(dict.fromkeys(each for each in mentioned(seen) if each not in self._faded))
+        self._since += 1
+        if self._since < self._memory:
+            return []
+        self._since = 0
+        older = list(self._ids)[: max(0, len(self._ids) - self._memory)]
+        gone = {each for each in older if not self.ledger.is_open(each)}
+        found = [violation for rule in self.rules for violation in rule.let_go(gone, 4 * self._memory)]
+        self.ledger.forget(gone, self._memory)
+        for each in gone:
+            del self._ids[each]
+        self._faded.add(gone)
+        return found
 
     def is_deaf_to(self, output: Message) -> bool:
         """Whether nobody would listen to a message that was received on iopub, so that it need not be observed.

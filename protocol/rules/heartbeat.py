@@ -3,7 +3,7 @@
 import re
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import lru_cache
 from itertools import pairwise
 from statistics import median
@@ -191,6 +191,13 @@ class RhythmRule(PingRule):
         for pings in self._pings.values():
             if len(pings) >= _ENOUGH:
                 yield from self.rhythm(pings, [lifetime(ping) or 0.0 for ping in pings])
+
+    def let_go(self, gone: Set[str], limit: int) -> Iterable[Violation]:  # noqa: ARG002 - pings have no ids
+        """Judge the rhythm so far, and listen for it anew."""
+        for socket, pings in self._pings.items():
+            if len(pings) > limit:
+                yield from self.rhythm(pings, [lifetime(ping) or 0.0 for ping in pings])
+                self._pings[socket] = pings[-1:]
 
     @abstractmethod
     def rhythm(self, pings: list[Observation], said: list[float]) -> Iterable[Violation]:

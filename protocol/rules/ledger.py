@@ -5,7 +5,9 @@ who asked what, what answered it, which engine was announced on which socket. It
 its signature is valid and was not seen before on that channel; nobody has to answer any other.
 """
 
+import sys
 from collections import defaultdict
+from collections.abc import Set
 from typing import Literal
 
 from msgspec import UNSET
@@ -17,6 +19,7 @@ from protocol.messages.registry import lookup
 from protocol.rules.echoes import Echoes
 from protocol.rules.engines import TOLD, Engines
 from protocol.rules.jobs import QUEUES, Jobs
+from protocol.rules.memory import KEPT, forget
 from protocol.rules.parts import claimed_id, is_reply, parent_of, part_problems, signature_of, type_problems, whole
 from protocol.rules.setting import Setting
 from protocol.wire import Message
@@ -184,6 +187,26 @@ class Ledger:
                 self.about = "delivery"
             elif jobs.answered is not None:
                 self.about = "outcome"
+
+    def is_open(self, msg_id: str) -> bool:
+        """Whether something may still become of a message: a reply is due, or it changes what is true later."""
+        exchange, job = self._asked_elsewhere.get(msg_id), self.jobs.by_id.get(msg_id)
+        if exchange is not None and (
+            exchange.message.msg_type in KEPT or (exchange.is_owed and not exchange.replies and not exchange.is_closed)
+        ):
+            return True
+        return job is not None and not job.answers
+
+    def forget(self, gone: Set[str], limit: int) -> None:
+        """Keep nothing of these messages, and of what had to be dropped no more than `limit` on each socket."""
+        self.exchanges[:] = [each for each in self.exchanges if each.message.msg_id not in gone]
+        for waiting in self._open.values():
+            waiting[:] = [each for each in waiting if each.message.msg_id not in gone]
+        for key in [key for key, each in self._signatures.items() if each.message.msg_id in gone]:
+            del self._signatures[key]
+        forget((self._by_id, self._asked_elsewhere, self._damaged, self.touched, self.altered, self.jobs.by_id), gone,
+               sys.maxsize)  # fmt: skip
+        forget((*self.dropped.values(), *self._suspects.values()), gone, limit)
 
     def _touch(self, fact: Fact) -> None:
         msg_id = str(fact.data.get("msg_id", ""))

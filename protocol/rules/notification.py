@@ -2,9 +2,10 @@
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from protocol.rules.framework import Kind, MessageRule, Observe, Rule, Violation
+from protocol.rules.memory import forget
 from protocol.rules.parts import content_seen, lost_keys, parent_of, whole
 from protocol.world import Observation
 
@@ -282,6 +283,13 @@ class SameForAll(Rule):
         for number, one in enumerate(sockets):
             for other in sockets[number + 1 :]:
                 yield from self._compare(self._heard[one], self._heard[other])
+
+    def let_go(self, gone: Set[str], limit: int) -> Iterable[Violation]:  # noqa: ARG002 - what is kept was said to many
+        """Compare what was heard so far, and keep the latest of it."""
+        if any(len(heard) > limit for heard in self._heard.values()):
+            yield from self.finish(0)
+            for heard in self._heard.values():
+                forget((heard,), frozenset(), limit // 2)
 
     def _compare(self, one: dict[object, Observation], other: dict[object, Observation]) -> Iterable[Violation]:
         left = _between_common(one, other)
