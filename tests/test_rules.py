@@ -253,6 +253,28 @@ def test_a_tree_that_sends_a_mistaken_request_on_has_not_made_the_mistake(is_dam
     assert accused is not is_damaged
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "slug"),
+    [(3, b"[1", "wire.parts-readable"), (1, b'"x"', "wire.parts-are-objects")],
+    ids=["content", "parent header"],
+)
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_tree_that_sends_unreadable_parts_on_has_not_made_them(
+    part: int, value: bytes, slug: str, is_damaged: bool
+) -> None:
+    story = make_logs.Story()
+    metadata = {"targets": [["a", 0]], "is_broadcast": True, "is_coalescing": False}
+    request = story.message("client-1", "apply_request", {}, metadata=metadata, buffers=[b"f", b"info"])
+    if is_damaged:
+        story.see("client-1", "broadcast", "sent", story.frames(request, {part: value}), why="a part is wrong")
+    given = story.message("client-1", "apply_request", {}, buffers=[b"f", b"info"],
+                          metadata=metadata | {"original_msg_id": request.msg_id})  # fmt: skip
+    story.see("a", "broadcast", "received", story.frames(given, {part: value}))
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert (slug in {violation.requirement for violation in judge.violations}) is not is_damaged
+
+
 def test_a_task_with_a_strange_parent_header_is_still_that_task() -> None:
     story = make_logs.Story()
     story.fact("overheard", socket="hub/monitor")

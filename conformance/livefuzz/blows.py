@@ -31,6 +31,7 @@ MEANT: Final = frozenset({
 _KILO: Final = bytes(1024)
 _LARGE: Final = (_KILO * 64, b"\xff" * 65_536, b"[" * 65_536, b"{" * 20_000)
 _HUGE: Final = _KILO * 1024
+_ROWS: Final = (10, 20, 50, 100, 1000)
 _LONE: Final = (
     b"x", b"\0", b"\0\0\0\0\0", b"\xff" * 5, b"{}", DELIMITER, b"<IDS|MSG", b"0" * 64, b"\xff" * 255, b"garbage", _KILO,
 )  # fmt: skip
@@ -140,8 +141,10 @@ def _foreign_identities(_: Forge, spot: Spot, good: list[Frame], chance: Chance,
 
 
 def _many_frames(_: Forge, __: Spot, good: list[Frame], chance: Chance, ___: int) -> Sequence[Frame]:
-    more = [_pick(_LONE, chance)] * (50, 300, 1000)[chance.below(3)]
-    return ([*more, *good], [*good, *more], more, list(good) * 30)[chance.below(4)]
+    # Every frame is a call of libzmq's: most of these messages are long, and few very long.
+    count = _ROWS[-1] if chance.below(IN_A_ROW) == 0 else _ROWS[chance.below(len(_ROWS) - 1)]
+    more = [_pick(_LONE, chance)] * count
+    return ([*more, *good], [*good, *more], more, list(good) * 10)[chance.below(4)]
 
 
 def _huge(_: Forge, __: Spot, good: list[Frame], chance: Chance, ___: int) -> Sequence[Frame]:
@@ -204,7 +207,7 @@ def _in_others_names(_: Forge, spot: Spot, good: list[Frame], chance: Chance, __
 
 
 def _long_row(_: Forge, __: Spot, good: list[Frame], chance: Chance, ____: int) -> Sequence[Frame]:
-    return ([*good] * 300, [b""] * 300, [_pick(_LONE, chance)] * 20)[chance.below(3)]
+    return ([*good] * 100, [b""] * 100, [_pick(_LONE, chance)] * 20)[chance.below(3)]
 
 
 def _message(forge: Forge, _: Spot, __: list[Frame], ___: Chance, number: int) -> Sequence[Frame]:

@@ -20,7 +20,16 @@ from protocol.rules.echoes import Echoes
 from protocol.rules.engines import TOLD, Engines
 from protocol.rules.jobs import QUEUES, Jobs
 from protocol.rules.memory import KEPT, forget
-from protocol.rules.parts import claimed_id, is_reply, parent_of, part_problems, signature_of, type_problems, whole
+from protocol.rules.parts import (
+    claimed_id,
+    claimed_metadata,
+    is_reply,
+    parent_of,
+    part_problems,
+    signature_of,
+    type_problems,
+    whole,
+)
 from protocol.rules.setting import Setting
 from protocol.wire import Message
 from protocol.world import Fact, Observation
@@ -169,8 +178,9 @@ class Ledger:
             return
         if item.direction == "sent" and item.why is not None:
             self.echoes.update(item)
-            if item.message is not None:
-                self._damaged.add(item.message.msg_id)
+            claimed = item.message.msg_id if item.message is not None else claimed_id(item.frames)
+            if claimed is not None:
+                self._damaged.add(claimed)
         channel = item.channel
         if channel in self._asked:
             if item.direction == "sent":
@@ -230,14 +240,20 @@ class Ledger:
     def _lost(self, name: str, since: int, until: int) -> int:
         return sum(duration for at, duration in self._kept[name] if since < at <= until)
 
+    def was_asked(self, msg_id: str) -> bool:
+        """Whether a request of this id was accepted, on any socket."""
+        return msg_id in self._asked_elsewhere
+
     def is_about_damage(self, seen: Observation) -> bool:
         """Whether a message belongs to a request that the recorder made wrong on purpose."""
-        if not self._damaged or seen.message is None:
+        if not self._damaged:
             return False
-        asked = parent_of(seen.message).get("msg_id")
-        if seen.channel == "broadcast" and not is_reply(seen.message):
-            # The tree sends a request on under ids of its own.
-            asked = seen.message.metadata.get("original_msg_id")
+        if seen.channel == "broadcast" and (seen.message is None or not is_reply(seen.message)):
+            # The tree sends a request on under ids of its own; that an id is no text is the request's mistake.
+            metadata = claimed_metadata(seen.frames) if seen.message is None else seen.message.metadata
+            original = metadata.get("original_msg_id", "")
+            return not isinstance(original, str) or original in self._damaged
+        asked = parent_of(seen.message).get("msg_id") if seen.message is not None else None
         return isinstance(asked, str) and asked in self._damaged
 
     def is_namesake_of_damage(self, seen: Observation) -> bool:

@@ -48,6 +48,15 @@ def claimed_id(frames: tuple[Frame, ...]) -> str | None:
     return None
 
 
+def claimed_metadata(frames: tuple[Frame, ...]) -> dict[str, Any]:
+    """The metadata that frames claim to have, whoever made them; {} if they cannot be read as JSON."""
+    at = frames.index(DELIMITER) + 4 if DELIMITER in frames else 2
+    try:
+        return dict(_JSON.decode(frames[at])) if at < len(frames) else {}
+    except UNREADABLE:
+        return {}
+
+
 def claimed_content(frames: tuple[Frame, ...]) -> dict[str, Any]:
     """The content that frames claim to have, whoever made them; {} if it cannot be read as JSON."""
     at = frames.index(DELIMITER) + 5 if DELIMITER in frames else 3

@@ -42,7 +42,7 @@ class RefusedChangesNothing(Rule):
 
     def _refuse(self, seen: Observation) -> None:
         msg_id, uuid = claimed_id(seen.frames), claimed_content(seen.frames).get("uuid")
-        if msg_id is not None and all(each.message.msg_id != msg_id for each in self.ledger.exchanges):
+        if msg_id is not None and not self.ledger.was_asked(msg_id):
             if msg_id not in self.ledger.jobs.by_id:
                 self._ids.setdefault(msg_id, seen)
             if isinstance(uuid, str) and uuid not in self.ledger.engines.of_uuid:
