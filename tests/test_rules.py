@@ -319,6 +319,19 @@ def test_a_registration_is_answered_without_a_name_though_something_was_dropped_
     assert judge.violations
 
 
+def test_a_registration_that_could_be_read_in_part_may_be_granted() -> None:
+    story = make_logs.Story()
+    granted = {**make_logs.OK, "hb_period": 100, "connection_info": {}}
+    first = story.ask("a", "registration_request", {"uuid": "a"})
+    story.answer(first, "registration_reply", {**granted, "id": 0}, parent={})
+    second = story.frames(story.message("a", "registration_request", {"uuid": "b"}), {2: b"[]"})
+    story.see("a", "query", "sent", second, why="metadata that are no object")
+    story.answer(first, "registration_reply", {**granted, "id": 1}, parent={})
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert "wire.at-most-one-reply" not in {violation.requirement for violation in judge.violations}
+
+
 def test_an_error_without_a_name_is_no_late_answer_to_what_was_passed_over() -> None:
     story = make_logs.Story()
     story.ask("client-1", "registration_request", {})

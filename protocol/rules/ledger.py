@@ -112,6 +112,11 @@ class Dropped:
         kinds = (kind for rule, kind in KINDS.items() if rule in rules)
         self.kind = next(kinds, "damaged")
 
+    @property
+    def is_registration(self) -> bool:
+        """Whether it claims to be a registration_request."""
+        return any(b"registration_request" in bytes(frame) for frame in self.seen.frames)
+
 
 class Orphan:
     """A reply to nothing that was accepted on its socket.
@@ -335,6 +340,9 @@ class Ledger:
             for exchange in waiting:
                 if exchange.message.msg_type == "registration_request":
                     return exchange
+            if any(dropped.is_registration for dropped in self._suspects[seen.socket]):
+                # Who takes what cannot be read as empty may have accepted that one.
+                return None
             same = [each for each in self.exchanges if each.request.socket == seen.socket]
             return next((each for each in reversed(same) if each.message.msg_type == "registration_request"), None)
         # Nor does an answer without a name come late for what was passed over.
