@@ -39,6 +39,8 @@ COMMANDS: Final = {
     "view": Entry("conformance.cli.view:view", "Draw what happened in a run, as a sequence diagram."),
     "mutants": Entry("conformance.cli.mutants:mutants", "Show which requirement finds which broken controller."),
     "fuzz": Entry("conformance.cli.fuzz:fuzz", "Search for messages that are judged wrongly, or harm others."),
+    "hunt": Entry("conformance.cli.hunt:hunt", "Search for conversations in which a controller fails."),
+    "replay": Entry("conformance.cli.replay:replay", "Play a conversation that failed once more, and explain it."),
 }
 
 main = click.version_option(package_name="ippkit", message="%(prog)s %(version)s")(

@@ -1,0 +1,229 @@
+"""The search for a conversation that fails: invent one, play it, keep it if it reached something new, and go on.
+
+    hunt = Hunt(stage, seed=1, folder=Path("corpus"))
+    while time_is_left:
+        failure = hunt.step()
+
+Half of the conversations are drawn anew; the others are made of those in the corpus, which once reached what none had
+reached before: cut, spliced, with steps taken out, put in or drawn again. The same seed and an empty corpus give the
+same conversations. A failure is told once: the next one of the same requirement, blame and shape is only counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import msgspec
+
+from conformance.model import steps as alphabet
+from conformance.model.stage import Outcome, Stage, key_of
+from conformance.model.steps import CHOICES, Conversation, Damage, Register, Shutdown, Step, Wait, draw_any, weighted
+from conformance.model.vectors import conversation_from
+from protocol.damage import Drawn
+from protocol.rules import Violation
+
+#: Steps of a conversation that is drawn, at least and at most.
+SHORTEST, LONGEST = 10, 60
+#: How many conversations a failure is tried with while it is made short.
+TRIES: Final = 250
+#: Every so often a conversation ends the controller.
+ENDS: Final = 12
+
+
+@dataclass
+class Failure:
+    """A way to fail, its shortest conversation so far, and how often it was met."""
+
+    key: str
+    violation: Violation
+    outcome: Outcome
+    seed: int
+    count: int = 1
+    is_short: bool = False
+
+
+@dataclass
+class Progress:
+    """How far a hunt has come."""
+
+    conversations: int = 0
+    steps: int = 0
+    known: Counter[str] = field(default_factory=Counter)
+    undecided: int = 0
+
+
+class Hunt:
+    """See the module. `folder` keeps the corpus, and where the hunt stopped; without one nothing is kept."""
+
+    def __init__(self, stage: Stage, *, seed: int = 0, folder: Path | None = None) -> None:
+        self.stage = stage
+        self.seed = seed
+        self.folder = folder
+        self.progress = Progress()
+        self.coverage: set[str] = set()
+        self.corpus: list[Conversation] = []
+        self.failures: dict[str, Failure] = {}
+        #: Requirements that are not demanded, and were seen not to be kept.
+        self.observed: set[str] = set()
+        self._number = 0
+        if folder is not None:
+            self._resume(folder)
+
+    # -- where it stopped --------------------------------------------------------------------------------------------
+
+    def _resume(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((folder / "conversations").glob("*.json")):
+            self.corpus.append(conversation_from(path))
+        state = folder / "state.json"
+        if state.exists():
+            found = json.loads(state.read_text("utf-8"))
+            self._number = int(found.get("next", {}).get(str(self.seed), 0))
+            self.coverage = set(found.get("coverage", ()))
+
+    def save(self) -> None:
+        """Write down where to go on."""
+        if self.folder is None:
+            return
+        state = self.folder / "state.json"
+        before = json.loads(state.read_text("utf-8")) if state.exists() else {}
+        following = before.get("next", {}) | {str(self.seed): self._number}
+        state.write_text(json.dumps({"next": following, "coverage": sorted(self.coverage)}, indent=0) + "\n", "utf-8")
+
+    def _keep(self, conversation: Conversation) -> None:
+        self.corpus.append(conversation)
+        if self.folder is not None:
+            folder = self.folder / "conversations"
+            folder.mkdir(exist_ok=True)
+            path = folder / f"{len(self.corpus):05}.json"
+            path.write_bytes(msgspec.json.encode(conversation) + b"\n")
+
+    # -- one conversation --------------------------------------------------------------------------------------------
+
+    def step(self) -> list[Failure]:
+        """Play one more conversation; the failures that were not known. Raises TargetUnusable."""
+        number, self._number = self._number, self._number + 1
+        conversation = self._invent(Random(f"{self.seed}/{number}"), number)  # noqa: S311 - to be repeated
+        outcome = self.stage.play(conversation)
+        self.progress.conversations += 1
+        self.progress.steps += len(conversation)
+        self.progress.undecided += outcome.is_undecided
+        self.observed |= {each.requirement for each in outcome.observed}
+        self.progress.known.update(each.requirement for each in outcome.known)
+        new = outcome.coverage - self.coverage
+        if new and not outcome.violations:
+            self.coverage |= new
+            self._keep(conversation)
+        return self._note(outcome)
+
+    def _note(self, outcome: Outcome) -> list[Failure]:
+        new: list[Failure] = []
+        for violation in outcome.violations:
+            key = key_of(violation)
+            failure = self.failures.get(key)
+            if failure is None:
+                failure = self.failures[key] = Failure(key, violation, outcome, self.seed)
+                new.append(failure)
+            else:
+                failure.count += failure.outcome is not outcome
+        return new
+
+    def _invent(self, random: Random, number: int) -> Conversation:
+        chance = Drawn(random.random)
+        if self.corpus and chance.below(2):
+            found = self._vary(chance)
+        else:
+            kinds = weighted()
+            length = SHORTEST + chance.below(LONGEST - SHORTEST + 1)
+            # Mostly somebody is there from the beginning.
+            first: list[Step] = [Register(engine=number) for number in range(min(2, chance.below(4)))]
+            # First beats take a while; who acts before meets nobody.
+            first += [Wait(periods=2)] if chance.below(4) else []
+            found = first + [draw_any(chance, kinds) for _ in range(length)]
+        if number % ENDS == ENDS - 1:
+            found.append(Shutdown())
+        return tuple(found)  # type: ignore[arg-type]
+
+    def _vary(self, chance: Drawn) -> list[Step]:
+        old: list[Step] = [*self.corpus[chance.below(len(self.corpus))]]
+        other: list[Step] = [*self.corpus[chance.below(len(self.corpus))]]
+        old = [step for step in old if not isinstance(step, Shutdown)]
+        kinds = weighted()
+        for _ in range(1 + chance.below(6)):
+            at = chance.below(len(old) + 1)
+            how = chance.below(4)
+            if how == 0:
+                old.insert(at, draw_any(chance, kinds))
+            elif how == 1 and at < len(old):
+                old[at] = alphabet.draw(type(old[at]), chance)
+            elif how == 2 and len(old) > SHORTEST:
+                del old[at : at + 1 + chance.below(4)]
+            else:
+                start = chance.below(len(other))
+                old[at:at] = [step for step in other[start : start + 12] if not isinstance(step, Shutdown)]
+        return old[: 2 * LONGEST]
+
+    # -- short conversations -----------------------------------------------------------------------------------------
+
+    def shorten(self, failure: Failure, *, may_go_on: Callable[[], bool] = lambda: True) -> None:
+        """Look for a shorter conversation that fails in the same way, for as long as that is allowed."""
+        tries = 0
+
+        def fails(candidate: Conversation) -> bool:
+            nonlocal tries
+            tries += 1
+            outcome = self.stage.play(candidate)
+            self._note(outcome)
+            for violation in outcome.violations:
+                if key_of(violation) == failure.key:
+                    failure.outcome, failure.violation = outcome, violation
+                    return True
+            return False
+
+        def is_allowed() -> bool:
+            return tries < TRIES and may_go_on()
+
+        _take_out(failure.outcome.conversation, fails, is_allowed)
+        _make_plain(failure.outcome.conversation, fails, is_allowed)
+        failure.is_short = is_allowed()
+
+
+def _take_out(start: Conversation, fails: Callable[[Conversation], bool], is_allowed: Callable[[], bool]) -> None:
+    """Leave out steps, many at once and then one by one, for as long as it still fails."""
+    now, size = start, max(1, len(start) // 2)
+    while is_allowed():
+        at = len(now) - size
+        has_shrunk = False
+        while is_allowed() and now:
+            at = max(0, min(at, len(now) - size))
+            candidate = now[:at] + now[at + size :]
+            if fails(candidate):
+                now, has_shrunk = candidate, True
+            if at == 0:
+                break
+            at -= size
+        if size == 1 and not has_shrunk:
+            return
+        size = max(1, size // 2)
+
+
+def _make_plain(start: Conversation, fails: Callable[[Conversation], bool], is_allowed: Callable[[], bool]) -> None:
+    """Set fields to the first of their choices, for as long as it still fails."""
+    now = list(start)
+    for index, step in enumerate(now):
+        for name, values in CHOICES[type(step)].items():
+            if isinstance(step, Damage) or getattr(now[index], name) == values[0] or not is_allowed():
+                continue
+            before = now[index]
+            now[index] = msgspec.structs.replace(before, **{name: values[0]})
+            if not fails(tuple(now)):
+                now[index] = before
+
+
+__all__ = ["Failure", "Hunt", "Progress"]

@@ -1,0 +1,203 @@
+"""Where conversations are played: a controller of a target, fresh for each in virtual time, shared where it is real.
+
+What comes of a conversation is an `Outcome`: violations, each excused or not, and what was reached on the way. A
+deviation that the target's descriptor lists is known, whatever conversation shows it, and steps that would provoke
+nothing else are left out: what a known mistake breaks besides would hide what nobody knows yet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+from conformance.harness.attaching import controllers
+from conformance.harness.controller import Controller
+from conformance.harness.explain import explain
+from conformance.harness.verdict import Blocked, CaseEnd, Undecided, Violated, finding_of
+from conformance.harness.virtualworld import VirtualWorld
+from conformance.model.player import Player, play
+from conformance.model.steps import Conversation, Shutdown
+from conformance.targets import Target
+from conformance.targets.process import detect_version
+from protocol.requirements import get
+from protocol.rules import Violation
+from protocol.rules.parts import content_of
+from protocol.world import Observation
+
+#: How much of what led to a violation is shown.
+ROWS: Final = 40
+#: Features that a target must declare to be talked to at all.
+NEEDED: Final = (
+    "queue", "results", "purge", "db", "history", "resubmit", "mux", "tasks", "control", "iopub", "broadcast",
+)  # fmt: skip
+
+
+@dataclass
+class Outcome:
+    """What came of one conversation."""
+
+    conversation: Conversation
+    violations: list[Violation] = field(default_factory=list)
+    #: Violations that the target's descriptor lists.
+    known: list[Violation] = field(default_factory=list)
+    #: What nobody demands, and was seen to be otherwise.
+    observed: list[Violation] = field(default_factory=list)
+    #: What was seen, without heartbeats, and how much of it before each step.
+    observations: Sequence[Observation] = ()
+    marks: Sequence[int] = ()
+    coverage: frozenset[str] = frozenset()
+    is_undecided: bool = False
+
+    @property
+    def keys(self) -> list[str]:
+        """By what each violation can be told from others."""
+        return [key_of(each) for each in self.violations]
+
+
+def key_of(violation: Violation) -> str:
+    """Requirement, blame and shape: what was found, without names, numbers and whatever else differs each time."""
+    shape = re.sub(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}|\d+(\.\d+)?", "…", violation.found)
+    return f"{violation.requirement} | {violation.guilty} | {shape[:80]}"
+
+
+def told(outcome: Outcome, violation: Violation, replay: str) -> str:
+    """A violation in a conversation, explained: requirement, blame, what was allowed, and what led to it."""
+    end = max(violation.evidence, default=0) or outcome.observations[-1].seq if outcome.observations else 0
+    before = [each for each in outcome.observations if each.seq <= end]
+    shown = [each for each in before[:-ROWS] if each.seq in violation.evidence] + before[-ROWS:]
+    return explain(get(violation.requirement), finding_of(violation), shown, replay)
+
+
+class Stage:
+    """See the module. `is_strict` knows no deviations. Close it at the end."""
+
+    def __init__(self, target: Target, *, is_strict: bool = False) -> None:
+        self.target = target
+        version = detect_version(target) if target.deviations and not target.is_simulated else None
+        self.deviations = [] if is_strict else [
+            each for each in target.deviations if each.is_about(version) and not each.unreviewed
+        ]  # fmt: skip
+        self.avoid = frozenset(each.slug for each in self.deviations)
+        self._deployment = controllers(target, may_disturb=False)
+        self._open = ExitStack()
+        self._shared: Controller | None = None
+
+    def play(self, conversation: Conversation) -> Outcome:
+        """Play one conversation. Raises TargetUnusable."""
+        if self.target.is_simulated:
+            with self._deployment.fresh() as controller:
+                return self._play(controller, conversation)
+        outcome = self._play(self._running(), conversation)
+        if self._shared is not None and (outcome.violations or _ends(conversation) or not self._shared.is_running):
+            # Who knows in what state it is.
+            self._end_shared()
+        return outcome
+
+    def close(self) -> None:
+        """End what was started."""
+        self._end_shared()
+
+    def _running(self) -> Controller:
+        if self._shared is None:
+            self._shared = self._open.enter_context(self._deployment.fresh())
+        return self._shared
+
+    def _end_shared(self) -> None:
+        self._shared = None
+        self._open.close()
+
+    def _play(self, controller: Controller, conversation: Conversation) -> Outcome:
+        controller.begin_case()
+        player = Player(controller, avoid=self.avoid)
+        outcome = Outcome(conversation)
+        found: list[Violation] = []
+        try:
+            play(player, conversation)
+            found = player.violations(is_last=self.target.is_simulated)
+        except CaseEnd as end:
+            found = player.violations() + _from_end(end, player)
+            outcome.is_undecided = isinstance(end, Undecided)
+        except Exception as error:
+            # Whoever stumbles over something that is accused anyway is not at fault.
+            found = player.violations()
+            notes = " ".join(getattr(error, "__notes__", ()))
+            if self.target.is_simulated and notes:
+                found.append(_fell(f"{type(error).__name__}: {error} {notes}", player.world.now))
+            if not found:
+                raise
+        outcome.is_undecided = outcome.is_undecided or player.is_undecided
+        slugs = {each.slug for each in self.deviations}
+        for each in found:
+            if get(each.requirement).level == "MAY":
+                outcome.observed.append(each)
+                continue
+            (outcome.known if each.requirement in slugs else outcome.violations).append(each)
+        seen = [each for each in controller.observations if not each.channel.startswith("heartbeat")]
+        outcome.observations, outcome.marks = seen, player.marks
+        outcome.coverage = frozenset(_covered(controller, seen))
+        if not controller.is_running and not player.book.is_ended:
+            outcome.violations.append(_died(controller))
+        try:
+            controller.end_case()
+        except Exception:
+            # What a broken one makes of goodbyes was accused already, or will be next time.
+            if not outcome.violations:
+                raise
+        return outcome
+
+
+def _ends(conversation: Conversation) -> bool:
+    return any(isinstance(step, Shutdown) for step in conversation)
+
+
+def _from_end(end: CaseEnd, player: Player) -> list[Violation]:
+    """What kept a conversation from going on, as the violation that it is."""
+    if isinstance(end, Violated):
+        slug, finding = end.requirement or "wire.every-request-answered", end.finding
+        return [_violation(slug, finding.found, finding.allowed, finding.evidence, player.world.now)]
+    if isinstance(end, Blocked):
+        return [_violation(end.prerequisite, end.why, (), (), player.world.now)]
+    return []
+
+
+def _died(controller: Controller) -> Violation:
+    return _fell(f"its process has ended (status {controller.instance.status})", controller.world.now)
+
+
+def _fell(found: str, now: int) -> Violation:
+    """The target did not survive what it was told."""
+    return _violation("wire.malformed-harms-nobody", found, ("it lives on",), (), now)
+
+
+def _violation(slug: str, found: str, allowed: tuple[str, ...], evidence: tuple[int, ...], now: int) -> Violation:
+    return Violation(
+        requirement=slug, rule=f"{slug}.model", guilty="the target", evidence=evidence, found=found, allowed=allowed,
+        now=now,
+    )  # fmt: skip
+
+
+def _covered(controller: Controller, seen: Sequence[Observation]) -> Iterable[str]:
+    """What was reached: types and errors, pairs of what followed each other, and rare branches of our own roles."""
+    before = ""
+    for each in seen:
+        message = each.message
+        name = f"{each.channel} {message.msg_type}" if message is not None else f"{each.channel} frames"
+        if each.direction == "received" and message is not None:
+            content = content_of(message)
+            status, error = content.get("status"), content.get("ename")
+            name += f" {status}" if isinstance(status, str) else ""
+            if isinstance(error, str):
+                yield f"error {each.channel} {error}"
+        yield f"type {each.direction} {name}"
+        if before and each.direction == "received":
+            yield f"pair {before} > {name}"
+        before = name
+    if isinstance(controller.world, VirtualWorld):
+        for slug in controller.world.world.marks:
+            yield f"mark {slug}"
+
+
+__all__ = ["NEEDED", "Outcome", "Stage", "key_of", "told"]

@@ -1,0 +1,255 @@
+"""The model of conversations: it finds mistakes by itself, makes them short, keeps them, and accuses nobody else."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from conformance.cli import main
+from conformance.model.hunt import Failure, Hunt
+from conformance.model.stage import Stage, key_of
+from conformance.model.steps import (
+    CHOICES,
+    WEIGHTS,
+    Answer,
+    Ask,
+    Cast,
+    Conversation,
+    Purge,
+    Quiet,
+    Register,
+    Shutdown,
+    Step,
+    Submit,
+    Wait,
+    draw,
+    mistake,
+)
+from conformance.model.vectors import VectorError, conversation_from, read, vector_of, write
+from conformance.targets import Deviation, load
+from protocol.damage import Given
+
+#: Mistakes of different kinds: of the Hub, of a relay, of the scheduler, of the heart monitor.
+FOUND = ("answers-who-asked-last", "holds-two", "gives-up-early")
+
+
+def hunted(mutant: str, conversations: int = 40) -> Hunt:
+    search = Hunt(Stage(load(f"simulated+{mutant}")))
+    for _ in range(conversations):
+        if search.step():
+            return search
+    pytest.fail(f"{mutant} was not found in {conversations} conversations")
+
+
+@pytest.fixture(scope="module")
+def innocent() -> Stage:
+    return Stage(load("simulated"))
+
+
+def test_a_controller_that_makes_no_mistake_is_accused_of_none(innocent: Stage) -> None:
+    search = Hunt(innocent, seed=3)
+    found = [failure.violation for _ in range(12) for failure in search.step()]
+    assert found == []
+    assert search.progress.steps > 12 * 10
+    assert len(search.coverage) > 60
+
+
+@pytest.mark.parametrize("kind", CHOICES, ids=lambda kind: kind.__name__)
+def test_each_kind_of_step_can_be_played_in_any_state(kind: type[Step], innocent: Stage) -> None:
+    rows = [draw(kind, Given([number] * 20)) for number in range(3)]
+    conversation = msgspec.convert(msgspec.to_builtins([*rows, Register(), Quiet(), *rows]), Conversation)
+    outcome = innocent.play(conversation)
+    assert outcome.violations == []
+    assert len(outcome.marks) >= 1
+
+
+@pytest.mark.parametrize("mutant", FOUND)
+def test_a_mistake_is_found_without_being_told(mutant: str) -> None:
+    assert hunted(mutant).failures
+
+
+#: One engine that is given three tasks at once, and what has nothing to do with it.
+CROWDED: Conversation = (
+    Ask(), Register(), Quiet(), Ask(question="history"), Submit(queue="mux"), Answer(), Submit(queue="task"),
+    Wait(), Submit(queue="task", client=2), Cast(), Submit(queue="task"), Quiet(), Purge(),
+)  # fmt: skip
+
+
+def crowded() -> tuple[Hunt, Failure]:
+    """The failure of one who gives an engine two tasks where only one may be, in this conversation."""
+    search = Hunt(Stage(load("simulated+holds-two")))
+    outcome = search.stage.play(CROWDED)
+    violation = next(each for each in outcome.violations if each.requirement == "task.hwm-respected")
+    return search, Failure(key_of(violation), violation, outcome, 0)
+
+
+def test_a_failure_is_made_short_and_still_fails_in_the_same_way() -> None:
+    search, failure = crowded()
+    search.shorten(failure)
+    assert len(failure.outcome.conversation) <= 4
+    assert failure.key in search.stage.play(failure.outcome.conversation).keys
+    assert failure.is_short
+
+
+def test_each_way_to_fail_is_told_once() -> None:
+    search = hunted("answers-in-pairs")
+    keys = set(search.failures)
+    told = [failure.key for _ in range(4) for failure in search.step()]
+    assert len(told) == len(set(told))
+    assert keys.isdisjoint(told)
+    assert sum(failure.count for failure in search.failures.values()) > len(search.failures)
+
+
+def test_the_same_seed_has_the_same_conversations(innocent: Stage) -> None:
+    one, other = Hunt(innocent, seed=7), Hunt(innocent, seed=7)
+    for _ in range(3):
+        one.step()
+        other.step()
+    assert one.corpus
+    assert one.corpus == other.corpus
+    assert one.coverage == other.coverage
+
+
+def test_a_hunt_goes_on_where_it_stopped(innocent: Stage, tmp_path: Path) -> None:
+    first = Hunt(innocent, seed=1, folder=tmp_path)
+    for _ in range(4):
+        first.step()
+    first.save()
+    second = Hunt(innocent, seed=1, folder=tmp_path)
+    assert second.corpus == first.corpus
+    assert second.coverage == first.coverage
+    assert second._number == 4
+
+
+def test_what_a_descriptor_lists_is_known_and_not_told() -> None:
+    target = load("simulated+holds-two")
+    listed = Deviation(slug="task.hwm-respected", evidence="by hand", reason="two are better")
+    stage = Stage(msgspec.structs.replace(target, deviations=(listed,)))
+    search = Hunt(stage)
+    while not search.progress.known["task.hwm-respected"] and search.progress.conversations < 20:
+        search.step()
+    assert search.progress.known["task.hwm-respected"]
+    assert all(failure.violation.requirement != "task.hwm-respected" for failure in search.failures.values())
+
+
+def test_every_step_can_be_written_and_read_again() -> None:
+    for kind in WEIGHTS:
+        step = draw(kind, Given([2, 1, 3, 0, 1, 2, 5]))
+        assert mistake(step) is None
+        again = msgspec.json.decode(msgspec.json.encode([step]), type=Conversation)
+        assert again == (step,)
+
+
+# -- vectors and commands ----------------------------------------------------------------------------------------------
+
+
+def ippkit(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+@pytest.fixture(scope="module")
+def vector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    _, failure = crowded()
+    folder = tmp_path_factory.mktemp("vectors")
+    return write(folder, vector_of(failure.outcome, failure.violation, target="simulated+holds-two", seed=0))
+
+
+def test_a_vector_says_what_was_said_and_what_was_allowed(vector: Path) -> None:
+    found = read(vector)
+    assert vector.name == f"{found.requirement}-1.json"
+    assert found.blame == "the target"
+    assert found.expected
+    assert found.roles["client-1"] == "client"
+    sent = [row for row in found.frames if row["direction"] == "sent"]
+    assert {"utf8": "<IDS|MSG>"} in sent[0]["frames"]
+    assert max(row["step"] for row in found.frames) < len(found.steps)
+    assert conversation_from_steps(vector) == found.steps
+
+
+def conversation_from_steps(vector: Path) -> Conversation:
+    path = vector.with_suffix(".steps")
+    path.write_bytes(msgspec.json.encode(msgspec.json.decode(vector.read_bytes())["steps"]))
+    return conversation_from(path)
+
+
+def test_a_vector_is_replayed_and_explained(vector: Path) -> None:
+    result = ippkit("replay", str(vector))
+    assert result.exit_code == 1
+    assert f"MUST {read(vector).requirement}" in result.output
+    assert "at fault: the target" in result.output
+    assert "what happened:" in result.output
+
+
+def test_a_replay_on_somebody_who_makes_no_mistake_says_so(vector: Path) -> None:
+    result = ippkit("replay", str(vector), "-t", "simulated")
+    assert result.exit_code == 0
+    assert "Nothing is violated" in result.output
+
+
+WRONG = {
+    "{": "is no conversation: Input data was truncated",
+    "[]": "is no conversation: Expected `object`, got `array`",
+    '{"format": "other", "target": "t", "seed": 0, "requirement": "r", "blame": "b", "found": "f", "expected": [], '
+    '"steps": []}': "its format is 'other'",
+    '{"format": "ippkit-conversation-1", "target": "t", "seed": 0, "requirement": "r", "blame": "b", "found": "f", '
+    '"expected": [], "steps": [{"do": "submit", "order": "no-such"}]}': "step 1: submit has no order 'no-such'",
+    '{"format": "ippkit-conversation-1", "target": "t", "seed": 0, "requirement": "r", "blame": "b", "found": "f", '
+    '"expected": [], "steps": [{"do": "dance"}]}': "Invalid value 'dance'",
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), WRONG.items(), ids=range(len(WRONG)))
+def test_a_file_that_is_no_vector_gets_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text(text)
+    with pytest.raises(VectorError) as refused:
+        read(path)
+    assert sentence in str(refused.value)
+    result = ippkit("replay", str(path))
+    assert result.exit_code == 4
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_a_hunt_tells_of_each_failure_and_how_to_see_it_again(tmp_path: Path) -> None:
+    result = ippkit(
+        "hunt", "--mutant", "answers-in-pairs", "--minutes", "0.2", "--first", "--out", str(tmp_path / "found")
+    )
+    assert result.exit_code == 1
+    assert "query.answered-in-order" in result.output
+    path = next((tmp_path / "found").glob("*.json"))
+    assert f"ippkit replay {path} -t simulated+answers-in-pairs" in result.output
+    assert "one way to fail" in result.output or "ways to fail" in result.output
+
+
+def test_a_hunt_that_finds_nothing_shows_what_it_reached(tmp_path: Path) -> None:
+    result = ippkit("hunt", "--minutes", "0.01", "--corpus", str(tmp_path / "corpus"), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 0
+    assert "nothing was violated" in result.output
+    assert "kinds of message" in result.output
+    assert (tmp_path / "corpus" / "state.json").exists()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("-t", "no-such-target"), "no-such-target"),
+        (("--mutant", "no-such-mutant"), "no-such-mutant"),
+        (("-t", "reference-engine"), "is no controller"),
+        (("--minutes", "0"), "--minutes"),
+    ],
+)
+def test_wrong_words_get_one_sentence(words: tuple[str, ...], sentence: str) -> None:
+    result = ippkit("hunt", *words)
+    assert result.exit_code == 4
+    assert sentence in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_a_conversation_ends_with_the_controller(innocent: Stage) -> None:
+    outcome = innocent.play((Register(), Shutdown(), Quiet()))
+    assert outcome.violations == []
+    types = [each.message.msg_type for each in outcome.observations if each.message is not None]
+    assert "shutdown_reply" in types
+    assert "shutdown_notification" in types
