@@ -14,7 +14,7 @@ from reference_cluster import PATIENCE, wait_for
 from conformance.cli import main
 from conformance.onreal import tour
 from conformance.onreal.faults import ACTS, THEMSELVES, ends_of
-from conformance.onreal.run import Found, Setup, Verdict, timed
+from conformance.onreal.run import Found, Setup, Verdict, reason, timed
 from conformance.relay.hops import Hop
 from conformance.targets.descriptor import load
 from protocol.world import Cluster, Work
@@ -165,6 +165,25 @@ def test_the_pace_follows_from_hearts_that_nobody_can_set() -> None:
     )
     setup = Setup(name="mass-death", controller=slow, engine=load("reference-engine"))
     assert timed(setup) == (slow, setup.engine, pytest.approx(11 * 3.0 / 0.9))
+
+
+@pytest.mark.parametrize(
+    ("slug", "scenario", "expected"),
+    [
+        ("registration.can-return", "pongs-are-lost", "The heart monitor tells"),
+        ("registration.can-return", "one-way-to-an-engine", "The heart monitor tells"),
+        ("wire.every-request-answered", "failing-task-is-retried", "A task is never run again"),
+        # Every scenario demands it, so that it says nothing of another one.
+        ("wire.every-request-answered", "mass-death", ""),
+        ("registration.identity-unique", "mass-death", ""),
+    ],
+)
+def test_what_is_known_is_told_apart(slug: str, scenario: str, expected: str) -> None:
+    setup = Setup(name=scenario, controller=load("ipyparallel"), engine=load("reference-engine"))
+    found = Found(requirement=slug, role="controller", guilty="", text="")
+    told = reason(setup, found)
+    assert told.startswith(expected)
+    assert bool(told) == bool(expected)
 
 
 @pytest.mark.parametrize(

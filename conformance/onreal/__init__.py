@@ -8,7 +8,8 @@
 * `faults`   the vocabulary of `simulator.faults`, as signals, raw sockets, and what the relay does to messages
 * `strangers` raw sockets for those who are no engine and no client
 * `watching` what the relay sees, and whom a fault excuses
-* `run`      one scenario from its start to its verdict; `tour` has many, and `report` tells of them
+* `run`      one scenario from its start to its verdict; `judging` holds the rules against what the relay saw
+* `tour`     many scenarios, and the table of what came of them that the site shows
 
 What this world cannot do (set a clock, lose a disk, start one process of a controller again by itself) raises
 `Lacking`, and the scenario is not applicable.

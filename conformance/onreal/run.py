@@ -306,10 +306,11 @@ def _judge(path: Path, cluster: RealCluster, setup: Setup, verdict: Verdict) -> 
 
 def _tell_known(setup: Setup, verdict: Verdict) -> None:
     """Give what is known its reason: of this scenario, or of whatever case showed that the requirement is broken."""
-    verdict.found = [msgspec.structs.replace(one, reason=_reason(setup, one)) for one in verdict.found]
+    verdict.found = [msgspec.structs.replace(one, reason=reason(setup, one)) for one in verdict.found]
 
 
-def _reason(setup: Setup, found: Found) -> str:
+def reason(setup: Setup, found: Found) -> str:
+    """The reason of the known deviation that a violation is; empty for a new one."""
     target = setup.engine if found.role == "engine" else setup.controller
     version = detect_version(target)
     known = [
@@ -325,4 +326,4 @@ def _reason(setup: Setup, found: Found) -> str:
     return f"{known[0].reason} (As seen by {known[0].case}.)"
 
 
-__all__ = ["Found", "Setup", "Verdict", "carry_out", "timed"]
+__all__ = ["Found", "Setup", "Verdict", "carry_out", "reason", "timed"]
