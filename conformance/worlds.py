@@ -6,7 +6,7 @@ A shared one lasts as long as the worker; what would disturb other cases takes o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     from conformance.harness.kernel import KernelUnderTest
     from conformance.harness.kernels import KernelDeployment
     from conformance.targets.descriptor import Target
+
+
+#: What is demanded only of messages that are signed: who has no key, as behind CURVE, believes everybody.
+SIGNED: Final = frozenset({
+    "wire.signature-sent", "wire.signature-verified", "wire.signature-lowercase-hex",
+    "wire.signature-uppercase-refused", "wire.signature-covers-dictionaries", "wire.unauthenticated-unanswered",
+    "wire.replay-refused", "wire.replay-memory-bounded", "wire.forged-copy-does-not-block",
+    "wire.refused-changes-nothing",
+})  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +91,7 @@ def clients(target: Target, request: pytest.FixtureRequest) -> Iterator[ClientDe
 
 
 def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:
-    from conformance.harness.verdict import OnlyReal
+    from conformance.harness.verdict import NotApplicable, OnlyReal
     from conformance.judging import by_rules, case_name, passed_by_rule
 
     node = request.node
@@ -93,6 +102,8 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     marker = node.get_closest_marker("needs")
     for feature in marker.args if marker else ():
         subject.need(feature)
+    if not subject.codec.key and subject.about & SIGNED:
+        raise NotApplicable("its connection file has no key, and without one nothing is signed")
     marker = node.get_closest_marker("needs_system")
     if marker and request.getfixturevalue("target").is_simulated:
         raise OnlyReal(*marker.args)

@@ -4,10 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 from test_descriptors import ATTACHED, make
-from test_targets import client_file
 
 from conformance.doctor import STEPS, tried
 from conformance.harness.attaching import controllers
@@ -16,7 +14,6 @@ from conformance.targets import Target, TargetUnusable, load
 from conformance.targets.attached import AttachedController, AttachedKernel
 from conformance.targets.process import start
 from conformance.targets.tables import Timing
-from protocol.connection import render
 
 DESCRIPTOR = """
 name = "running"
@@ -33,6 +30,18 @@ heartbeat_period_ms = 50
 allowed_misses = 16
 registration_timeout_s = 3
 """
+
+
+def test_behind_curve_everything_is_judged_but_signatures() -> None:
+    with start(load("reference"), {"curve": True}) as running:
+        done = suite(
+            running.client_path.parent, "-k", "second_engine_with_a_live or forged_registration or heart_in_a_device"
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "0 violated" in done.stdout
+        assert "PASSED" in done.stdout
+        assert "its connection file has no key, and without one nothing is signed: 1 case" in done.stdout
+        assert running.is_running
 
 
 def suite(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -79,16 +88,6 @@ def test_what_does_not_run_is_said_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "kernel.json").write_text("{")
     with pytest.raises(TargetUnusable, match=r"kernel\.json: "):
         AttachedKernel(target)
-
-
-def test_what_is_encrypted_is_refused(tmp_path: Path) -> None:
-    file = msgspec.structs.replace(client_file(), curve_serverkey="x" * 40)
-    (tmp_path / "client.json").write_bytes(render(file))
-    target = attached(tmp_path)
-    assert target.controller is not None
-    controller = msgspec.structs.replace(target.controller, engine_file="client.json")
-    with pytest.raises(TargetUnusable):
-        AttachedController(msgspec.structs.replace(target, controller=controller))
 
 
 def test_beside_engines_of_others_no_engine_of_the_kit_registers() -> None:

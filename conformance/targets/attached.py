@@ -80,8 +80,6 @@ class AttachedController(Attached):
         self.engine_path = _path(target, target.controller.engine_file)
         self.client = _read(target, self.client_path, ClientFile)
         self.engine = _read(target, self.engine_path, EngineFile)
-        if self.client.curve_serverkey:
-            raise TargetUnusable(f"target {target.name}: it is encrypted with CURVE, for which the kit has no keys")
         super().__init__(target, self.client.address("registration"))
         self.expect_alive()
 
