@@ -11,7 +11,7 @@ import pytest
 from conformance.drivers import lines
 from conformance.drivers.lines import Outcome
 from conformance.harness.case import needs, requirement
-from conformance.harness.client import ENGINES, ClientUnderTest, failed, message_of
+from conformance.harness.client import ENGINES, ClientUnderTest, failed, message_of, packed
 from conformance.harness.driver import Pending
 from conformance.harness.verdict import violate
 from protocol.wire import Json
@@ -100,6 +100,52 @@ def test_a_client_has_requests_sent_again(tested_client: ClientUnderTest) -> Non
     msg_ids = tested_client.success(pending).msg_ids or ()
     if list(msg_ids) != ["new-first", "new-second"]:
         violate(f"the program got {list(msg_ids)}", "the new ids, in the order of the old")
+
+
+@needs("resubmit")
+@requirement("client.asks-hub")
+def test_a_client_tells_what_became_of_what_was_sent_again(tested_client: ClientUnderTest) -> None:
+    client = tested_client
+    pending, seen = ask(client, lines.Resubmit, msg_ids=(FIRST,))
+    client.reply(seen, {"status": "ok", "resubmitted": {FIRST: "new-first"}})
+    client.success(pending)
+    result = client.tell(lines.Result, of=pending.command.id, timeout=client.timing.reply_deadline_s)
+    # The Hub alone is told; until it knows, some ask again and again.
+    expect_request(asked := query(client, 1), "result_request", msg_ids=["new-first"])
+    client.reply(asked, {"status": "ok", "pending": ["new-first"], "completed": []})
+    expect_request(asked := query(client, 2), "result_request", msg_ids=["new-first"], status_only=False)
+    request, answer = client.hub.make("apply_request"), client.hub.make("apply_reply", {"status": "ok"})
+    record = {
+        "header": request.header, "metadata": {}, "result_header": answer.header, "result_content": {"status": "ok"},
+        "result_metadata": {"engine": ENGINES[5], "status": "ok"}, "io": {"stdout": "", "stderr": ""},
+        "received": client.date(),
+    }  # fmt: skip
+    content = {"status": "ok", "pending": [], "completed": ["new-first"], "new-first": record}
+    client.reply(asked, content, buffers=packed(42))
+    found = client.success(result, within=2 * client.timing.reply_deadline).results or ()
+    if tuple(found) != (Outcome(status="ok", value=42),):
+        violate(f"the results {list(found)!r:.200}", "the value that the Hub was told, 42")
+
+
+@needs("db")
+@requirement("client.asks-hub")
+@pytest.mark.parametrize("keys", [None, ("engine_uuid", "buffers", "result_buffers")], ids=["all", "some"])
+def test_a_client_has_records_looked_up(tested_client: ClientUnderTest, keys: tuple[str, ...] | None) -> None:
+    wanted = {"msg_id": {"$in": [FIRST, SECOND_ONE]}}
+    pending, seen = ask(tested_client, lines.DbQuery, query=wanted, keys=keys)
+    expect_request(seen, "db_request", query=wanted, keys=None if keys is None else list(keys))
+    records = [{"msg_id": FIRST, "engine_uuid": ENGINES[2]}, {"msg_id": SECOND_ONE, "engine_uuid": ENGINES[5]}]
+    counts = ([1, 2], [2, 0]) if keys else (None, None)
+    content = {"status": "ok", "records": records, "buffer_lens": counts[0], "result_buffer_lens": counts[1]}
+    # Those of a request, then those of its result, record by record.
+    sizes = (1, 20, 21, 3, 4) if keys else ()
+    tested_client.reply(seen, content, buffers=[b"x" * size for size in sizes])
+    if keys:
+        records[0] |= {"buffers": [1], "result_buffers": [20, 21]}  # type: ignore[dict-item]
+        records[1] |= {"buffers": [3, 4], "result_buffers": []}  # type: ignore[dict-item]
+    found = list(tested_client.success(pending).records or ())
+    if found != records:
+        violate(f"the program got {found!r:.300}", f"{records!r:.300}")
 
 
 @needs("history")

@@ -296,6 +296,21 @@ fault(
     told("_resubmit", _reversed),
 )
 fault(
+    "takes-what-waits-for-done",
+    {f"{QUERIES}test_a_client_tells_what_became_of_what_was_sent_again": "client.asks-hub"},
+    told("_result_of_hub", lambda _: Told(results=())),
+)
+fault(
+    "looks-up-everything",
+    {f"{QUERIES}test_a_client_has_records_looked_up[{which}]": "client.asks-hub" for which in ("all", "some")},
+    asking(lambda _, about: about | {"query": {}} if "query" in about else about),
+)
+fault(
+    "gives-all-buffers-to-the-first",
+    {f"{QUERIES}test_a_client_has_records_looked_up[some]": "client.asks-hub"},
+    told("_db_query", lambda ok: Told(records=tuple(each | {"buffers": [1, 20]} for each in ok.records or ()))),
+)
+fault(
     "turns-history", {f"{QUERIES}test_a_client_asks_for_all_requests": "client.asks-hub"}, told("_history", _reversed)
 )
 fault(

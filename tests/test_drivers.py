@@ -22,7 +22,7 @@ VALIDATOR = Draft202012Validator(lines.schema())
 #: What each command needs beside its number.
 NEEDED: dict[str, Any] = {
     "file": "/f", "timeout": 0.5, "code": "1", "function": "operator.add", "of": (1,), "msg_ids": ("a",), "to": (2,),
-    "signal": "SIGINT",
+    "signal": "SIGINT", "query": {},
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from test_smoke import hub
 
 from conformance.catalogue import cases
 from conformance.cli import main
-from conformance.cli.venv import pinned
+from conformance.cli.venv import lend_driver, pinned
 from conformance.climb import Step
 from conformance.doctor import STEPS, examine
 from conformance.harness.verdict import Result, Verdict
@@ -165,6 +165,15 @@ def test_a_descriptor_is_written_once(tmp_path: Path) -> None:
 def test_older_releases_get_what_they_were_made_for() -> None:
     assert pinned("8.8.0") == ["ipyparallel==8.8.0", "ipykernel<7"]
     assert pinned("9.1") == ["ipyparallel==9.1"]
+
+
+def test_the_driver_of_clients_is_found_behind_what_an_environment_has_itself(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3.x" / "site-packages"
+    packages.mkdir(parents=True)
+    lend_driver(tmp_path)
+    lent = (packages / "ippkit.pth").read_text().splitlines()
+    assert [*filter(None, ((Path(each) / "conformance" / "drivers" / "theirs.py").exists() for each in lent))] == [True]
+    assert any((Path(each) / "msgspec").is_dir() for each in lent)
 
 
 def test_a_target_can_be_given_another_interpreter(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
+import conformance
 from conformance.targets import versions
 
 #: What a release needs that is older than what pip would choose: the releases, and what goes with them.
@@ -31,7 +33,7 @@ def pinned(version: str) -> list[str]:
 def venv(release: str, folder: Path | None) -> None:
     """Make a virtual environment with another release of ipyparallel, and with what that release works with.
 
-    A target is judged with it by writing @DIR behind its name: -t ipyparallel@DIR, -t ipyparallel-engine@DIR.
+    A target is judged with it by writing @DIR behind its name: -t ipyparallel@DIR, -t ipyparallel-client@DIR.
     """
     found = _RELEASE.fullmatch(release)
     if found is None:
@@ -45,11 +47,19 @@ def venv(release: str, folder: Path | None) -> None:
         _run([sys.executable, "-m", "venv", str(path)], "no virtual environment could be made")
         install = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*install, *wanted], "pip could not install that")
+        lend_driver(path)
     except BaseException:
         # Half of one would be taken for a whole one the next time.
         shutil.rmtree(path, ignore_errors=True)
         raise
-    click.echo(f"Judge it: ippkit test -t ipyparallel@{path} or ippkit test -t ipyparallel-engine@{path}")
+    click.echo(f"Judge it: ippkit test -t ipyparallel@{path}, and so for ipyparallel-engine and ipyparallel-client.")
+
+
+def lend_driver(environment: Path) -> None:
+    """Let the driver of clients be found in an environment: behind everything that is installed there itself."""
+    folders = {Path(module.__file__ or "").parent.parent for module in (conformance, msgspec)}
+    for packages in environment.glob("lib/python*/site-packages"):
+        (packages / "ippkit.pth").write_text("".join(f"{folder}\n" for folder in sorted(folders)), encoding="utf-8")
 
 
 def _run(command: list[str], failure: str) -> None:

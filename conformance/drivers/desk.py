@@ -20,6 +20,9 @@ from protocol.roles.client import Client
 from protocol.wire import Frame
 from protocol.world import SECOND
 
+#: Nanoseconds between two questions for what is not there yet.
+POLL: Final = SECOND // 20
+
 
 class Connection(ABC):
     """A client that exists: its role, and what it takes to use that."""
@@ -76,13 +79,16 @@ class Desk:
         self._open = open_client
         self._connection: Connection | None = None
         self._sent: dict[int, _Sent] = {}
+        #: Command -> the new ids of what it had sent again: the Hub alone is told what becomes of them.
+        self._resubmitted: dict[int, tuple[str, ...]] = {}
         self._doing: dict[int, tuple[_Doing, _Awaited]] = {}
         self._do: Final[dict[type[lines.Command], Callable[[Any], _Doing]]] = {
             lines.Connect: self._connect, lines.Close: self._close, lines.ListEngines: self._engines,
             lines.Execute: self._execute, lines.Apply: self._apply, lines.Wait: self._wait,
             lines.Result: self._result, lines.Output: self._output, lines.QueueStatus: self._queue_status,
             lines.ResultStatus: self._result_status, lines.Purge: self._purge, lines.Resubmit: self._resubmit,
-            lines.History: self._history, lines.Abort: self._abort, lines.Clear: self._clear,
+            lines.History: self._history, lines.DbQuery: self._db_query, lines.Abort: self._abort,
+            lines.Clear: self._clear,
             lines.Signal: self._signal, lines.Shutdown: self._shutdown,
         }  # fmt: skip
 
@@ -151,6 +157,7 @@ class Desk:
             self._connection = None
         waiting, self._doing = self._doing, {}
         self._sent.clear()
+        self._resubmitted.clear()
         for number in waiting:
             self._say(Answer(id=number, error=Problem(kind="refused", message="the client was closed")))
         return Told()
@@ -257,10 +264,31 @@ class Desk:
         return Told(done=done())
 
     def _result(self, command: lines.Result) -> _Doing:
+        if command.of in self._resubmitted:
+            return (yield from self._result_of_hub(self._resubmitted[command.of], command.timeout))
         sent = self._what(command.of)
         replies = yield from self._replies(sent.msg_ids, command.timeout)
         replies.sort(key=lambda reply: sent.uuids.index(reply.engine) if reply.engine in sent.uuids else 0)
         return Told(results=tuple(outcome for reply in replies for outcome in self._outcomes(reply)))
+
+    def _result_of_hub(self, msg_ids: tuple[str, ...], seconds: float) -> _Doing:
+        deadline = self._client.now() + _nanoseconds(seconds)
+        while True:
+            left = max(0, deadline - self._client.now()) / SECOND
+            reply = yield from self._query("result_request", {"msg_ids": list(msg_ids), "status_only": False}, left)
+            if not reply.content["pending"]:
+                break
+            if self._client.now() >= deadline:
+                raise Failure(Problem(kind="timeout", message=f"the hub had no result within {seconds:g} s"))
+            yield _Awaited(lambda: False, min(deadline, self._client.now() + POLL))
+        found, buffers = dict[str, list[Outcome]](), reply.buffers
+        # The buffers of all come one behind the other, in the order of the sorted ids.
+        for msg_id in sorted(msg_ids):
+            told = reply.content[msg_id]["result_content"]
+            count = len(buffers) if len(msg_ids) == 1 else int(told.get("status") == "ok")
+            own = Reply(str(told.get("status")), told, {}, buffers[:count])
+            found[msg_id], buffers = self._outcomes(own), buffers[count:]
+        return Told(results=tuple(outcome for msg_id in msg_ids for outcome in found[msg_id]))
 
     def _outcomes(self, reply: Reply) -> list[Outcome]:
         if reply.status == "ok":
@@ -293,12 +321,10 @@ class Desk:
 
     # -- the Hub, and control -----------------------------------------------------------------------------------------
 
-    def _query(
-        self, msg_type: str, content: dict[str, Any], seconds: float
-    ) -> Generator[_Awaited, bool, dict[str, Any]]:
+    def _query(self, msg_type: str, content: dict[str, Any], seconds: float) -> Generator[_Awaited, bool, Reply]:
         (reply,) = yield from self._replies([self._ask("query", msg_type, content)], seconds)
         _expect_ok([reply])
-        return reply.content
+        return reply
 
     def _control(
         self, msg_type: str, content: dict[str, Any], to: Iterable[int], seconds: float
@@ -308,11 +334,11 @@ class Desk:
 
     def _queue_status(self, command: lines.QueueStatus) -> _Doing:
         about = {"targets": list(command.to) or None, "verbose": command.verbose}
-        return Told(content=(yield from self._query("queue_request", about, command.timeout)))
+        return Told(content=(yield from self._query("queue_request", about, command.timeout)).content)
 
     def _result_status(self, command: lines.ResultStatus) -> _Doing:
         about = {"msg_ids": list(command.msg_ids), "status_only": True}
-        return Told(content=(yield from self._query("result_request", about, command.timeout)))
+        return Told(content=(yield from self._query("result_request", about, command.timeout)).content)
 
     def _purge(self, command: lines.Purge) -> _Doing:
         msg_ids = command.msg_ids if command.msg_ids == "all" else list(command.msg_ids)
@@ -320,12 +346,26 @@ class Desk:
         return Told()
 
     def _resubmit(self, command: lines.Resubmit) -> _Doing:
-        content = yield from self._query("resubmit_request", {"msg_ids": list(command.msg_ids)}, command.timeout)
-        return Told(msg_ids=tuple(content["resubmitted"][msg_id] for msg_id in command.msg_ids))
+        reply = yield from self._query("resubmit_request", {"msg_ids": list(command.msg_ids)}, command.timeout)
+        msg_ids = tuple(reply.content["resubmitted"][msg_id] for msg_id in command.msg_ids)
+        self._resubmitted[command.id] = msg_ids
+        return Told(msg_ids=msg_ids)
 
     def _history(self, command: lines.History) -> _Doing:
-        content = yield from self._query("history_request", {}, command.timeout)
-        return Told(msg_ids=tuple(content["history"]))
+        reply = yield from self._query("history_request", {}, command.timeout)
+        return Told(msg_ids=tuple(reply.content["history"]))
+
+    def _db_query(self, command: lines.DbQuery) -> _Doing:
+        about = {"query": command.query, "keys": None if command.keys is None else list(command.keys)}
+        reply = yield from self._query("db_request", about, command.timeout)
+        records, sizes = [dict(each) for each in reply.content["records"]], [len(each) for each in reply.buffers]
+        counts = {"buffers": reply.content["buffer_lens"], "result_buffers": reply.content["result_buffer_lens"]}
+        # The buffers of each record come together: those of the request, and then those of the result.
+        for number, record in enumerate(records):
+            for key, lens in counts.items():
+                if lens is not None:
+                    record[key], sizes = sizes[: lens[number]], sizes[lens[number] :]
+        return Told(records=tuple(records))
 
     def _abort(self, command: lines.Abort) -> _Doing:
         yield from self._control("abort_request", {"msg_ids": list(command.msg_ids)}, command.to, command.timeout)

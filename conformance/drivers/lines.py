@@ -135,7 +135,10 @@ class Purge(Command, frozen=True, kw_only=True, tag="purge"):
 
 
 class Resubmit(Command, frozen=True, kw_only=True, tag="resubmit"):
-    """Have requests sent again by the Hub. Answer: `msg_ids`, the new ones in the order of the old."""
+    """Have requests sent again by the Hub. Answer: `msg_ids`, the new ones in the order of the old.
+
+    `result` then tells what became of the new ones, as the Hub says.
+    """
 
     feature = "resubmit"
     msg_ids: tuple[str, ...]
@@ -146,6 +149,15 @@ class History(Command, frozen=True, kw_only=True, tag="history"):
     """Ask the Hub for all requests that it knows. Answer: `msg_ids`."""
 
     feature = "history"
+    timeout: Timeout
+
+
+class DbQuery(Command, frozen=True, kw_only=True, tag="db_query"):
+    """Have the Hub look up records. Answer: `records`, with the buffers of each as the numbers of their bytes."""
+
+    feature = "db"
+    query: Annotated[dict[str, Any], Meta(description="Conditions, in the query language of MongoDB.")]
+    keys: Annotated[tuple[str, ...] | None, Meta(description="Fields wanted; null for all but the buffers.")] = None
     timeout: Timeout
 
 
@@ -186,7 +198,7 @@ class Shutdown(Command, frozen=True, kw_only=True, tag="shutdown"):
 
 AnyCommand = (
     Connect | Close | ListEngines | Execute | Apply | Wait | Result | Output | QueueStatus | ResultStatus | Purge
-    | Resubmit | History | Abort | Clear | Signal | Shutdown
+    | Resubmit | History | DbQuery | Abort | Clear | Signal | Shutdown
 )  # fmt: skip
 
 
@@ -218,6 +230,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     results: tuple[Outcome, ...] | None = None
     output: tuple[Written, ...] | None = None
     content: dict[str, Any] | None = None
+    records: tuple[dict[str, Any], ...] | None = None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

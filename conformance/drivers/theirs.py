@@ -36,7 +36,8 @@ class Driver:
             lines.Execute: self._execute, lines.Apply: self._apply, lines.Wait: self._wait,
             lines.Result: self._result, lines.Output: self._output, lines.QueueStatus: self._queue_status,
             lines.ResultStatus: self._result_status, lines.Purge: self._purge, lines.Resubmit: self._resubmit,
-            lines.History: self._history, lines.Abort: self._abort, lines.Clear: self._clear,
+            lines.History: self._history, lines.DbQuery: self._db_query, lines.Abort: self._abort,
+            lines.Clear: self._clear,
             lines.Signal: self._signal, lines.Shutdown: self._shutdown,
         }  # fmt: skip
 
@@ -152,10 +153,15 @@ class Driver:
         return Told()
 
     def _resubmit(self, command: lines.Resubmit) -> Told:
-        return Told(msg_ids=tuple(self._client.resubmit(list(command.msg_ids), block=False).msg_ids))
+        result = self._asked[command.id] = self._client.resubmit(list(command.msg_ids), block=False)
+        return Told(msg_ids=tuple(result.msg_ids))
 
     def _history(self, _: lines.History) -> Told:
         return Told(msg_ids=tuple(self._client.hub_history()))
+
+    def _db_query(self, command: lines.DbQuery) -> Told:
+        found = self._client.db_query(command.query, None if command.keys is None else list(command.keys))
+        return Told(records=tuple({key: _plain(key, value) for key, value in record.items()} for record in found))
 
     def _abort(self, command: lines.Abort) -> Told:
         self._client.abort(list(command.msg_ids), targets=list(command.to), block=True)
@@ -195,6 +201,11 @@ def _outcome(value: Any) -> Outcome:
         return Outcome(status="error", ename=type(value).__name__, evalue=str(value))
     is_plain = value is None or isinstance(value, bool | int | float | str | list | dict)
     return Outcome(status="ok", value=value if is_plain else None)
+
+
+def _plain(key: str, value: Any) -> Any:
+    """A field of a record, as JSON can tell it."""
+    return [len(memoryview(each)) for each in value] if key in ("buffers", "result_buffers") else value
 
 
 def _flat(values: Iterable[Any]) -> list[Any]:

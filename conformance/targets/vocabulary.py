@@ -75,6 +75,7 @@ FEATURES: Final[Mapping[Role, Mapping[str, str]]] = {
         "purge": "it has the Hub forget requests",
         "resubmit": "it has the Hub send requests again",
         "history": "it asks the Hub for all requests",
+        "db": "it has the Hub look up records",
         "abort": "it takes back what waits at engines",
         "clear": "it has engines forget all names",
         "signal": "it has engines sent a signal",
