@@ -72,6 +72,10 @@ class Socket(Protocol):
     def subscriptions(self) -> Sequence[bytes]:
         """The prefixes that others subscribed to here, where the socket is told: an XPUB. They are no messages."""
 
+    @property
+    def is_met(self) -> bool:
+        """Whether the other end knows it, so that what is addressed to it is not lost: an engine's end of a queue."""
+
     def send(self, message: Message) -> None:
         """Send a valid message. Raises LocalProtocolError: a mistake of ours is never blamed on the peer."""
 

@@ -95,7 +95,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     made.pump.close()
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 5.0, 5.1), (0.5, 9.0, 10.1), (1.0, 30.0, 30.1)])
+@pytest.mark.parametrize(
+    ("share", "least", "most"), [(0.0, 5.0, 5.1), (0.5, 9.0, 10.1), (1.0, 5.0 * PUT_OFF, 5.0 * PUT_OFF + 0.1)]
+)
 def test_a_deadline_is_put_off_by_what_the_target_waited_for(
     clock: Clock, share: float, least: float, most: float
 ) -> None:
@@ -146,3 +148,27 @@ def test_who_did_not_wait_is_not_excused_by_a_wait_that_was_cut_short(clock: Clo
     subject.expect_waited(0, 5 * SECOND)
     with pytest.raises(Undecided, match="it kept the target"):
         subject.expect_unhindered(0, 4 * SECOND)
+
+
+def test_a_case_in_which_the_kit_stood_still_accuses_nobody(clock: Clock) -> None:
+    subject = clock.subject()
+    clock.pump.run_until(lambda: False, SECOND)
+    subject.begin_case()
+    clock.now += subject.doze // 2
+    subject.expect_awake()
+    clock.now += subject.doze // 2
+    with pytest.raises(Undecided, match="the harness itself stalled"):
+        subject.expect_awake()
+    clock.pump.run_until(lambda: True, clock.now)
+    subject.begin_case()
+    subject.expect_awake()
+
+
+def test_hearts_beat_while_much_is_sent(clock: Clock) -> None:
+    socket, _ = clock.pump.bind("PUB", "tcp://127.0.0.1", channel="heartbeat-ping", party="p")
+    beats: list[int] = []
+    clock.pump.every(50 * MILLISECOND, lambda: beats.append(clock.now))
+    for _ in range(10):
+        clock.now += 30 * MILLISECOND
+        socket.send_raw([b"one of many"], "raw by design: a flood")
+    assert len(beats) >= 4

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Iterator
+from socket import create_server
 
 import msgspec
 import pytest
@@ -183,11 +184,13 @@ def test_a_listener_gets_everything_at_once_and_recv_nothing(hub: Hub, world: Re
 
 
 def test_a_listener_may_close_its_socket(hub: Hub, world: RealWorld):
-    socket = world.open("query", party="client-1")
+    socket = world.open("query", party="client-1", identity=b"me")
     world.listen(socket, lambda _: socket.close())
+    socket.send(request())
+    hub.query.recv_multipart()
     for name in ("one", "two"):
-        socket.send(request(name))
-        hub.answer()
+        reply = Message(header(name, "connection_reply"), content={"status": "ok"}, identities=[b"me"])
+        hub.query.send_multipart(hub.codec.encode(reply))
     assert world.run_until(lambda: socket.is_closed, world.now + 5 * SECOND)
 
 
@@ -411,3 +414,32 @@ def test_an_engine_with_a_heart_is_announced_by_a_real_controller():
             assert seen.message.content["uuid"] == "engine-1"
         seen = subscriber.recv(world.now + limit)
         assert seen.message.msg_type == "unregistration_notification"
+
+
+def test_an_engine_knows_when_a_queue_knows_it(hub: Hub):
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as relay:
+        port = relay.bind_to_random_port("tcp://127.0.0.1")
+        relay.router_mandatory = True
+        relay.linger = 0
+        with RealWorld(hub.client, msgspec.structs.replace(hub.engine, mux=port)) as world:
+            engine = world.open("mux", party="engine-1", end="engine", identity=b"engine-1")
+            assert world.run_until(lambda: engine.is_met, world.now + 60 * SECOND)
+            assert engine.is_met
+            # What is read after the connection was, even if it was sent at once.
+            client = context.socket(zmq.DEALER)
+            client.connect(f"tcp://127.0.0.1:{port}")
+            client.send(b"go")
+            relay.recv_multipart()
+            relay.send_multipart([b"engine-1", b"client", *hub.codec.encode(request(msg_type="apply_request"))])
+            assert engine.recv(world.now + 60 * SECOND) is not None
+            assert world.open("mux", party="client-1").is_met, "nobody addresses a client that has asked for nothing"
+            client.close(linger=0)
+
+
+def test_an_engine_that_nobody_answers_is_not_known(hub: Hub):
+    with create_server(("127.0.0.1", 0)) as mute:
+        engine_file = msgspec.structs.replace(hub.engine, mux=mute.getsockname()[1])
+        with RealWorld(hub.client, engine_file) as world:
+            engine = world.open("mux", party="engine-1", end="engine", identity=b"engine-1")
+            mute.accept()[0].close()
+            assert not world.run_until(lambda: engine.is_met, world.now + 50 * MILLISECOND)

@@ -351,8 +351,18 @@ class Engine(Client):
             self.start_heart()
         if self.controller.notifications.wait("registration_notification", uuid=self.uuid) is None:
             raise self.controller.stopped("notification.registration-published", f"{self.name} was never announced")
+        self.expect_met()
         self.is_announced = True
         return self
+
+    def expect_met(self) -> None:
+        """Wait until every queue knows this engine: on a busy machine the Hub may be quicker."""
+        started, limit = self.world.now, self.controller.timing.reply_deadline
+        if not self.world.run_until(lambda: all(queue.is_met for queue in self._queues.values()), started + limit):
+            self.controller.expect_waited(started, limit)
+            unmet = [channel for channel, queue in self._queues.items() if not queue.is_met]
+            found = f"nobody answers {self.name} on {' and '.join(unmet)}"
+            raise self.controller.stopped("connection.addresses-from-file", found)
 
     def with_shell(self, *channels: str) -> Self:
         """Connect to these queues. Call it before `registered`: an engine that is not connected is not routable.

@@ -205,6 +205,11 @@ class Controller(Subject):
 
     # -- the course of a case ----------------------------------------------------------------------------------------
 
+    @property
+    def doze(self) -> int:
+        """Until the hearts of the kit's engines are given up."""
+        return self.timing.heart_failure[0]
+
     def smoke(self) -> bool:
         """The Hub answers a client, and not with ok to what does not exist. Raises TargetUnusable.
 
@@ -296,6 +301,8 @@ class Controller(Subject):
         process = self._process
         self.stop_watching()
         process.restart(self._settings, engine_file)
+        # Nobody could hear the kit meanwhile.
+        self.awake_since = self.world.now
 
     @property
     def _process(self) -> ControllerProcess:

@@ -71,6 +71,11 @@ class EngineUnderTest(Coding):
 
     # -- the course of a case ----------------------------------------------------------------------------------------
 
+    @property
+    def doze(self) -> int:
+        """Until the engine, which hears no pings, gives its controller up."""
+        return self.timing.engine_misses * self.timing.heartbeat_period
+
     def begin_case(self) -> None:
         """Start a case: new names, and nothing heard yet but the registration."""
         super().begin_case()

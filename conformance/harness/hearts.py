@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from conformance.harness.party import Party
 from conformance.harness.verdict import Finding, Violated
+from protocol.rules.pings import Arrivals
 from protocol.wire import Frame
 from protocol.world import SECOND, Observation
 
@@ -38,6 +39,8 @@ class Heart(Party):
         self.delay = delay
         self.pings: list[Observation] = []
         self.answered: list[int] = []
+        self._arrivals = Arrivals()
+        self._travel: int | None = None
         self.pong = self.open("heartbeat-pong", identity=uuid.encode(), end="heart")
         self.ping = self.open("heartbeat-ping", end="heart")
         self.world.listen(self.ping, self._beat)
@@ -45,6 +48,7 @@ class Heart(Party):
 
     def _beat(self, observation: Observation) -> None:
         self.pings.append(observation)
+        self._arrivals.add(observation)
         frames = self.answer(observation.frames)
         if frames is None:
             return
@@ -66,7 +70,13 @@ class Heart(Party):
     def fall_silent(self) -> int:
         """Answer no more, with the connections open; when the last answer was sent."""
         self.answer = no_answer
+        self._travel = self._arrivals.latest
         return self.answered[-1]
+
+    @property
+    def late(self) -> int:
+        """How much longer than others the ping before the silence was on its way, in nanoseconds."""
+        return self._arrivals.late(self._travel)
 
     def beat_again(self) -> None:
         """Answer every ping as it comes."""
@@ -93,8 +103,11 @@ class Heart(Party):
         return self.pings[seen]
 
     def expect_pings(self, count: int, requirement: str | None = None) -> list[Observation]:
-        """The next so many pings."""
-        return [self.expect_ping(requirement) for _ in range(count)]
+        """The next so many pings, and none between them left out."""
+        first = len(self.pings)
+        while len(self.pings) < first + count:
+            self.expect_ping(requirement)
+        return self.pings[first : first + count]
 
 
 class DeviceHeart(Party):

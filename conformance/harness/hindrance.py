@@ -16,7 +16,7 @@ from protocol.world import MILLISECOND
 Delays = Mapping[int, int]
 
 #: The most that a deadline is put off on a machine that is busy: to so many times its distance.
-PUT_OFF: Final = 6
+PUT_OFF: Final = 10
 #: How often a sample is taken, and how many are remembered: those of more than two minutes.
 EVERY: Final = 200 * MILLISECOND
 KEPT: Final = 640

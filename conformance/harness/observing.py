@@ -46,6 +46,11 @@ class RawSocket(ABC):
     def is_closed(self) -> bool:
         """Whether it was closed; a closed socket neither sends nor receives."""
 
+    @property
+    @abstractmethod
+    def is_met(self) -> bool:
+        """Whether the other end knows it, so that what is addressed to it is not lost: an engine's end of a queue."""
+
     @abstractmethod
     def connect(self, address: str) -> None:
         """Connect it to one more address."""

@@ -36,6 +36,8 @@ PATIENCE: Final = 5_000 * MILLISECOND
 NEGLIGIBLE: Final = 20 * MILLISECOND
 #: A deadline that lies nearer than this is never put off.
 NEAR: Final = 250 * MILLISECOND
+#: Queues on which a request names the engine: it is lost if that is not known there yet.
+ADDRESSED: Final = frozenset({"mux", "task", "control", "broadcast"})
 #: Messages taken from one socket before the others get their turn.
 BATCH: Final = 100
 
@@ -46,18 +48,36 @@ class RealSocket(RawSocket):
     def __init__(self, world: "Pump", zsocket: "zmq.Socket[bytes]", name: str, channel: str, identity: bytes) -> None:
         super().__init__(world, name, channel, identity)
         self.zsocket = zsocket
+        #: Tells when somebody has shaken hands.
+        self._handshakes: zmq.Socket[bytes] | None = None
 
     @property
     def is_closed(self) -> bool:
         """Whether it was closed."""
         return self.zsocket.closed
 
+    @property
+    def is_met(self) -> bool:
+        """Whether the other end knows it, so that what is addressed to it is not lost: an engine's end of a queue."""
+        if self._handshakes is not None and self._handshakes.poll(0):
+            self._watch_no_more()
+        return self._handshakes is None
+
     def connect(self, address: str) -> None:
         """Connect it to one more address."""
+        if self.identity and self.channel in ADDRESSED:
+            self._handshakes = self.zsocket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self.zsocket.connect(address)
+
+    def _watch_no_more(self) -> None:
+        if self._handshakes is not None:
+            self.zsocket.disable_monitor()
+            self._handshakes.close(linger=0)
+            self._handshakes = None
 
     def shut(self) -> None:
         """Close it without lingering."""
+        self._watch_no_more()
         self.zsocket.close(linger=0)
 
 
@@ -77,6 +97,7 @@ class Pump(Observer[RealSocket]):
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._looked = self.now
+        self._is_pumping = False
         self._stalls: list[tuple[int, int]] = []
         self._hindrance: Hindrance | None = None
         #: Other pumps whose timers go on while somebody waits in this one.
@@ -130,6 +151,9 @@ class Pump(Observer[RealSocket]):
 
     def transmit(self, socket: RealSocket, frames: Sequence[Frame]) -> None:
         """Send frames. Raises Unreachable, see `bind`."""
+        # Whoever sends a lot without waiting would let no heart beat meanwhile.
+        if self.now - self._looked > SLICE and not self._is_pumping:
+            self._pump(0)
         try:
             socket.zsocket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.ZMQError as refused:
@@ -224,6 +248,13 @@ class Pump(Observer[RealSocket]):
 
     def _pump(self, longest: int) -> None:
         """One look at everything, waiting for at most `longest` nanoseconds."""
+        is_outermost, self._is_pumping = not self._is_pumping, True
+        try:
+            self._pump_once(longest)
+        finally:
+            self._is_pumping = not is_outermost
+
+    def _pump_once(self, longest: int) -> None:
         self._run_timers()
         for other in self.beside:
             other._pump(0)

@@ -103,6 +103,8 @@ class Subject:
         self.dialect = dialect
         self.features = features
         self.case_start = 0
+        #: Since when the kit has had to be awake for what the case says.
+        self.awake_since = 0
         self._token = token
         self._cases = 0
         self._counts: dict[str, int] = {}
@@ -170,9 +172,21 @@ class Subject:
         self._cases += 1
         self._counts.clear()
         self.case_start = len(self.world.observations)
+        self.awake_since = self.world.now
 
     def distrust(self) -> None:
         """Take note that a case ended in something else than success: who knows what it left behind."""
+
+    @property
+    def doze(self) -> int:
+        """The nanoseconds for which the kit may stand still before the target could take its parties for dead."""
+        return self.timing.reply_deadline
+
+    def expect_awake(self) -> None:
+        """End the case undecided if the kit stood still so long that its parties may have been taken for dead."""
+        stall = self.world.longest_stall(self.awake_since)
+        if stall * 4 > self.doze * 3:
+            raise Undecided(f"the harness itself stalled for {stall / SECOND:.2f} s, and all of its parties with it")
 
     def end_case(self) -> None:
         """Leave nothing behind that the next case could meet."""

@@ -106,6 +106,7 @@ class TaskQueue:
         if self.controller.notifications.wait("registration_notification", uuid=engine.uuid) is None:
             found = f"{engine.name} was never announced"
             raise self.controller.stopped("notification.registration-published", found)
+        engine.expect_met()
         engine.is_announced = True
 
     def _prove(self, engine: Engine) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from protocol.rules.parts import content_seen, whole
+from protocol.rules.pings import Arrivals
 from protocol.rules.setting import Setting
 from protocol.world import Fact, Observation
 
@@ -59,15 +60,17 @@ class Heart:
     """The answers that one uuid gave to pings, as they were sent.
 
     `first` and `last` are answers to one of the three latest pings, which the monitor may accept; `fresh` is the last
-    answer to the very latest ping, which it must accept. `is_unseen` means that answers exist that nobody recorded.
+    answer to the very latest ping, which it must accept, and `travel` tells how long that ping was on its way, see
+    `Arrivals`. `is_unseen` means that answers exist that nobody recorded.
     """
 
-    __slots__ = ("first", "fresh", "is_unseen", "last", "stopped", "times")
+    __slots__ = ("first", "fresh", "is_unseen", "last", "stopped", "times", "travel")
 
     def __init__(self) -> None:
         self.first: Observation | None = None
         self.last: Observation | None = None
         self.fresh: Observation | None = None
+        self.travel: int | None = None
         self.times = 0
         self.is_unseen = False
         self.stopped: int | None = None
@@ -90,6 +93,7 @@ class Engines:
         self._uuids: defaultdict[str, set[str]] = defaultdict(set)
         self._hearts_of: dict[str, str] = {}
         self._pings: defaultdict[str, deque[bytes]] = defaultdict(lambda: deque(maxlen=3))
+        self._arrivals: defaultdict[str, Arrivals] = defaultdict(Arrivals)
 
     def note(self, fact: Fact) -> None:
         """Take in a fact."""
@@ -124,6 +128,7 @@ class Engines:
         if channel == "heartbeat-ping":
             if seen.direction == "received" and seen.frames:
                 self._pings[seen.observer].append(bytes(seen.frames[-1]))
+                self._arrivals[seen.observer].add(seen)
         elif channel == "heartbeat-pong":
             if seen.direction == "sent":
                 self._beat(seen)
@@ -191,6 +196,10 @@ class Engines:
         if heart.is_unseen:
             return heart.stopped is None
         return heart.fresh is not None and at - heart.fresh.now < self._setting.soonest_death_ns
+
+    def late(self, heart: Heart) -> int:
+        """How much longer than others the ping was on its way that a heart answered last, in nanoseconds."""
+        return self._arrivals[heart.fresh.observer].late(heart.travel) if heart.fresh is not None else 0
 
     def is_surely_mute(self, uuid: str) -> bool:
         """Whether nobody ever answered a ping for a uuid that a party of this recording registered."""
@@ -265,4 +274,4 @@ class Engines:
         heart.last = seen
         heart.times += 1
         if pings and answer == pings[-1]:
-            heart.fresh = seen
+            heart.fresh, heart.travel = seen, self._arrivals[seen.observer].latest

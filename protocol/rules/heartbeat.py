@@ -1,10 +1,8 @@
 """The heartbeat: what a ping is, how regularly it comes, and when a silent heart is given up."""
 
-import re
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Set
-from functools import lru_cache
 from itertools import pairwise
 from statistics import median
 
@@ -12,11 +10,11 @@ from protocol.rules.engines import Engine
 from protocol.rules.framework import Kind, MessageRule, Observe, Rule, Violation
 from protocol.rules.notification import WENT, SameForAll, names
 from protocol.rules.parts import content_seen, whole
+from protocol.rules.pings import lifetime
 from protocol.wire import DELIMITER
 from protocol.world import MILLISECOND, SECOND, Fact, Observation
 
 _PING = frozenset({"heartbeat-ping"})
-_LIFETIME = re.compile(rb"\d+(\.\d+)?([eE][-+]?\d+)?")
 #: How many pings make a rhythm.
 _ENOUGH = 5
 
@@ -35,18 +33,6 @@ class PingRule(Rule):
     @abstractmethod
     def check(self, seen: Observation) -> Iterable[Violation]:
         """Judge one ping."""
-
-
-def lifetime(seen: Observation) -> float | None:
-    """The seconds that a ping says, or None if it says none."""
-    frames = seen.frames
-    return _seconds(bytes(frames[0])) if len(frames) == 1 else None
-
-
-@lru_cache(maxsize=256)
-def _seconds(ping: bytes) -> float | None:
-    # Each ping goes to every heart, and each is looked at by several rules.
-    return float(ping) if _LIFETIME.fullmatch(ping) else None
 
 
 class RawNotMessage(PingRule):
@@ -269,7 +255,8 @@ class RemovalRule(MessageRule):
 class RemovalNotEarly(RemovalRule):
     """An engine is given up only after more than the allowed number of consecutive pings stayed unanswered.
 
-    Half a period is forgiven: a monitor whose beat was late does not shift the beats after it.
+    Half a period is forgiven: a monitor whose beat was late does not shift the beats after it. So is what the ping that
+    was answered last took longer on its way than others: it was sent as much earlier.
     """
 
     slug = "heartbeat.removal-not-early"
@@ -289,7 +276,7 @@ class RemovalNotEarly(RemovalRule):
             )
         if heart.fresh is None:
             return ()
-        waited = seen.now - heart.fresh.now
+        waited = seen.now - heart.fresh.now + self.ledger.engines.late(heart)
         found = f"engine {engine.id} given up {waited / SECOND:.3f} s after its last answer"
         return self.judge(
             waited >= soonest - self.setting.period_ns // 2,
