@@ -37,6 +37,7 @@ BY_RULE: pytest.StashKey[list[Result]] = pytest.StashKey()
 ACCUSED = pytest.StashKey[frozenset[str]]()
 AT_THE_END: pytest.StashKey[list[Result]] = pytest.StashKey()
 SUBJECT: pytest.StashKey[Subject] = pytest.StashKey()
+NEXT: pytest.StashKey[pytest.Item | None] = pytest.StashKey()
 #: Lines for the end of the run.
 _TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 _LOADED = pytest.StashKey["dict[str, Target]"]()
@@ -234,7 +235,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             close = difflib.get_close_matches(glob, slugs, n=3)
             hint = f"; did you mean {', '.join(close)}?" if close else "; `ippkit requirements` lists them all"
             raise pytest.UsageError(f"no requirement matches {glob!r}{hint}")
-    keep = [item for item in items if not _is_case(item) or _word(item) is not None]
+    keep = [item for item in items if not _is_case(item) or word_of(item) is not None]
     if globs:
         keep = [
             item
@@ -249,13 +250,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _patience_of(item: pytest.Item) -> float:
-    word = _word(item)
+    word = word_of(item)
     return 0.0 if word is None else _patience(item.config, targets_of(item.config)[word])
 
 
 def _harm(item: pytest.Item) -> int:
     """How much a case harms a target that is not started for it: 0 not at all, 2 it is gone."""
-    word = _word(item) if _is_case(item) else None
+    word = word_of(item) if _is_case(item) else None
     marker = item.get_closest_marker("destructive")
     if word is None or marker is None or not targets_of(item.config)[word].attached:
         return 0
@@ -267,22 +268,23 @@ def _refuse_harm(item: pytest.Item) -> None:
     from conformance.catalogue import role_of
     from conformance.harness.verdict import NotApplicable
 
-    target = targets_of(item.config)[_word(item) or ""]
+    target = targets_of(item.config)[word_of(item) or ""]
     if role_of(item.path.name) not in target.attached:
         return
     if marker := item.get_closest_marker("destructive"):
         if not item.config.getoption("destructive"):
             raise NotApplicable(f"{marker.args[0]}, and the target is somebody else's; --destructive allows it")
-    elif any(name.startswith(("fresh_", "started_", "new_")) for name in _fixtures(item)):
+    elif any(name.startswith(("fresh_", "started_", "new_")) for name in fixtures_of(item)):
         raise NotApplicable("it needs a target of its own, and what the kit is attached to is not started again")
 
 
-def _fixtures(item: pytest.Item) -> list[str]:
+def fixtures_of(item: pytest.Item) -> list[str]:
+    """The fixtures that a case takes, and those that these take."""
     names: list[str] = item.fixturenames  # type: ignore[attr-defined]
     return names
 
 
-def _word(item: pytest.Item) -> str | None:
+def word_of(item: pytest.Item) -> str | None:
     """What the command line calls the target of a case; None if there is no target of its role."""
     word: str | None = item.callspec.params["target"]  # type: ignore[attr-defined]
     return word
@@ -303,11 +305,21 @@ def settings_of(item: pytest.Item) -> dict[str, tuple[object, ...]]:
     return asked
 
 
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Remember which case is the next one: what it needs can be started meanwhile."""
+    item.stash[NEXT] = nextitem if nextitem is not None and _is_case(nextitem) else None
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let what is started for a case know which it is: its environment says so, see `conformance.targets.command`."""
+    """Let what is started for a case know which it is."""
     if _is_case(item):
-        os.environ["IPPKIT_CASE"] = slugs_of(item)[0]
+        name_case(item)
         _refuse_harm(item)
+
+
+def name_case(item: pytest.Item) -> None:
+    """Have the environment of what is started from now on say for which case, see `conformance.targets.command`."""
+    os.environ["IPPKIT_CASE"] = slugs_of(item)[0]
 
 
 # -- verdicts ----------------------------------------------------------------------------------------------------------
@@ -340,7 +352,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
     found: list[Result] = []
     if call.when == "call" or call.excinfo is not None:
-        target = targets_of(item.config)[_word(item) or ""]
+        target = targets_of(item.config)[word_of(item) or ""]
         own, command = item.stash.get(SUBJECT, None), command_of(item.config, target)
         if own is not None and call.excinfo is not None and not isinstance(call.excinfo.value, NotApplicable):
             own.distrust()

@@ -14,12 +14,16 @@ from conformance.plugin import (
     ACCUSED,
     AT_THE_END,
     BY_RULE,
+    NEXT,
     SUBJECT,
     command_of,
+    fixtures_of,
+    name_case,
     pages_of,
     settings_of,
     slugs_of,
     targets_of,
+    word_of,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +94,27 @@ def clients(target: Target, request: pytest.FixtureRequest) -> Iterator[ClientDe
     yield from _running(clients(target), request)
 
 
+def _begin_next(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> None:
+    """Begin to start the controller that the next case will have for itself, while this one runs: it mostly waits."""
+    from conformance.harness.verdict import NotApplicable
+
+    upcoming = request.node.stash.get(NEXT, None)
+    if upcoming is None or word_of(upcoming) != word_of(request.node):
+        return
+    if "restore" in settings_of(request.node):
+        # It lets its controller die and come back to its ports, which the next one could take in between.
+        return
+    names = {"controller", "fresh_controller", "started_controller"} & set(fixtures_of(upcoming))
+    try:
+        settings = deployment.to_set(settings_of(upcoming)) if names else {}
+    except NotApplicable:
+        return
+    if settings or names - {"controller"}:
+        name_case(upcoming)
+        deployment.begin(settings)
+        name_case(request.node)
+
+
 def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:
     from conformance.harness.verdict import NotApplicable, OnlyReal
     from conformance.judging import by_rules, case_name, passed_by_rule
@@ -126,9 +151,12 @@ def controller(deployment: ControllerDeployment, request: pytest.FixtureRequest)
     """The controller that all cases of this worker share; one of its own for a case that asks for other settings."""
     if settings := deployment.to_set(settings_of(request.node)):
         with deployment.fresh(settings) as own:
+            _begin_next(deployment, request)
             yield from _run_case(own, request, is_last=True)
     else:
-        yield from _run_case(deployment.shared(), request, is_last=deployment.is_spent)
+        shared = deployment.shared()
+        _begin_next(deployment, request)
+        yield from _run_case(shared, request, is_last=deployment.is_spent)
         if deployment.is_spent:
             deployment.close()
 
@@ -137,6 +165,7 @@ def controller(deployment: ControllerDeployment, request: pytest.FixtureRequest)
 def fresh_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
     """A controller of this case's own, for what would disturb others: shutdown, purge of everything, history."""
     with deployment.fresh(deployment.to_set(settings_of(request.node))) as own:
+        _begin_next(deployment, request)
         yield from _run_case(own, request, is_last=True)
 
 
@@ -144,6 +173,7 @@ def fresh_controller(deployment: ControllerDeployment, request: pytest.FixtureRe
 def started_controller(deployment: ControllerDeployment, request: pytest.FixtureRequest) -> Iterator[Controller]:
     """A controller of this case's own that has just been started: whether it talks to us is not known."""
     with deployment.fresh(deployment.to_set(settings_of(request.node)), is_settled=False) as own:
+        _begin_next(deployment, request)
         yield from _run_case(own, request, is_last=True)
 
 

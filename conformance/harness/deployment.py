@@ -29,7 +29,7 @@ from conformance.harness.verdict import (
 from conformance.harness.virtualworld import VirtualWorld
 from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
-from conformance.targets.process import start, start_engine
+from conformance.targets.process import Running, await_ready, begin, start, start_engine
 from conformance.targets.tables import Settings
 from conformance.targets.virtual import VirtualRunning, VirtualRunningEngine
 from conformance.targets.vocabulary import AS_IT_IS
@@ -105,7 +105,11 @@ class Deployment(ABC, Generic[S]):
         try:
             yield up.subject
         finally:
-            up.stop()
+            self._end(up)
+
+    def _end(self, up: Up[S]) -> None:
+        """Stop one that was for a single case."""
+        up.stop()
 
     def close(self) -> None:
         """Stop the shared one."""
@@ -210,6 +214,13 @@ class Deployment(ABC, Generic[S]):
 class ControllerDeployment(Deployment[Controller]):
     """Controllers of a target."""
 
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        #: One that starts already, and its settings.
+        self._begun: tuple[Mapping[str, object], Running] | None = None
+        #: The last one that was for a single case, which may still be ending.
+        self._ending: Running | None = None
+
     def to_set(self, wanted: Mapping[str, Sequence[object]]) -> dict[str, object]:
         """What has to be set for a case that needs one of these values for each name; {} if the target runs so anyway.
 
@@ -231,8 +242,49 @@ class ControllerDeployment(Deployment[Controller]):
             self._settle(another)
             yield another
 
+    def begin(self, settings: Mapping[str, object]) -> None:
+        """Begin to start the one that is asked for next, with these settings, while somebody is busy with another one.
+
+        What is wrong with it shows when it is asked for.
+        """
+        if self.target.is_simulated or "controller" in self.target.attached:
+            return
+        self._drop_begun()
+        with suppress(TargetUnusable):
+            self._begun = (settings, begin(self.target, settings))
+
+    def close(self) -> None:
+        """Stop the shared one, whatever was begun, and what is still ending."""
+        super().close()
+        self._drop_begun()
+        self._await_end()
+
+    def _end(self, up: Up[Controller]) -> None:
+        if not isinstance(up.running, Running):
+            up.stop()
+            return
+        # Nobody needs it any more: it may take its time while the next case runs.
+        up.world.close()
+        up.running.tell_to_stop()
+        self._await_end()
+        self._ending = up.running
+
+    def _await_end(self) -> None:
+        if self._ending is not None:
+            self._ending.stop()
+            self._ending = None
+
+    def _drop_begun(self) -> None:
+        if self._begun is not None:
+            (_, running), self._begun = self._begun, None
+            running.stop()
+
     def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[Controller]:
-        running = start(self.target, settings)
+        if self._begun is not None and self._begun[0] == settings:
+            (_, running), self._begun = self._begun, None
+            await_ready(running)
+        else:
+            running = start(self.target, settings)
         world = RealWorld(running.client, running.engine)
         return Up(running, world, self._controller(world, running, new_token(), date_of_now, settings))
 

@@ -134,6 +134,14 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
+    def tell_to_stop(self) -> None:
+        """Have every process ended, as `stop` does, and do not wait for that."""
+        pipe = self._supervisor.stdin
+        if self.is_owned and pipe is not None and not pipe.closed:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write(b"stop\n")
+                pipe.flush()
+
     def stop(self) -> None:
         """End every process, with SIGTERM and then SIGKILL, and wait for that. May be called twice.
 
@@ -141,11 +149,8 @@ class Process:
         """
         if not self.is_owned:
             return
+        self.tell_to_stop()
         pipe = self._supervisor.stdin
-        if pipe is not None and not pipe.closed:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.write(b"stop\n")
-                pipe.flush()
         deadline = time.monotonic() + self._grace + supervisor.KILL_WAIT + 5.0
         try:
             while self._supervisor.poll() is None and time.monotonic() < deadline:

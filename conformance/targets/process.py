@@ -132,6 +132,10 @@ class Started:
         """End all of its processes at once, as SIGKILL does."""
         self.process.send_signal(signal.SIGKILL)
 
+    def tell_to_stop(self) -> None:
+        """Let its end begin; `stop` waits for it."""
+        self.process.tell_to_stop()
+
     def stop(self) -> None:
         """End its processes and remove its directory. May be called twice."""
         atexit.unregister(self.stop)
@@ -390,8 +394,17 @@ def start(target: Target, settings: Mapping[str, object] = AS_IT_IS) -> Running:
 
     Raises TargetUnusable; then nothing is left of it.
     """
+    return await_ready(begin(target, settings))
+
+
+def begin(target: Target, settings: Mapping[str, object] = AS_IT_IS) -> Running:
+    """Begin to start a controller with these settings: see `await_ready`. Raises TargetUnusable."""
     version, directory = _prepare(target)
-    running = Running(target, directory, version, settings)
+    return Running(target, directory, version, settings)
+
+
+def await_ready(running: Running) -> Running:
+    """Wait until a controller that was begun is ready. Raises TargetUnusable; then nothing is left of it."""
     try:
         running.wait_until_ready()
     except BaseException:
