@@ -27,7 +27,7 @@ from rich.table import Table
 sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
 
 from conformance.mutants import load  # noqa: E402
-from conformance.simulating import carry_out  # noqa: E402
+from conformance.simulating import report  # noqa: E402
 from simulator.run import Setup  # noqa: E402
 
 SCHEDULES: Final = ("", "uniform", "pct:2", "pct:4")
@@ -37,7 +37,7 @@ ORDERLY: Final = (
     "sends-to-the-dead", "tries-where-it-was", "asks-who-refused", "trusts-nobody-who-failed", "last-come-first-served",
     "has-no-patience",
 )  # fmt: skip
-LIKE: Final = Setup(tasks=20)
+LIKE: Final = Setup(tasks=20, faults="lite")
 
 
 def first_found(mutant: str, schedule: str, seeds: Sequence[int]) -> tuple[int | None, float]:
@@ -45,8 +45,8 @@ def first_found(mutant: str, schedule: str, seeds: Sequence[int]) -> tuple[int |
     breaks = load()[mutant].breaks
     started = time.process_time()
     for count, seed in enumerate(seeds, 1):
-        outcome = carry_out(msgspec.structs.replace(LIKE, seed=seed, mutant=mutant, schedule=schedule))
-        if any(blame.requirement in breaks for blame in outcome.blames):
+        found = report(msgspec.structs.replace(LIKE, seed=seed, mutant=mutant, schedule=schedule))
+        if any(text.partition(":")[0] in breaks for text in found.violations):
             return count, (time.process_time() - started) / count
     return None, (time.process_time() - started) / len(seeds)
 

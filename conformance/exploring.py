@@ -8,8 +8,8 @@ from conformance.report.story import Line, Story
 from protocol.roles.base import Role
 from simulator.explore import Found, Infect, Step
 
-#: The roles that are explored; what others do wrong is not seen.
-PARTS: Final = ("task-scheduler", "engine", "client")
+#: The roles that are explored, the Hub as far as its records go; what others do wrong is not seen.
+PARTS: Final = ("task-scheduler", "engine", "client", "hub")
 #: Between two steps of a story, which have an order and no time.
 _STEP: Final = 1_000_000_000
 

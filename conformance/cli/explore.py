@@ -36,11 +36,14 @@ class Faults(click.ParamType[dict[str, int]]):
         return faults
 
 
-def _infect(_: click.Context, __: click.Parameter, value: str) -> Infect | None:
+def _infect(context: click.Context, _: click.Parameter, value: str) -> Infect | None:
     if not value:
         return None
     try:
-        return infecting(find(value))
+        mutant = find(value)
+        if mutant.part == "hub" and not context.params["purges"]:
+            raise UnsuitableMutantError("it is a mistake of the Hub, of whose records nobody asks without --purges")
+        return infecting(mutant)
     except KeyError as error:
         raise click.BadParameter(str(error.args[0])) from None
     except UnsuitableMutantError as error:
@@ -60,6 +63,10 @@ def _infect(_: click.Context, __: click.Parameter, value: str) -> Infect | None:
     "--dependencies", type=click.IntRange(min=0), default=0, metavar="N", help="So many tasks wait for the one before."
 )
 @click.option("--retries", type=click.IntRange(0, 9), default=0, metavar="N", help="Of each task.")
+@click.option(
+    "--purges", type=click.IntRange(0, 9), default=0, metavar="N", is_eager=True,
+    help="So often the client asks the Hub to forget a task.",
+)  # fmt: skip
 @click.option("--hwm", type=click.IntRange(min=0), default=1, show_default=True, help="Tasks that an engine may have.")
 @click.option(
     "--scheme", type=click.Choice(CERTAIN), default=CERTAIN[0], show_default=True, help="How engines are chosen."
@@ -69,21 +76,22 @@ def _infect(_: click.Context, __: click.Parameter, value: str) -> Infect | None:
 @click.option("--all-orders", is_flag=True, help="Also those that certainly lead to the same state as others.")
 @click.option("--diagram", type=DiagramPath(), help="Draw the story: a file that ends with .svg, .html or .txt.")
 def explore_(
-    tasks: int, engines: int, faults: dict[str, int], dependencies: int, retries: int, hwm: int, scheme: str,
-    infect: Infect | None, states: int, all_orders: bool, diagram: Path | None,
+    tasks: int, engines: int, faults: dict[str, int], dependencies: int, retries: int, purges: int, hwm: int,
+    scheme: str, infect: Infect | None, states: int, all_orders: bool, diagram: Path | None,
 ) -> int:  # fmt: skip
     """Visit every order in which things may happen in a small world, and show the shortest story that breaks a rule.
 
     The machines are those of the simulator and of the reference: a client, the task scheduler, engines. The Hub is what
-    others hear of it. Whatever is under way may arrive next, whatever timer is pending may run out, and what --faults
-    names may go wrong at any moment. Engines are alike: states that differ only in which is which are one.
+    others hear of it; with --purges its records are those of its real machine. Whatever is under way may arrive next,
+    whatever timer is pending may run out, and what --faults names may go wrong at any moment. Engines are alike: states
+    that differ only in which is which are one.
 
     Exit status: 0 if all was visited and nothing is violated, 1 if something is, 6 if there were more than --states.
     """
     try:
         scope = Scope(
-            tasks=tasks, engines=engines, faults=faults, dependencies=dependencies, retries=retries, hwm=hwm,
-            scheme=scheme,
+            tasks=tasks, engines=engines, faults=faults, dependencies=dependencies, retries=retries,
+            purges=purges, hwm=hwm, scheme=scheme,
         )  # fmt: skip
     except ValueError as error:
         raise click.UsageError(str(error)) from None

@@ -17,6 +17,9 @@ The facts, `t` a task and `e` an engine, each by its place:
     ran t outcome, by e             the code of a task has ended on an engine
     answers t status ename e mine   the scheduler answers; e if the reply is an engine's, mine: to who asked
     grace                           the time of grace of an engine is over
+    wants t, settled t              the client asks the Hub to forget a task, and has its answer
+    purged t status                 the Hub answers that
+    keeps (known)...                what the Hub has of each task: 0 nothing, 1 a request, 2 its result
     drops t                         a message about a task is lost
 """
 
@@ -28,6 +31,8 @@ from simulator.explore.scope import Scope
 
 #: What an error of the scheduler's own may be called here, where nobody is malformed and nothing has a timeout.
 _OWN: Final = frozenset({"ImpossibleDependency", "InvalidDependency"})
+#: Of what the Hub has of a task.
+_PENDING, _COMPLETED = 1, 2
 _HELD: Final = ("running", "orphaned")
 
 
@@ -42,7 +47,8 @@ class Entry(NamedTuple):
     """A task: where the scheduler says it is (and at whom), what was sent and what came of it.
 
     `holder` has it as far as anybody can see, -1: nobody; it got it in its life `life`, and if `is_unsent` it has yet
-    to be sent. `ran` are (engine, outcome), sorted. `reply` is the status with which the scheduler answered.
+    to be sent. `ran` are (engine, outcome), sorted. `reply` is the status with which the scheduler answered,
+    `kept` what the Hub has, `purge` how it answered who wanted it to forget that, if it did.
     """
 
     is_asked: bool = False
@@ -57,6 +63,9 @@ class Entry(NamedTuple):
     reply: str = ""
     has: bool = False
     is_lost: bool = False
+    kept: int = 0
+    purge: str = ""
+    is_settled: bool = True
 
 
 State = tuple[tuple[Entry, ...], tuple[int, ...], tuple[int, ...]]
@@ -115,6 +124,11 @@ class Ledger:
             for engine, life in enumerate(registered)
             if life and sum((entry.holder, entry.life) == (engine, life) for entry in entries) < self._limit
         ]
+        for task, entry in enumerate(entries):
+            if not entry.is_settled:
+                return Violation("wire.every-request-answered", f"a purge of {task_id(task)} never answered")
+            if self._scope.purges and entry.reply and entry.kept != _COMPLETED and entry.purge != "ok":
+                return Violation("storage.done-agrees", f"{task_id(task)} answered, and not completed at the Hub")
         excused: set[int] = set()
         for task, entry in enumerate(entries):
             before = self._scope.waits_for(task)
@@ -180,6 +194,33 @@ class _Book:
     def _lives(self, engines: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
         lives = dict(engines)
         return tuple(lives.get(engine, 0) for engine in range(self.scope.engines))
+
+    # -- what the Hub keeps --------------------------------------------------------------------------------------------
+
+    def wants(self, task: int) -> None:
+        self._set(task, is_settled=False)
+
+    def settled(self, task: int) -> None:
+        self._set(task, is_settled=True)
+
+    def purged(self, task: int, status: str) -> Violation | None:
+        entry, name = self.entries[task], task_id(task)
+        if status == "ok" and entry.kept != _COMPLETED:
+            what = "query.purge-pending-refused" if entry.kept == _PENDING else "query.purge-nonexistent-refused"
+            return Violation(what, f"a purge of {name} granted, of which the Hub has no result")
+        if status != "ok" and entry.kept == _COMPLETED:
+            return Violation("query.purge-by-id", f"a purge of {name} refused, which is completed")
+        self._set(task, purge=status if entry.purge != "ok" else "ok")
+        return None
+
+    def keeps(self, *known: int) -> Violation | None:
+        for task, (entry, now) in enumerate(zip(self.entries, known, strict=True)):
+            if entry.purge == "ok" and now:
+                return Violation("query.purge-forgets", f"the Hub has {task_id(task)} after its purge")
+            if now < entry.kept and entry.purge != "ok":
+                return Violation("query.purge-keeps-others", f"the Hub has lost {task_id(task)}, which nobody purged")
+            self._set(task, kept=now)
+        return None
 
     # -- what the scheduler notes --------------------------------------------------------------------------------------
 

@@ -57,6 +57,12 @@ _NOBODY: Final[dict[str, Any]] = {}
 #: The timers of the scheduler that mean nothing any more once their epoch is over; the others are told by their name.
 _COUNTED: Final = frozenset({"grace", "resync", "timeout", "introduction"})
 _AGAIN: Final = -1
+_PURGE: Final = "purge-"
+
+
+def purge_of(msg_id: str) -> int:
+    """The task that a request asks the Hub to forget; -1 if it is no such request."""
+    return task_of(msg_id.removeprefix(_PURGE)) if msg_id.startswith(_PURGE) else -1
 
 
 class PlainEnv:
@@ -125,7 +131,8 @@ class Machine:
 class SchedulerMachine(Machine):
     """The task scheduler. Beside its state stand the timers that are pending: names, and the epochs that they carry.
 
-    A step: state, messages for the client, messages for engines as (engine, message), questions to the Hub, facts.
+    A step: state, messages for the client, messages for engines as (engine, message), questions to the Hub, copies for
+    the Hub if anybody asks for its records, facts.
     """
 
     def __init__(
@@ -133,6 +140,7 @@ class SchedulerMachine(Machine):
     ) -> None:
         config = TaskConfig(scheme=scope.scheme, hwm=scope.hwm, session="scheduler", notes=True)
         super().__init__(TaskScheduler(config, PlainEnv("scheduler", marks)), messages, facts, infect)
+        self._is_copied: Final = scope.purges > 0
         self.pending: dict[tuple[str, int], None] = {}
         self._timers: dict[int, tuple[tuple[str, int], ...]] = {}
 
@@ -190,7 +198,7 @@ class SchedulerMachine(Machine):
         return step
 
     def _step(self, effects: Sequence[Effect], before: Sequence[Fact] = ()) -> tuple[Any, ...]:
-        to_client, to_engines, asks, facts = [], [], 0, list(before)
+        to_client, to_engines, asks, copies, facts = [], [], 0, [], list(before)
         for effect in effects:
             if isinstance(effect, SetTimer):
                 # Who is tried again is tried again: another such timer, of whatever epoch, adds nothing.
@@ -211,7 +219,10 @@ class SchedulerMachine(Machine):
                     facts.append(_answer(message, identities))
                 elif effect.socket == "query":
                     asks += 1
-        return self._left(), tuple(to_client), tuple(to_engines), asks, self.facts.number(tuple(facts))
+                elif self._is_copied:
+                    copies.append(self.messages.of(message.replace(identities=identities)))
+        numbers = self.facts.number(tuple(facts))
+        return self._left(), tuple(to_client), tuple(to_engines), asks, tuple(copies), numbers
 
     def _left(self) -> int:
         """The number of the present state, with epochs counted anew."""
@@ -355,6 +366,18 @@ class ClientMachine(Machine):
             step = self.steps[key] = self._step(effects, task + 1, [("asks", task)])
         return step
 
+    def purges(self, state: int, task: int) -> tuple[Any, ...]:
+        """It asks the Hub to forget a task."""
+        key = (state, "purge", task)
+        step = self.steps.get(key)
+        if step is None:
+            self.enter(state)
+            self._env.next_id = f"{_PURGE}{task_id(task)}"
+            _, effects = self.client.request(0, "query", "purge_request", {"msg_ids": [task_id(task)]})
+            self._env.next_id = "client"
+            step = self.steps[key] = self._step(effects, self.submitted(state), [("wants", task)])
+        return step
+
     def takes(self, state: int, socket: str, message: int) -> tuple[Any, ...]:
         """A message comes."""
         key = (state, socket, message)
@@ -377,15 +400,17 @@ class ClientMachine(Machine):
     def _step(self, effects: Sequence[Effect], submitted: int, before: Sequence[Fact] = ()) -> tuple[Any, ...]:
         facts, said = list(before), []
         for effect in effects:
-            if isinstance(effect, Send) and effect.socket == "task":
+            if isinstance(effect, Send) and (effect.socket == "task" or purge_of(effect.message.msg_id) >= 0):
                 said.append(self.messages.of(effect.message))
             elif isinstance(effect, Note):
                 if effect.name == "client-engines":
                     facts.append(("sees", *[place(number) for number, _ in effect.data["engines"]]))
                 elif effect.name == "client-request-done":
                     # It has what it wanted, and keeps nothing of it.
-                    self.client.forget(effect.data["msg_id"])
-                    facts.append(("has", task_of(effect.data["msg_id"])))
+                    msg_id = effect.data["msg_id"]
+                    self.client.forget(msg_id)
+                    purged = purge_of(msg_id)
+                    facts.append(("has", task_of(msg_id)) if purged < 0 else ("settled", purged))
         return self.leave(self.role.freeze(), submitted), tuple(said), self.facts.number(tuple(facts))
 
 
@@ -402,4 +427,5 @@ __all__ = [
     "Infect",
     "Machine",
     "SchedulerMachine",
+    "purge_of",
 ]

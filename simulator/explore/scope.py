@@ -23,7 +23,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds of a search.
 
     `faults`: name of `FAULTS` -> how often. `dependencies`: so many tasks, the last ones, each wait for the one before
-    them. `retries` of every task. `hwm` and `scheme` are the scheduler's. Raises ValueError for what makes no sense.
+    them. `retries` of every task. `purges`: so often the client asks the Hub to forget a task, whichever. `hwm` and
+    `scheme` are the scheduler's. Raises ValueError for what makes no sense.
     """
 
     tasks: int = 2
@@ -31,6 +32,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, int] = {}
     dependencies: int = 0
     retries: int = 0
+    purges: int = 0
     hwm: int = 1
     scheme: str = "leastload"
 

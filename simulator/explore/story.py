@@ -10,10 +10,13 @@ from simulator.explore.machines import FAILS, OK
 from simulator.explore.names import task_id, uuid
 from simulator.explore.world import (
     ANSWERS,
+    ASKED,
     BOOK,
+    COPIES,
     FIRST,
     TO_CLIENT,
     TO_SCHEDULER,
+    TOLD_BACK,
     TOLD_CLIENT,
     TOLD_SCHEDULER,
     Action,
@@ -29,6 +32,9 @@ _ENDS = {
     TOLD_SCHEDULER: ("hub", "tasks"),
     TOLD_CLIENT: ("hub", "client"),
     ANSWERS: ("hub", "tasks"),
+    COPIES: ("tasks", "hub"),
+    ASKED: ("client", "hub"),
+    TOLD_BACK: ("hub", "client"),
 }
 _ARRIVALS = {
     "to-scheduler": TO_SCHEDULER,
@@ -36,6 +42,7 @@ _ARRIVALS = {
     "told-scheduler": TOLD_SCHEDULER,
     "told-client": TOLD_CLIENT,
     "answer": ANSWERS,
+    "told-back": TOLD_BACK,
 }
 
 
@@ -78,6 +85,11 @@ def _step(world: World, now: State, happened: Happened) -> Step:
     if kind in _ARRIVALS:
         at = _ARRIVALS[kind]
         return Step("message", *_ENDS[at], _message(world, world.pipes.head[now[at]]), so)
+    if kind == "to-records":
+        at = about[0]
+        return Step("message", *_ENDS[at], _message(world, world.pipes.head[now[at]]), so)
+    if kind == "purge":
+        return Step("event", "client", "", f"asks the Hub to forget {task_id(about[0])}", so)
     if kind == "drops":
         return _dropped(world, now, about)
     if kind == "submit":

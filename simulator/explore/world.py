@@ -33,18 +33,25 @@ from simulator.explore.machines import (
     SchedulerMachine,
 )
 from simulator.explore.names import LIVES, Rename, appearing, exchange, number, uuid
+from simulator.explore.records import RecordsMachine
 from simulator.explore.scope import FAULTS, Scope
 from simulator.explore.tables import Messages, Pipes, Renamed, Table
 
 #: Places in a state. From `FIRST` on stand the engines.
-SCHEDULER, CLIENT_AT, BOOK, LEFT, TO_SCHEDULER, TO_CLIENT, TOLD_SCHEDULER, TOLD_CLIENT, ANSWERS, FIRST = range(10)
+SCHEDULER, CLIENT_AT, BOOK, LEFT, TO_SCHEDULER, TO_CLIENT, TOLD_SCHEDULER, TOLD_CLIENT, ANSWERS = range(9)
+#: The Hub's records, and what is under way from the scheduler to them, from the client, and back to it.
+RECORDS, COPIES, ASKED, TOLD_BACK, FIRST = range(9, 14)
 State = tuple[int, ...]
 #: What happens: a name, and whom or what it is about.
 Action = tuple[Any, ...]
 #: How often all may ask the Hub once more, at the end, if it may be that they were not told something.
 HEALINGS: Final = 2
 #: What the client takes: the action, and its socket.
-_CLIENTS: Final = {TOLD_CLIENT: ("told-client", "notification"), TO_CLIENT: ("to-client", "task")}
+_CLIENTS: Final = {
+    TOLD_CLIENT: ("told-client", "notification"),
+    TO_CLIENT: ("to-client", "task"),
+    TOLD_BACK: ("told-back", "query"),
+}
 _CRASH, _DROP = (list(FAULTS).index(name) for name in ("crash", "drop"))
 
 
@@ -63,10 +70,11 @@ class Slot(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What may still go wrong, in the order of `FAULTS`; how often all may still ask, and whether they need to."""
+    """What may still go wrong, in the order of `FAULTS`; how often all may still ask, and the client purge."""
 
     faults: tuple[int, ...]
     healings: int = HEALINGS
+    purges: int = 0
     is_untold: bool = False
 
 
@@ -94,6 +102,7 @@ class World:
         self.scheduler: Final = SchedulerMachine(scope, self.messages, self.facts, self.marks, infect)
         self.client: Final = ClientMachine(scope, self.messages, self.facts, self.marks, infect)
         self.engine: Final = EngineMachine(self.messages, self.facts, self.marks, infect)
+        self.records: Final = RecordsMachine(scope, self.messages, self.facts, self.marks, infect)
         self._hub: Final = Voice(PlainEnv("hub", {}), "hub")
         self._engines: Final = range(scope.engines)
         self._uuids: Final = [uuid(engine).encode() for engine in self._engines]
@@ -125,20 +134,22 @@ class World:
         `scope` may differ from the world's own in its faults: whatever is known of the machines serves for both.
         """
         faults = (self.scope if scope is None else scope).faults
-        left = self.left.number(Left(tuple(faults.get(name, 0) for name in FAULTS)))
-        scheduler, client, engine = self._first
+        left = self.left.number(Left(tuple(faults.get(name, 0) for name in FAULTS), purges=self.scope.purges))
+        scheduler, client, engine, records = self._first
         book = self.books.number(self.ledger.begin())
         slot = self.slots.number(Slot(engine, 0, 0))
-        return self.sorted((scheduler, client, book, left, 0, 0, 0, 0, 0, *[slot] * self.scope.engines))
+        return self.sorted(
+            (scheduler, client, book, left, 0, 0, 0, 0, 0, records, 0, 0, 0, *[slot] * self.scope.engines)
+        )
 
-    def _begun(self) -> tuple[int, int, int]:
+    def _begun(self) -> tuple[int, int, int, int]:
         """The machines when everybody has begun."""
         nobody = self._listing(())
         scheduler, *_ = self.scheduler.begin()
         scheduler, *_ = self.scheduler.takes(scheduler, "query", self._parented(nobody, "scheduler"), ())
         client, *_ = self.client.begin()
         client, *_ = self.client.takes(client, "query", self._parented(nobody, "client"))
-        return scheduler, client, self.engine.begin()
+        return scheduler, client, self.engine.begin(), self.records.begin()
 
     # -- one state for all that differ in names only -------------------------------------------------------------------
 
@@ -169,7 +180,8 @@ class World:
         if names is None:
             names = self._exchanges[order] = exchange(order)
             self._orders[names] = order
-        scheduler, client, book, left, to_scheduler, to_client, told_scheduler, told_client, answers, *slots = state
+        scheduler, client, book, left, to_scheduler, to_client, told_scheduler, told_client, answers, *rest = state
+        records, copies, asked, told_back, *slots = rest
         pipe = self._pipe_renamed
         return (
             self.scheduler.renamed(scheduler, names),
@@ -181,6 +193,10 @@ class World:
             pipe(told_scheduler, names),
             pipe(told_client, names),
             pipe(answers, names),
+            self.records.renamed(records, names),
+            pipe(copies, names),
+            asked,
+            told_back,
             *[slots[engine] for engine in order],
         )
 
@@ -199,6 +215,8 @@ class World:
             if state[at]:
                 return self._to_client(state, at)
         if not faults[_CRASH]:
+            if state[COPIES] and not state[ASKED] and not self.left.values[state[LEFT]].purges:
+                return self._to_records(state, COPIES)
             for engine in self._engines:
                 if ("to-engine",) in self._choices_of(state[FIRST + engine]):
                     return self._engine(("to-engine",), engine, state)
@@ -214,7 +232,7 @@ class World:
         """Everything that may happen in a state if nothing goes wrong. Where nothing may, a story ends."""
         found: list[Happened] = []
         add = found.append
-        scheduler, client, _, left, to_scheduler, to_client, told_scheduler, told_client, answers = state[:FIRST]
+        scheduler, client, _, left, to_scheduler, to_client, told_scheduler, told_client, answers = state[:RECORDS]
         rest = self.pipes.rest
         head = self.pipes.head
         if self.client.submitted(client) < self.scope.tasks:
@@ -232,8 +250,10 @@ class World:
         if told_client:
             add(self._to_client(state, TOLD_CLIENT))
         if answers:
-            after = (*state[:ANSWERS], rest[answers], *state[FIRST:])
+            after = (*state[:ANSWERS], rest[answers], *state[RECORDS:])
             add(self._scheduler(("answer",), after, self.scheduler.takes(scheduler, "query", head[answers], ())))
+        if self.scope.purges:
+            found += self._of_records(state)
         for timer in self.scheduler.timers(scheduler):
             add(self._scheduler(("timer", timer), state, self.scheduler.fires(scheduler, timer)))
         for engine in self._engines:
@@ -262,13 +282,15 @@ class World:
     def _client(self, action: Action, state: State, step: tuple[Any, ...]) -> Happened:
         client, said, facts = step
         book, violation = self._look(state[BOOK], facts)
-        pipe = state[TO_SCHEDULER]
+        at = ASKED if action[0] == "purge" else TO_SCHEDULER
+        pipe = state[at]
         for message in said:
             pipe = self.pipes.longer(pipe, message)
-        return Happened(action, (state[0], client, book, state[LEFT], pipe, *state[TO_CLIENT:]), violation)
+        after = (*state[:at], pipe, *state[at + 1 :])
+        return Happened(action, (after[SCHEDULER], client, book, *after[LEFT:]), violation)
 
     def _scheduler(self, action: Action, state: State, step: tuple[Any, ...], before: int = -1) -> Happened:
-        scheduler, to_client, to_engines, asks, facts = step
+        scheduler, to_client, to_engines, asks, copied, facts = step
         book = state[BOOK]
         violation = None
         if before >= 0:
@@ -293,9 +315,12 @@ class World:
             slots = tuple(changed)
         for _ in range(asks):
             answers = self.pipes.longer(answers, self._parented(self._listing(slots), "scheduler"))
+        copies = state[COPIES]
+        for message in copied:
+            copies = self.pipes.longer(copies, message)
         after = (
             scheduler, state[CLIENT_AT], book, state[LEFT], state[TO_SCHEDULER], pipe, state[TOLD_SCHEDULER],
-            state[TOLD_CLIENT], answers, *slots,
+            state[TOLD_CLIENT], answers, state[RECORDS], copies, state[ASKED], state[TOLD_BACK], *slots,
         )  # fmt: skip
         return Happened(action, after, violation)
 
@@ -308,6 +333,36 @@ class World:
             after = now._replace(inward=self.pipes.longer(now.inward, message))
             step = self._slot_steps[key] = (self.slots.number(after) if now.is_live else -1, -1, -1)
         return step[0]
+
+    # -- the Hub's records ---------------------------------------------------------------------------------------------
+
+    def _of_records(self, state: State) -> list[Happened]:
+        """What may happen between the client and the Hub's records."""
+        found = [self._to_records(state, at) for at in (COPIES, ASKED) if state[at]]
+        if state[TOLD_BACK]:
+            found.append(self._to_client(state, TOLD_BACK))
+        left = self.left.values[state[LEFT]]
+        if left.purges:
+            number = self.left.number(left._replace(purges=left.purges - 1))
+            spent = (*state[:LEFT], number, *state[TO_SCHEDULER:])
+            client = state[CLIENT_AT]
+            tasks = range(self.client.submitted(client))
+            found += [self._client(("purge", task), spent, self.client.purges(client, task)) for task in tasks]
+        return found
+
+    def _to_records(self, state: State, at: int) -> Happened:
+        """A copy, or a request of the client, reaches the Hub."""
+        pipe = state[at]
+        socket = "monitor" if at == COPIES else "query"
+        records, replies, facts = self.records.takes(state[RECORDS], socket, self.pipes.head[pipe])
+        book, violation = self._look(state[BOOK], facts)
+        back = state[TOLD_BACK]
+        for message in replies:
+            back = self.pipes.longer(back, message)
+        after = list(state)
+        after[at] = self.pipes.rest[pipe]
+        after[BOOK], after[RECORDS], after[TOLD_BACK] = book, records, back
+        return Happened(("to-records", at), tuple(after), violation)
 
     # -- engines -------------------------------------------------------------------------------------------------------
 
@@ -434,7 +489,7 @@ class World:
         rest = asked.state[ANSWERS]
         assert self.pipes.rest[rest] == 0
         heard = self.scheduler.takes(asked.state[SCHEDULER], "query", self.pipes.head[rest], ())
-        told = self._scheduler(("heals",), (*asked.state[:ANSWERS], 0, *asked.state[FIRST:]), heard)
+        told = self._scheduler(("heals",), (*asked.state[:ANSWERS], 0, *asked.state[RECORDS:]), heard)
         if told.violation is not None:
             return told
         client, *_ = self.client.asks(told.state[CLIENT_AT])

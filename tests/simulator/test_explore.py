@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from conformance.cli import main
 from conformance.exploring import UnsuitableMutantError, infecting
 from conformance.mutants import find
+from conformance.mutants import load as load_mutants
 from protocol.requirements import load
 from simulator.explore import FAULTS, Scope, World, explore, tell, text
 
@@ -45,6 +46,8 @@ def test_two_tasks_on_two_engines_survive_every_fault_and_every_two_faults() -> 
         {"hwm": 2, "scheme": "lru", "tasks": 3, "faults": {"crash": 1}},
         {"tasks": 3, "dependencies": 1, "retries": 1, "faults": {"error": 1}},
         {"tasks": 3, "engines": 3, "faults": {"unmet": 1}},
+        {"purges": 1, "faults": {"error": 1}},
+        {"dependencies": 1, "purges": 2},
     ],
     ids=repr,
 )
@@ -95,6 +98,9 @@ MISTAKES = [
         "wire.every-request-answered",
         16,
     ),
+    ("purges-nothing", {"purges": 1}, "query.purge-forgets", 12),
+    ("purges-everything", {"purges": 1}, "query.purge-keeps-others", 20),
+    ("purges-what-does-not-exist", {"purges": 1}, "query.purge-nonexistent-refused", 3),
 ]
 
 
@@ -132,8 +138,8 @@ def test_a_scope_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_mistake_of_another_role_is_refused() -> None:
-    with pytest.raises(UnsuitableMutantError, match="a mistake of hub"):
-        infecting(find("completes-successes"))
+    with pytest.raises(UnsuitableMutantError, match="a mistake of heart-monitor"):
+        infecting(next(one for one in load_mutants().values() if one.part == "heart-monitor"))
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -171,7 +177,10 @@ def test_the_command_ends_where_it_is_told_to() -> None:
         (["--faults", "crash=often"], "'crash=often' does not say how often: crash=1"),
         (["--dependencies", "2"], "there are fewer dependencies than tasks"),
         (["--mutant", "holds-tree"], "did you mean 'holds-two'?"),
-        (["--mutant", "completes-successes"], "it is a mistake of hub"),
+        (
+            ["--mutant", "completes-successes"],
+            "of whose records nobody asks without --purges",
+        ),
         (["--mutant", "refuses-whom-it-does-not-know-yet"], "here roles are without one"),
     ],
 )
