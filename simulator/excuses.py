@@ -24,7 +24,7 @@ def excuse(cluster: "VirtualCluster", matter: Matter, known: Mapping[str, str] =
 
 def _taken(cluster: "VirtualCluster", msg_id: str, known: Mapping[str, str]) -> str | None:
     for trouble in cluster.stage.troubles:
-        if any(msg_id in one[3:] for one in trouble.taken):
+        if trouble.fault.TAKES and any(msg_id in one[3:] for one in trouble.taken):
             return repr(trouble.fault)
     return known.get(msg_id)
 

@@ -21,7 +21,7 @@ from protocol.damage import Drawn, damage
 from protocol.wire import DELIMITER, Codec, Message
 from protocol.world import MILLISECOND, Part
 from simulator.network import Wire
-from simulator.shell import Load, in_bytes, seal
+from simulator.shell import Load, in_bytes, message_in, seal
 from simulator.sockets.pipe import Pipe
 from simulator.sockets.tcp import Session
 from simulator.stage import Trouble
@@ -43,6 +43,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     BLURS_TIME: ClassVar[bool] = False
     #: Whether it alters messages that may be accepted all the same.
     ALTERS: ClassVar[bool] = False
+    #: Whether a message that it touches may be lost; else it arrives as it was, if late or twice.
+    TAKES: ClassVar[bool] = True
+    #: Whether the Hub forgets which engines it had, and with it that one of them has ended.
+    FORGETS: ClassVar[bool] = False
 
     def begin(self, trouble: Trouble) -> None:
         """Let it happen, and say with `trouble.when_healed` how it is mended, if it can be."""
@@ -230,6 +234,7 @@ class DiskLost(Fault, frozen=True, kw_only=True):
     """The Hub is gone, and starts again without anything that it had on its disk."""
 
     IS_INSIDE = False
+    FORGETS = True
 
     def met(self) -> tuple[str, ...]:
         """The Hub."""
@@ -367,7 +372,7 @@ class Cut(Fault, frozen=True, kw_only=True):
 GREETING_LOOKS = 10_000
 
 
-def _connected(sessions: list[Session]) -> list[Session]:
+def _connected(sessions: Sequence[Session]) -> list[Session]:
     return [session for session in sessions if session.out is not None]
 
 
@@ -391,13 +396,13 @@ class _OnMessages(Fault, frozen=True, kw_only=True):
 
     def begin(self, trouble: Trouble) -> None:
         chance = trouble.chance
-        codec = trouble.world.codec()
+        codec, reader = trouble.world.codec(), trouble.world.reader
 
         def alter(wire: Wire, load: Load) -> Loads:
             here, there = wire.name
             if not (here.startswith(self.source) and there.startswith(self.target)):
                 return [(0, load)]
-            if self.msg_type and _type_of(load) != self.msg_type:
+            if self.msg_type and _type_of(load, reader) != self.msg_type:
                 return [(0, load)]
             if len(trouble.taken) >= self.at_most or chance() >= self.share:
                 return [(0, load)]
@@ -414,11 +419,9 @@ class _OnMessages(Fault, frozen=True, kw_only=True):
         raise AssertionError(f"{type(self).__name__} alters nothing")
 
 
-def _type_of(load: Load) -> str:
-    last = load[-1] if load else b""
-    if type(last) is Message:
-        return last.msg_type
-    return ""
+def _type_of(load: Load, reader: Codec) -> str:
+    message = message_in(load, reader)
+    return "" if message is None else message.msg_type
 
 
 class Dropped(_OnMessages, frozen=True, kw_only=True):
@@ -431,6 +434,7 @@ class Dropped(_OnMessages, frozen=True, kw_only=True):
 class Delayed(_OnMessages, frozen=True, kw_only=True):
     """Messages are late by up to so many nanoseconds, and overtaken by others."""
 
+    TAKES = False
     delay: int
 
     def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
@@ -440,6 +444,7 @@ class Delayed(_OnMessages, frozen=True, kw_only=True):
 class Doubled(_OnMessages, frozen=True, kw_only=True):
     """Messages arrive twice, the second time up to so many nanoseconds later."""
 
+    TAKES = False
     delay: int = MILLISECOND
 
     def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
@@ -536,20 +541,29 @@ class Replays(Fault, frozen=True, kw_only=True):
     delay: int = MILLISECOND
 
     def begin(self, trouble: Trouble) -> None:
-        stranger, codec = Stranger(trouble.ground()), trouble.world.codec()
-        after = trouble.world.kernel.after
+        ground, codec = trouble.ground(), trouble.world.reader
+        stranger, after = Stranger(ground), trouble.world.kernel.after
 
         def copy(wire: Wire, load: Load) -> Loads:
             channel = wire.name[0].rpartition("/")[2]
             is_request = wire.name[0].startswith("client-") and channel in stranger.CHANNELS
-            if is_request and type(load[-1]) is Message and trouble.chance() < self.share:
-                # Who gets it again knows it by its signature.
-                seal(load[-1], codec)
+            if is_request and message_in(load, codec) is not None and trouble.chance() < self.share:
+                if type(load[-1]) is Message:
+                    # Who gets it again knows it by its signature.
+                    seal(load[-1], codec)
                 after(self.delay, lambda *_: stranger.send(channel, in_bytes(load, codec)))
             return [(0, load)]
 
+        # Who is heard first is answered, be it the one who came second.
+        stranger.on_answer = trouble.touch
+
+        def leave() -> None:
+            for session in _connected(ground.sessions):
+                trouble.breaks(session)
+            stranger.leave()
+
         trouble.tap(copy)
-        trouble.when_healed(stranger.leave)
+        trouble.when_healed(leave)
 
 
 # -- clocks ------------------------------------------------------------------------------------------------------------

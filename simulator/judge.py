@@ -18,15 +18,14 @@ from protocol.roles.hub import Hub
 from protocol.roles.hub.traffic import EARLY_MESSAGES
 from protocol.roles.task import TaskScheduler
 from protocol.rules import Violation
-from protocol.world import SECOND, Fact, Observation
+from protocol.world import Fact, Observation
+from simulator.losses import taker
 from simulator.recorder import Fault, Hop, Recorder
 from simulator.settling import Matter, open_matters
 
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
 
-#: Nanoseconds that a message may be under way when a fault ends: what stood still moves on then.
-LATE: Final = SECOND
 ANSWERED: Final = "wire.every-request-answered"
 
 
@@ -59,7 +58,7 @@ class Judgement:
             self.remarks.append(matter)
             return
         hops = self.recorder.hops.get(matter.msg_id, [])
-        fault = self.recorder.lost.get(matter.msg_id) or _taker(self.recorder, hops)
+        fault = taker(self.recorder, matter.msg_id)
         if fault is not None:
             self.excused.append(Excused(matter.msg_id, f"{matter.whose}: {matter.what}", fault))
             return
@@ -179,17 +178,6 @@ def _sending(recorder: Recorder, taken: Observation) -> int | None:
             and item.message.msg_id == message.msg_id
         ):
             return item.seq
-    return None
-
-
-def _taker(recorder: Recorder, hops: Sequence[Hop]) -> Fault | None:
-    """The last fault that met somebody who had the message, or for whom it was, while he had it or later."""
-    for fault in reversed(recorder.faults):
-        end = recorder.ends.get(fault.number)
-        for hop in hops:
-            is_over = end is not None and end < hop.now - LATE
-            if not is_over and (not fault.who or not {hop.process, _holder(hop)}.isdisjoint(fault.who)):
-                return fault
     return None
 
 

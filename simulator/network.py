@@ -28,16 +28,14 @@ EPHEMERAL: Final = 49152
 #: Bytes that go with each message when bandwidth is counted.
 OVERHEAD: Final = 60
 
-#: Bytes that a message is taken to have which is not encoded on its way: a message of this protocol without buffers.
-TYPICAL: Final = 600
 
 #: `(wire, message) -> [(extra delay in ns, message), ...]`
 Tap = Callable[["Wire", tuple[bytes, ...]], Sequence[tuple[int, tuple[bytes, ...]]]]
 
 
 def size_of(message: tuple[Any, ...]) -> int:
-    """The bytes of a message; a frame that is no bytes stands for a whole message."""
-    return sum([len(frame) if type(frame) is bytes else TYPICAL for frame in message])
+    """The bytes of a message."""
+    return sum(map(len, message))
 
 
 class Link:
@@ -133,13 +131,13 @@ class Wire:
             if tap is not None:
                 return self._tapped(tap, item)
             if self.link.bandwidth:
-                size += size_of(item)
+                size += self.network.weigh(item)
         return self.link.arrival(self.kernel, size)
 
     def _tapped(self, tap: Tap, item: tuple[bytes, ...]) -> int:
         link = self.link
         for delay, message in tap(self, item):
-            t = link.arrival(self.kernel, OVERHEAD + size_of(message))
+            t = link.arrival(self.kernel, OVERHEAD + (self.network.weigh(message) if link.bandwidth else 0))
             # What is delayed on purpose is overtaken; the rest stays in order.
             t = self.last = max(t, self.last)
             self.in_flight += 1
@@ -205,6 +203,8 @@ class Network:
         self.on_drop: Callable[[str, tuple[Any, ...]], object] | None = None
         #: Told what was sent into a connection of which the other side had let go: the names of its ends, the message.
         self.on_lost: Callable[[tuple[str, str], tuple[Any, ...]], object] | None = None
+        #: The bytes of a message, which counts where a link is narrow.
+        self.weigh: Callable[[tuple[Any, ...]], int] = size_of
         #: Is told of a publisher that has just dropped a message, as there is no room for it at one of its peers.
         self.on_overflow: Callable[[str], object] | None = None
         self._tap: Tap | None = None

@@ -14,6 +14,7 @@ Nothing is kept but what rules remember, unless `keeps_items` is set: then `item
 happened within the controller, and `causes` which event each of them belongs to.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -24,7 +25,8 @@ from protocol.rules import INVARIANTS, RULES, Judge, Rule, Setting, Vantage, Vio
 from protocol.wire import Codec, Frame, Message
 from protocol.world import SECOND, Direction, Fact, Observation
 from simulator.kernel import Kernel
-from simulator.shell import in_bytes
+from simulator.losses import Death, Loss
+from simulator.shell import in_bytes, message_in
 
 if TYPE_CHECKING:
     from simulator.hosts import Process
@@ -120,6 +122,7 @@ class Hop(NamedTuple):
     part: str
     towards: str
     is_outside: bool
+    is_reply: bool
 
 
 class Recorder:
@@ -136,6 +139,9 @@ class Recorder:
     ) -> None:
         self.kernel = kernel
         self.codec = codec
+        #: For messages that are looked at and not accepted.
+        self._reader = copy.copy(codec)
+        self._reader.replay = None
         chosen = tuple(rule for rule in rules if rule.slug not in LEFT_TO_THE_END)
         vantages: tuple[Vantage, ...] = ("peer", "monitor", "state")
         self._talk = Judge([rule for rule in chosen if rule not in INVARIANTS], setting, vantages)
@@ -148,8 +154,13 @@ class Recorder:
         self.faults: list[Fault] = []
         #: When each fault ended, by number; those that have not are missing.
         self.ends: dict[int, int] = {}
-        #: Request -> the fault that took a message about it.
-        self.lost: dict[str, Fault] = {}
+        #: Request -> what became of the last message about it that a fault dropped or damaged.
+        self.losses: dict[str, Loss] = {}
+        #: The ends of processes, in order; and the faults that made the Hub forget which engines there were.
+        self.deaths: list[Death] = []
+        self.forgot: list[Fault] = []
+        #: Engine -> when the Hub took it up or let it go.
+        self.listed: dict[str, list[int]] = {}
         #: Open request -> where it was seen, in order.
         self.hops: dict[str, list[Hop]] = {}
         self._altered: set[str] = set()
@@ -229,6 +240,8 @@ class Recorder:
         def notes(effect: Note) -> None:
             if effect.name == "client-request-done":
                 self.hops.pop(effect.data["msg_id"], None)
+            elif effect.name == "hub-engine":
+                self.listed.setdefault(effect.data["uuid"], []).append(self.kernel.now)
             self._note(name, effect.name, dict(effect.data))
 
         def over() -> None:
@@ -346,10 +359,11 @@ class Recorder:
         # What was never bytes has its parent header at hand.
         parent = message._parent
         about = parent.get("msg_id") if type(parent) is dict else parent_id(message)
-        if type(about) is not str or not about:
+        is_reply = type(about) is str and about != ""
+        if not is_reply:
             about = message.msg_id
         towards = identities[0].decode("ascii", "replace") if identities else ""
-        hop = made(Hop, (self._seq + 1, self.kernel.now, name, what, PEERS[channel], towards, away))
+        hop = made(Hop, (self._seq + 1, self.kernel.now, name, what, PEERS[channel], towards, away, is_reply))
         known = self.hops.get(about)
         if known is None:
             self.hops[about] = [hop]
@@ -379,7 +393,8 @@ class Recorder:
             if part == "hub":
                 self._former.add(name)
             self._shut(process)
-            self._strike(f"{name} ended with status {about[0]}", (name, process.host), is_over=not is_part)
+            number = self._strike(f"{name} ended with status {about[0]}", (name, process.host), is_over=not is_part)
+            self.deaths.append(Death(name, part if is_part else "", self.faults[number]))
         elif what == "paused":
             self._held[name] = self._strike(f"{name} was paused", (name, process.host), is_over=False)
             self._is_blurred = True
@@ -442,24 +457,41 @@ class Recorder:
         if socket.endswith("/notification"):
             self.note("network", "missed", {"socket": socket})
 
-    def touched(self, number: int, load: Sequence[Any], towards: str = "", *, is_altered: bool = False) -> None:
+    def touched(
+        self, number: int, load: Sequence[Any], towards: str = "", *, is_altered: bool = False, takes: bool = True
+    ) -> None:
         """A fault dropped, delayed, doubled or damaged this load, as a tap has it, on its way to that socket.
 
-        What was altered and is still accepted is nobody's: identities and buffers are not signed.
+        Unless it `takes` it, it arrives as it was. What was altered and is still accepted is nobody's: identities and
+        buffers are not signed.
         """
-        last = load[-1] if load else b""
+        last = message_in(load, self._reader)
         self.missed(towards)
-        if type(last) is Message:
+        if last is not None:
             if is_altered and towards.endswith(PUBLISHED):
                 self._altered_copies.add((towards, last.msg_id))
             elif is_altered:
                 self._altered.add(last.msg_id)
-            # Copies of a broadcast have ids of their own.
-            original = (metadata_of(last) or {}).get("original_msg_id")
-            for about in (parent_id(last) or last.msg_id, original):
-                if isinstance(about, str):
-                    self.lost[about] = self.faults[number]
-                    self.note("network", "touched", {"msg_id": about, "is_altered": is_altered})
+            for about in _about(last):
+                if takes:
+                    self.losses[about] = Loss(self.faults[number], self.kernel.now, is_altered)
+                self.note("network", "touched", {"msg_id": about, "is_altered": is_altered})
+
+    def dropped(self, process: str, load: Sequence[Any]) -> None:
+        """A process had no connection to whom this is for: it may have ended with an earlier process in its place."""
+        part = _part(process)
+        self._lay(load, [one for one in self.deaths if one.part == part and one.process != process])
+
+    def buried(self, processes: Sequence[str], load: Sequence[Any]) -> None:
+        """What was on the way between two processes is lost with their connection: one of them may be gone."""
+        self._lay(load, [one for one in self.deaths if one.process in processes])
+
+    def _lay(self, load: Sequence[Any], deaths: Sequence[Death]) -> None:
+        """Lay the loss of a message at the last of these ends, if there is one."""
+        last = message_in(load, self._reader) if deaths else None
+        if last is not None:
+            for about in _about(last):
+                self.losses[about] = Loss(deaths[-1].fault, self.kernel.now, is_altered=False)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -487,6 +519,12 @@ def _under(message: Message, identities: tuple[bytes, ...]) -> Message:
     twin.buffers, twin.identities = message.buffers, identities
     twin.signature, twin.parts, twin._packer = message.signature, message.parts, message._packer
     return twin
+
+
+def _about(message: Message) -> list[str]:
+    """The requests that a message is about: a copy of a broadcast has an id of its own."""
+    original = (metadata_of(message) or {}).get("original_msg_id")
+    return [about for about in (parent_id(message) or message.msg_id, original) if isinstance(about, str)]
 
 
 def _part(name: str) -> str:

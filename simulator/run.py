@@ -156,7 +156,8 @@ def _heal(cluster: VirtualCluster) -> None:
     if not any(is_expected(engine) for engine in cluster.engines):
         # Tasks may wait for ever for an engine; that there is none is no fault of anybody.
         cluster.engine(is_awaited=False)
-    taken = {one for trouble in cluster.stage.troubles for *_, own, parent in trouble.taken for one in (own, parent)}
+    troubles = [trouble for trouble in cluster.stage.troubles if trouble.fault.TAKES]
+    taken = {one for trouble in troubles for *_, own, parent in trouble.taken for one in (own, parent)}
     # Heartbeats have no id, and what is no request waits for none.
     taken.discard("")
     deadline = cluster.now + HEALED

@@ -34,7 +34,7 @@ from protocol.roles.base import (
 )
 from protocol.roles.carrier import Carrier, Runner
 from protocol.roles.records import Records, StoreError
-from protocol.wire import Codec, Message
+from protocol.wire import DELIMITER, Codec, Message
 from simulator.rarity import Rarity
 from simulator.sockets import Errno
 from simulator.trace import Trace
@@ -71,6 +71,22 @@ def in_bytes(load: Sequence[Any], codec: Codec) -> tuple[bytes, ...]:
         return tuple(load)
     seal(last, codec)
     return tuple(map(bytes, codec.forward(last, load[:-1])))
+
+
+def message_in(load: Sequence[Any], codec: Codec) -> Message | None:
+    """The message that a socket carried, be it in bytes, for somebody who only looks; None if there is none to be read.
+
+    `codec` must have no memory of what was seen, or whoever it is for would refuse it as a replay.
+    """
+    last = load[-1] if load else b""
+    if type(last) is Message:
+        return last
+    if DELIMITER not in load:
+        return None
+    try:
+        return codec.open_header(load)
+    except ProtocolError:
+        return None
 
 
 def _without_envelope(message: Message) -> Message:
@@ -368,4 +384,4 @@ class VirtualShell(Carrier):
         self.process.said.append(f"{self.role.NAME}: {where}: {error}")
 
 
-__all__ = ["Load", "VirtualShell", "in_bytes", "seal"]
+__all__ = ["Load", "VirtualShell", "in_bytes", "message_in", "seal"]

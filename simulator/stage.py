@@ -15,10 +15,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from protocol.roles.speech import parent_id
-from protocol.wire import Message
 from simulator.network import Tap, Wire
-from simulator.shell import Load
-from simulator.strangers import Ground, VirtualGround
+from simulator.shell import Load, message_in
+from simulator.strangers import VirtualGround
 
 if TYPE_CHECKING:
     from simulator.clients import VirtualClient
@@ -101,7 +100,7 @@ class Trouble:
         """The host of an engine, a client or a part of the controller."""
         return self.cluster.controller.host if name in self.cluster.controller.members else name
 
-    def ground(self) -> Ground:
+    def ground(self) -> VirtualGround:
         """A place for a stranger."""
         return VirtualGround(self.cluster)
 
@@ -120,11 +119,13 @@ class Trouble:
 
     def touch(self, ends: tuple[str, str], load: Load) -> None:
         """Remember that a message was taken or altered: nobody can be blamed for what follows from it."""
-        last = load[-1] if load else b""
-        named = (last.msg_type, last.msg_id, parent_id(last)) if type(last) is Message else ("", "", "")
+        message = message_in(load, self.world.reader)
+        named = ("", "", "") if message is None else (message.msg_type, message.msg_id, parent_id(message))
         self.taken.append((self.world.now, ends, *named))
         if self.world.recorder is not None:
-            self.world.recorder.touched(self._number, load, ends[1], is_altered=self.fault.ALTERS)
+            self.world.recorder.touched(
+                self._number, load, ends[1], is_altered=self.fault.ALTERS, takes=self.fault.TAKES
+            )
 
     def breaks(self, session: "Session") -> None:
         """A connection is about to break: that is why a ROUTER will drop what is for this peer."""
@@ -152,6 +153,8 @@ class Trouble:
             self._number = recorder.began(
                 repr(fault), is_inside=fault.IS_INSIDE, who=fault.met(), blurs_time=fault.BLURS_TIME
             )
+            if fault.FORGETS:
+                recorder.forgot.append(recorder.faults[self._number])
         self.stage.tell("began", fault)
         fault.begin(self)
 
@@ -219,6 +222,13 @@ class Stage:
             if trouble.has_broken(socket, bytes(load[0])):
                 trouble.touch((socket, ""), load)
                 return
+        recorder = self.cluster.world.recorder
+        if recorder is not None and not self._is_gone(bytes(load[0])):
+            recorder.dropped(socket.partition("/")[0], load)
+
+    def _is_gone(self, identity: bytes) -> bool:
+        """Whether this is the identity of an engine that has ended, and not only of one that must connect again."""
+        return any(engine.uuid.encode() == identity and not engine.is_alive for engine in self.cluster.engines)
 
     def _overflowed(self, socket: str) -> None:
         world = self.cluster.world
@@ -231,6 +241,9 @@ class Stage:
             if trouble.has_cut(ends):
                 trouble.touch(ends, load)
                 return
+        recorder = self.cluster.world.recorder
+        if recorder is not None:
+            recorder.buried([end.partition("/")[0] for end in ends], load)
 
     def _through(self, wire: Wire, load: Load) -> Sequence[tuple[int, Load]]:
         loads: list[tuple[int, Any]] = [(0, load)]

@@ -20,6 +20,7 @@ from simulator.asking import Asking
 from simulator.engines import start_heart
 from simulator.hosts import Process
 from simulator.shell import in_bytes
+from simulator.sockets.tcp import Session
 
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
@@ -127,6 +128,11 @@ class VirtualGround:
         """The engines that the Hub has."""
         return self._cluster.registered
 
+    @property
+    def sessions(self) -> Sequence[Session]:
+        """Its connections."""
+        return self._process.context.sessions
+
     def codec(self) -> Codec:
         """A codec with the cluster's key."""
         return self._world.codec()
@@ -175,6 +181,8 @@ class Stranger:
         self._codec = ground.codec()
         self._sockets: dict[str, Plug] = {}
         self._count = 0
+        #: Is told of every answer to what it has sent in the place of a client.
+        self.on_answer: Tell | None = None
 
     def register(self, lacks: Lack) -> str:
         """Register as one more engine that lacks something; its uuid."""
@@ -261,7 +269,19 @@ class Stranger:
         if socket is None:
             key = "registration" if channel == "query" else channel
             socket = self._sockets[channel] = self._open(channel, "client", self._client.address(key))
+            if self.on_answer is not None:
+                socket.watch(self._reading(channel, socket, self.on_answer))
         socket.send(tuple(frames))
+
+    def _reading(self, channel: str, socket: Plug, tell: Tell) -> Callable[[], None]:
+        """Tell of every answer that comes here."""
+
+        def read() -> None:
+            while type(load := socket.recv()) is tuple:
+                self._tell_read(f"{self.ground.name}/{channel}", in_bytes(load, self._codec), tell)
+
+        read()
+        return read
 
     def send_garbage(self, chance: Callable[[], float]) -> None:
         """Send something that no receiver may act upon, on some channel."""

@@ -11,10 +11,11 @@ from protocol.connection import ClusterFile
 from protocol.wire import Codec, ReplayMemory
 from simulator.env import VirtualEnv
 from simulator.hosts import Process
-from simulator.network import Network
+from simulator.network import Network, size_of
 from simulator.rarity import Rarity, never
 from simulator.recorder import Recorder
 from simulator.schedules import scheduled
+from simulator.shell import in_bytes
 from simulator.sockets import Context
 from simulator.trace import Trace
 
@@ -61,6 +62,9 @@ class World:
         self.key: Final = f"{digits[:8]}-{digits[8:]}"
         self._codec: Final = Codec(self.key.encode(), scheme=scheme)
         self.scheme: Final = scheme
+        #: A codec for those who only look, and remember nothing.
+        self.reader: Final = self._codec
+        self.network.weigh = lambda load: size_of(in_bytes(load, self.reader))
 
     @property
     def now(self) -> int:

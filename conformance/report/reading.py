@@ -126,7 +126,7 @@ def of_outcome(outcome: Outcome) -> Story:
         title=f"{name} (seed {setup.seed})",
         violations=[(text, evidence.get(text, ())) for text in outcome.violations],
         marks=_faults(recorder),
-        lost={msg_id: fault.name for msg_id, fault in recorder.lost.items()},
+        lost={msg_id: loss.fault.name for msg_id, loss in recorder.losses.items()},
         is_whole=True,
     )
     return msgspec.structs.replace(story, notes=tuple(notes))

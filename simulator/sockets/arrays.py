@@ -194,7 +194,8 @@ class Fair:
             elif isinstance(message, Special):
                 self.current = (self.current + 1) % self.active
             else:
-                if len(message) > 1:
+                # What is no bytes stands for a message of several frames.
+                if len(message) > 1 or message[0].__class__ is not bytes:
                     self.pending = pipe, message
                 else:
                     pipe.finish(1)

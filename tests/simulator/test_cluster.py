@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.world import MILLISECOND, SECOND, Work
 from simulator.cluster import VirtualCluster
 from simulator.engines import VirtualEngine
+from simulator.run import Setup, run
 from simulator.trace import first_difference
 
 #: Longer than the misses of the cluster's heart monitor last.
@@ -77,6 +79,15 @@ def test_whether_messages_are_encoded_makes_no_difference() -> None:
     assert encoded.world.trace is not None
     assert first_difference(lazy.world.trace.entries, encoded.world.trace.entries) is None
     assert [task.content for task in tasks] == [task.content for task in same]
+
+
+@pytest.mark.parametrize("setup", [Setup(seed=seed, tasks=20) for seed in (2, 8, 9, 12)], ids=lambda one: f"{one.seed}")
+def test_it_makes_none_among_faults_either(setup: Setup) -> None:
+    lazy, encoded = (run(msgspec.structs.replace(setup, has_trace=True, is_encoded=each)) for each in (False, True))
+    assert lazy.trace is not None
+    assert encoded.trace is not None
+    assert first_difference(lazy.trace.entries, encoded.trace.entries) is None
+    assert lazy.excused == encoded.excused
 
 
 def test_another_seed_makes_another_run() -> None:

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
+from protocol.errors import LocalProtocolError
 from protocol.roles.heartmonitor import HeartMonitorConfig
 from protocol.roles.task import TaskScheduler
+from protocol.wire import Codec, Message
 from protocol.world import MILLISECOND, SECOND, Observation, Work
 from simulator.cluster import VirtualCluster
 from simulator.faults import PartStalled
@@ -75,6 +79,22 @@ def test_times_count_again_a_while_after_everything_was_healed() -> None:
 
     assert accused(after=0) == set()
     assert accused(after=CALM + SECOND) == {"heartbeat.removal-in-time"}
+
+
+NAMES = {"msg_id": "a", "msg_type": "b"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message({"msg_id": 7, "msg_type": "b"}), Message({"msg_type": "b"}), Message({"msg_id": "a", "msg_type": 3}),
+        Message(NAMES, content=[1]), Message(NAMES, parent_header=[]), Message(NAMES, metadata="x"),
+    ],
+)  # fmt: skip
+def test_what_rules_about_frames_forbid_cannot_be_written(message: Message) -> None:
+    # A message that never was bytes therefore breaks none of them: on real sockets its sender could not send it.
+    with pytest.raises(LocalProtocolError):
+        Codec(b"key").encode(message)
 
 
 def test_what_a_tap_dropped_is_excused() -> None:
