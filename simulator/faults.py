@@ -13,56 +13,18 @@ connection that lives, clocks that jump, disks that lose what they had.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, Literal
+from typing import Literal
 
-import msgspec
-
-from protocol.damage import Drawn, damage
-from protocol.wire import DELIMITER, Codec, Message
+from protocol.wire import Message
 from protocol.world import MILLISECOND, Part
+from simulator.fault import Fault, Loads
 from simulator.network import Wire
 from simulator.shell import Load, in_bytes, message_in, seal
 from simulator.sockets.pipe import Pipe
 from simulator.sockets.tcp import Session
 from simulator.stage import Trouble
 from simulator.strangers import Lack, Stranger
-
-#: One wire's message -> what arrives of it, each with nanoseconds by which it is late.
-Loads = Sequence[tuple[int, Load]]
-
-
-#: Stands for those whom a fault concerns that takes single messages, or disturbs nobody: no process is called so.
-ONLY_MESSAGES: Final = "single messages"
-
-
-class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Something that goes wrong."""
-
-    IS_INSIDE: ClassVar[bool] = True
-    #: Whether what one side sends may reach the other later than usual, or never.
-    BLURS_TIME: ClassVar[bool] = False
-    #: Whether it alters messages that may be accepted all the same.
-    ALTERS: ClassVar[bool] = False
-    #: Whether a message that it touches may be lost; else it arrives as it was, if late or twice.
-    TAKES: ClassVar[bool] = True
-    #: Whether the Hub forgets which engines it had, and with it that one of them has ended.
-    FORGETS: ClassVar[bool] = False
-
-    def begin(self, trouble: Trouble) -> None:
-        """Let it happen, and say with `trouble.when_healed` how it is mended, if it can be."""
-        raise AssertionError(f"{type(self).__name__} does nothing")
-
-    def __repr__(self) -> str:
-        """The same for equal faults, however they were made: chance follows from it. What is as usual is left out."""
-        fields = msgspec.structs.fields(self)
-        said = [f"{field.name}={value!r}" for field in fields if (value := getattr(self, field.name)) != field.default]
-        return f"{type(self).__name__}({', '.join(said)})"
-
-    def met(self) -> tuple[str, ...]:
-        """Whom it concerns: engines, clients, parts. What they had in hand may be lost, and nobody else is to blame."""
-        named = (getattr(self, field, None) for field in ("engine", "client", "part", "who", "place"))
-        return tuple(name for name in named if name) or (ONLY_MESSAGES,)
-
+from simulator.tampering import Damaged, Delayed, Doubled, Dropped, OnMessages
 
 # -- hearts ------------------------------------------------------------------------------------------------------------
 
@@ -376,97 +338,6 @@ def _connected(sessions: Sequence[Session]) -> list[Session]:
     return [session for session in sessions if session.out is not None]
 
 
-# -- messages ----------------------------------------------------------------------------------------------------------
-
-
-class _OnMessages(Fault, frozen=True, kw_only=True):
-    """Some messages: of sockets whose names begin with `source`, to those that begin with `target`, of one type.
-
-    A name is `process/socket`. Empty means any; heartbeats have no type. Each is met with the probability `share`, no
-    more than `at_most` of them.
-    """
-
-    IS_INSIDE = False
-    BLURS_TIME = True
-    source: str = ""
-    target: str = ""
-    msg_type: str = ""
-    share: float = 1.0
-    at_most: int = 1 << 62
-
-    def begin(self, trouble: Trouble) -> None:
-        chance = trouble.chance
-        codec, reader = trouble.world.codec(), trouble.world.reader
-
-        def alter(wire: Wire, load: Load) -> Loads:
-            here, there = wire.name
-            if not (here.startswith(self.source) and there.startswith(self.target)):
-                return [(0, load)]
-            if self.msg_type and _type_of(load, reader) != self.msg_type:
-                return [(0, load)]
-            if len(trouble.taken) >= self.at_most or chance() >= self.share:
-                return [(0, load)]
-            made = self.altered(load, trouble, codec)
-            if made is None:
-                return [(0, load)]
-            trouble.touch(wire.name, load)
-            return made
-
-        trouble.tap(alter)
-
-    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
-        """What arrives instead of a message, or None if nothing can be done to this one."""
-        raise AssertionError(f"{type(self).__name__} alters nothing")
-
-
-def _type_of(load: Load, reader: Codec) -> str:
-    message = message_in(load, reader)
-    return "" if message is None else message.msg_type
-
-
-class Dropped(_OnMessages, frozen=True, kw_only=True):
-    """Messages are lost within a connection that lives."""
-
-    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
-        return ()
-
-
-class Delayed(_OnMessages, frozen=True, kw_only=True):
-    """Messages are late by up to so many nanoseconds, and overtaken by others."""
-
-    TAKES = False
-    delay: int
-
-    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
-        return [(1 + int(trouble.chance() * self.delay), load)]
-
-
-class Doubled(_OnMessages, frozen=True, kw_only=True):
-    """Messages arrive twice, the second time up to so many nanoseconds later."""
-
-    TAKES = False
-    delay: int = MILLISECOND
-
-    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
-        if type(load[-1]) is Message:
-            # Who gets it again knows it by its signature.
-            seal(load[-1], codec)
-        return [(0, load), (int(trouble.chance() * self.delay), load)]
-
-
-class Damaged(_OnMessages, frozen=True, kw_only=True):
-    """The frames of messages are dropped, truncated, doubled, swapped or altered: `kind` of `protocol.damage`."""
-
-    ALTERS = True
-    kind: str = "flip-bit"
-
-    def altered(self, load: Load, trouble: Trouble, codec: Codec) -> Loads | None:
-        frames = in_bytes(load, codec)
-        if DELIMITER not in frames:
-            return None
-        return [(0, damage(self.kind, codec, frames, Drawn(trouble.chance)).frames or (b"",))]
-
-
 # -- strangers ---------------------------------------------------------------------------------------------------------
 
 
@@ -600,7 +471,7 @@ class ClockDrifting(Fault, frozen=True, kw_only=True):
 
 def vocabulary() -> list[type[Fault]]:
     """Every kind of fault."""
-    return [kind for kind in (*Fault.__subclasses__(), *_OnMessages.__subclasses__()) if kind is not _OnMessages]
+    return [kind for kind in (*Fault.__subclasses__(), *OnMessages.__subclasses__()) if kind is not OnMessages]
 
 
 __all__ = [

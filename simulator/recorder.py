@@ -359,9 +359,9 @@ class Recorder:
         # What was never bytes has its parent header at hand.
         parent = message._parent
         about = parent.get("msg_id") if type(parent) is dict else parent_id(message)
-        is_reply = type(about) is str and about != ""
-        if not is_reply:
-            about = message.msg_id
+        is_reply = True
+        if type(about) is not str or not about:
+            about, is_reply = message.msg_id, False
         towards = identities[0].decode("ascii", "replace") if identities else ""
         hop = made(Hop, (self._seq + 1, self.kernel.now, name, what, PEERS[channel], towards, away, is_reply))
         known = self.hops.get(about)
