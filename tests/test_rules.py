@@ -7,6 +7,7 @@ from log_work_scenarios import Work
 from protocol import recording, requirements
 from protocol.recording import Recording
 from protocol.rules import RULES, Judge, Rule, Setting, rules_for
+from protocol.rules.parts import lost_keys
 from protocol.world import SECOND, Fact
 
 SCENARIOS = make_logs.load()
@@ -317,6 +318,15 @@ def test_a_registration_is_answered_without_a_name_though_something_was_dropped_
     judge = Judge(RULES, story.setting)
     judge.feed(story.items, story.now)
     assert judge.violations
+
+
+@pytest.mark.parametrize(
+    ("sent", "back", "is_kept"),
+    [(10**30, 1e30, True), (10**30, 10**30, True), (10**30, 1e29, False), (7, 7.0, True), (7, 8, False),
+     (2**64, True, False), (10**400, 1e300, False)],
+)  # fmt: skip
+def test_a_number_comes_back_as_exactly_as_json_promises(sent: int, back: object, is_kept: bool) -> None:
+    assert lost_keys({"msg_id": "a", "count": sent}, {"msg_id": "a", "count": back}) == ([] if is_kept else ["count"])
 
 
 def test_a_registration_that_could_be_read_in_part_may_be_granted() -> None:

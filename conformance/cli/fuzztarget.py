@@ -185,6 +185,8 @@ def _show_troubles(console: Console, troubles: Sequence[Trouble]) -> None:
     for each in troubles[:_BLOWS]:
         console.print(f"at fault: {each.guilty}; {each.where}: {each.found}", markup=False, soft_wrap=True)
         console.print(f"allowed:  {' or '.join(each.allowed)}", markup=False, soft_wrap=True)
+        for seen in each.shown:
+            console.print(f"  seen: {seen}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_blows(console: Console, blows: Sequence[Blow], frames: Sequence[Sequence[Frame]]) -> None:

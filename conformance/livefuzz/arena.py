@@ -20,7 +20,7 @@ from conformance.livefuzz.blows import Forge, Spot
 from protocol.requirements import get
 from protocol.rules.parts import content_of
 from protocol.wire import Frame
-from protocol.world import SECOND, Observation
+from protocol.world import SECOND, Fact, Observation
 
 #: What is accused when an honest peer misses something, and when a stranger who has become honest does.
 HARM: Final = "wire.malformed-harms-nobody"
@@ -53,6 +53,8 @@ class Trouble:
     allowed: tuple[str, ...] = ()
     guilty: str = "the target"
     evidence: tuple[int, ...] = ()
+    #: The messages that show it, in words, where a rule has pointed at some.
+    shown: tuple[str, ...] = ()
 
 
 class Arena(ABC, Generic[S]):
@@ -242,6 +244,9 @@ class Arena(ABC, Generic[S]):
         for missed in (self.due, self.marks, self.sent):
             missed.clear()
 
+    def _shown(self, evidence: Sequence[int]) -> tuple[str, ...]:
+        return tuple(_words(self.world.observations[seq]) for seq in evidence[-2:])
+
     def _troubles(self) -> list[Trouble]:
         found, self.troubles = self.troubles, []
         for violation in self.subject.judge_new() if self.is_judging else ():
@@ -249,12 +254,19 @@ class Arena(ABC, Generic[S]):
                 found.append(
                     Trouble(
                         violation.requirement, f"rule {violation.requirement}", violation.found, violation.allowed,
-                        violation.guilty, violation.evidence,
+                        violation.guilty, violation.evidence, self._shown(violation.evidence),
                     )
                 )  # fmt: skip
         if len(self._came) > 10_000:
             self._came.clear()
         return found
+
+
+def _words(seen: Observation | Fact) -> str:
+    if isinstance(seen, Fact):
+        return f"{seen.observer}: {seen.name}"
+    frames = [bytes(frame)[:160] for frame in seen.frames[:12]]
+    return f"{seen.socket} {seen.direction}: {frames!r:.900}"
 
 
 def _status(seen: Observation) -> object:

@@ -11,6 +11,11 @@ from protocol.world import Observation
 #: Channels whose frames are no messages.
 RAW = frozenset({"heartbeat-ping", "heartbeat-pong", "heartbeat-engine-monitor", "kernel-heartbeat"})
 
+#: The largest whole number that every reader of JSON holds exactly. Source: RFC 8259, section 6.
+EXACT = 2**53
+#: What is larger is no double at all.
+LARGEST = 2**1023
+
 _JSON = Packer("json")
 
 
@@ -79,7 +84,14 @@ def lost_keys(header: dict[str, Any], parent: dict[str, Any]) -> list[str]:
 
     A receiver may fill in what an older or careless peer left out.
     """
-    return sorted(key for key in header if key not in parent or parent[key] != header[key])
+    return sorted(key for key in header if key not in parent or not _is_kept(header[key], parent[key]))
+
+
+def _is_kept(sent: object, back: object) -> bool:
+    """Whether a value came back: a number as the nearest that a double can hold, for JSON promises no more."""
+    if isinstance(sent, int) and isinstance(back, int | float) and EXACT < abs(sent) < LARGEST:
+        return not isinstance(back, bool) and float(sent) == float(back)
+    return sent == back
 
 
 def content_of(message: Message) -> dict[str, Any]:
