@@ -256,8 +256,12 @@ def test_a_tree_that_sends_a_mistaken_request_on_has_not_made_the_mistake(is_dam
 
 @pytest.mark.parametrize(
     ("part", "value", "slug"),
-    [(3, b"[1", "wire.parts-readable"), (1, b'"x"', "wire.parts-are-objects")],
-    ids=["content", "parent header"],
+    [
+        (3, b"[1", "wire.parts-readable"),
+        (1, b'"x"', "wire.parts-are-objects"),
+        (3, b'{"a": -Infinity}', "wire.numbers-finite"),
+    ],
+    ids=["content", "parent header", "number"],
 )
 @pytest.mark.parametrize("is_damaged", [True, False])
 def test_a_tree_that_sends_unreadable_parts_on_has_not_made_them(

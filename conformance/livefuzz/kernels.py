@@ -111,6 +111,10 @@ class KernelArena(Arena[KernelUnderTest]):
         if message is None or message.msg_type != "stream":
             return
         key = message.parent_header.get("msg_id")
+        is_honest = message.parent_header.get("session") in [frontend.session for frontend in self._frontends]
+        if is_honest and content_seen(seen).get("name") == "stderr":
+            found = f"its output has what it never wrote: {content_seen(seen).get('text')!r:.200}"
+            self.notice(HARM, "the output of another peer", found, seen)
         if not isinstance(key, str) or key not in self._texts:
             return
         said = self._said[key] = self._said.get(key, "") + str(content_seen(seen).get("text"))

@@ -261,6 +261,10 @@ class Ledger:
         asked = parent_of(seen.message).get("msg_id") if seen.message is not None else None
         return isinstance(asked, str) and asked in self._damaged
 
+    def is_sent_on_damage(self, seen: Observation) -> bool:
+        """Whether a tree has sent a wrong request on: to it the parts are opaque, and it signs them again."""
+        return seen.channel == "broadcast" and self.is_about_damage(seen)
+
     def is_namesake_of_damage(self, seen: Observation) -> bool:
         """Whether a message is named as the answer to a wrong request, whose type does not exist on its channel."""
         if not self.is_about_damage(seen) or seen.message is None:
