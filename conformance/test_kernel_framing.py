@@ -10,7 +10,7 @@ from conformance.livefuzz.kernels import KernelArena
 
 @requirement("wire.malformed-harms-nobody", "wire.sender-recovers")
 @pytest.mark.parametrize(
-    "channel", ["kernel-shell", "kernel-control", "kernel-stdin", "kernel-iopub", "kernel-heartbeat"]
+    "channel", ["kernel-stdin", "kernel-heartbeat", "kernel-shell", "kernel-control", "kernel-iopub"]
 )
 def test_damage_harms_nobody_else(kernel: KernelUnderTest, channel: str) -> None:
     expect_unharmed(KernelArena(kernel, SEED), channel)

@@ -96,9 +96,9 @@ def late(when: When, until: When, *, across: bool = False, times: int | None = N
     return lambda: Hold(when, until, across=across, times=times)
 
 
-def is_damaged(passing: Passing) -> bool:
-    """Whether a frontend sent what is no message, on shell or control."""
-    return passing.hop.is_up and passing.hop.channel in ASKED and passing.message is None
+def is_damaged(passing: Passing, channels: Sequence[str] = ASKED) -> bool:
+    """Whether a frontend sent what is no message, on shell or control, or on these channels."""
+    return passing.hop.is_up and passing.hop.channel in channels and passing.message is None
 
 
 def _mended(passing: Passing) -> Passing:
@@ -122,14 +122,14 @@ def _forgetful() -> Rule:
     return renew
 
 
-def _after_damage(rule: Callable[[], Rule]) -> Callable[[], Rule]:
-    """A rule that holds as soon as something damaged has passed."""
+def _after_damage(rule: Callable[[], Rule], *channels: str) -> Callable[[], Rule]:
+    """A rule that holds as soon as something damaged has passed, on shell or control or on these channels."""
 
     def make() -> Rule:
         inner, begun = rule(), [False]
 
         def follow(passing: Passing) -> Sequence[Passing] | None:
-            begun[0] = begun[0] or is_damaged(passing)
+            begun[0] = begun[0] or is_damaged(passing, channels or ASKED)
             return inner(passing) if begun[0] else None
 
         return follow
@@ -578,11 +578,13 @@ mistake(
 )
 mistake(
     "fails-after-damage",
-    {
-        "test_others_do_not_notice_what_is_damaged": "wire.malformed-harms-nobody",
-        "test_damage_harms_nobody_else": "wire.malformed-harms-nobody",
-    },
+    {"test_others_do_not_notice_what_is_damaged": "wire.malformed-harms-nobody"},
     _after_damage(becomes("execute_reply", "ok", ERROR)),
+)
+mistake(
+    "fails-after-damage-on-stdin",
+    {"test_damage_harms_nobody_else": "wire.malformed-harms-nobody"},
+    _after_damage(becomes("execute_reply", "ok", ERROR), "kernel-stdin"),
 )
 mistake(
     "loses-the-way-back",
