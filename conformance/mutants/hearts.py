@@ -209,7 +209,7 @@ class GivesUpLate(Patience):
     """A few more do no harm."""
 
     breaks = ("heartbeat.removal-in-time",)
-    more = 30
+    more = 60
 
 
 class AddsUpMisses(Mutant):
@@ -337,11 +337,11 @@ class WantsManyBeats(Mutant):
     part = MONITOR
 
     def hear(self, event: Event) -> Sequence[Event]:
-        """Nothing of a heart before its fortieth answer."""
+        """Nothing of a heart before its eightieth answer."""
         if isinstance(event, Raw) and event.socket == "pong" and len(event.frames) == 2:
             heart = bytes(event.frames[0]).hex()
             self.memory[heart] = count = self.memory.get(heart, 0) + 1
-            return () if count < 40 else (event,)
+            return () if count < 80 else (event,)
         return (event,)
 
 
