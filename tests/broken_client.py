@@ -31,6 +31,7 @@ from protocol.roles.engineview import EngineView
 from protocol.wire import DELIMITER, Codec, Frame, Message
 from simulator.env import VirtualEnv
 from simulator.shell import VirtualShell
+from simulator.world import World
 
 # -- connecting --------------------------------------------------------------------------------------------------------
 
@@ -210,8 +211,8 @@ def _believes_anything(patch: pytest.MonkeyPatch) -> None:
 
 
 def _remembers_nothing(patch: pytest.MonkeyPatch) -> None:
-    real = ClientFile.codec
-    patch.setattr(ClientFile, "codec", lambda self, _: real(self, None))
+    real = World.codec
+    patch.setattr(World, "codec", lambda self, file=None: real(self) if file is None else file.codec())
 
 
 def _remembers_too_early(patch: pytest.MonkeyPatch) -> None:
