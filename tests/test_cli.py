@@ -69,6 +69,11 @@ def test_every_command_of_the_table_can_be_asked_for_help(name: str) -> None:
         (("vectors",), "a command is missing; there are: check, write (see ippkit vectors --help)"),
         (("fuzz",), "a command is missing; there are: target, wire (see ippkit fuzz --help)"),
         (("tset",), "no such command: tset; did you mean test?"),
+        (("doctor", "ipyparallel@nowhere"), "there is no bin/python (see ippkit venv)"),
+        (
+            ("simulate", "clock-of-the-hub-jumps", "--trace", "nowhere/t.jsonl"),
+            "nowhere/t.jsonl cannot be written: there is no folder",
+        ),
         (("zzz",), "no such command: zzz (see ippkit --help)"),
         (("--frobnicate",), "No such option"),
         (("dialects", "--frobnicate"), "No such option"),

@@ -45,7 +45,7 @@ def compare(*arguments: str) -> Result:
 def test_a_change_is_better_worse_or_neither(old: str, new: str) -> None:
     (before, after) = columns([(Path("a"), report(target(a_b=old))), (Path("b"), report(target(a_b=new)))])
     found = changes(before, after)
-    kinds = [name for name in ("better", "worse", "neither") if getattr(found, name)]
+    kinds = [name for name in ("better", "worse", "unjudged", "neither") if getattr(found, name)]
     if old == new:
         expected = []
     elif old in RANKS and new in RANKS:
@@ -53,8 +53,15 @@ def test_a_change_is_better_worse_or_neither(old: str, new: str) -> None:
     elif new in RANKS:
         expected = ["better" if new == "passed" else "worse"]
     else:
-        expected = ["worse" if old == "passed" else "neither"]
+        expected = ["unjudged" if old == "passed" else "neither"]
     assert kinds == expected
+
+
+def test_what_is_no_longer_judged_is_told_and_no_failure(tmp_path: Path) -> None:
+    before, after = report(target(version="1", a_b="passed")), report(target(version="2", a_b="blocked"))
+    result = compare(*written(tmp_path, before, after))
+    assert result.exit_code == 0
+    assert "  no longer judged, 1:\n    a.b  passed -> blocked\n" in result.output
 
 
 def test_before_and_after_are_told_and_what_got_worse_is_a_failure(tmp_path: Path) -> None:

@@ -242,6 +242,11 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
         ([str(binary)], 3, "it is not text"),
         ([str(path), "--ping", "3"], 4, "or none of them"),
         ([str(path), "--target", "nobody"], 4, "no target 'nobody'"),
+        (
+            [str(path), "--target", "ipykernel"],
+            4,
+            "ipykernel is no controller and no engine and no client, and nothing",
+        ),
     ):
         result = run("check", *arguments)
         assert (result.exit_code, result.stdout) == (status, "")

@@ -31,7 +31,7 @@ def check(
     timers is judged if all three are given; what can be told only of a recording in which
     nobody is missing, with --whole. The exit statuses are those of `ippkit test`.
     """
-    from conformance.relay.report import Unreadable, Wanted, report
+    from conformance.relay.report import OtherRole, Unreadable, Wanted, report
     from conformance.targets.descriptor import load
     from conformance.targets.errors import TargetError
     from conformance.targets.tables import Timing
@@ -49,6 +49,8 @@ def check(
         if error.exit_status == ExitStatus.USAGE:
             raise click.UsageError(str(error)) from None
         raise click.ClickException(str(error)) from None
+    except OtherRole as error:
+        raise click.UsageError(str(error)) from None
     except Unreadable as error:
         raise click.ClickException(str(error)) from None
     for line in lines:

@@ -56,10 +56,10 @@ def _before_and_after(console: Console, before: Column, after: Column) -> bool:
     told = changes(before, after)
     console.print(f"\n{before.label} -> {after.label}", markup=False, soft_wrap=True)
     _list(console, "better", told.better)
-    # What is broken first, then what is not judged any more.
     _list(console, "worse", sorted(told.worse, key=lambda change: (*ORDER, NOT_JUDGED).index(change.after)))
+    _list(console, "no longer judged", told.unjudged)
     _list(console, "otherwise", told.neither)
-    if not (told.better or told.worse or told.neither):
+    if not (told.better or told.worse or told.unjudged or told.neither):
         console.print("  no verdict is other")
     return bool(told.worse)
 

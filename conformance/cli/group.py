@@ -95,7 +95,10 @@ class LazyGroup(click.Group):
             result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx is not None else prog_name
-            _fail(f"{_sentence(error)} (see {where} --help)", ExitStatus.USAGE)
+            said = _sentence(error)
+            # One hint is enough.
+            hint = "" if "see ippkit" in said else f" (see {where} --help)"
+            _fail(f"{said}{hint}", ExitStatus.USAGE)
         except click.ClickException as error:
             _fail(error.format_message(), ExitStatus.UNUSABLE)
         except OSError as error:

@@ -142,6 +142,9 @@ def simulate(
         return ExitStatus.CONFORMS
     if keep is not None and (scenario != ALL or seeds is not None):
         raise click.UsageError("--keep is for all scenarios, with one seed")
+    for file in (trace, diagram):
+        if file is not None and not file.parent.is_dir():
+            raise click.UsageError(f"{file} cannot be written: there is no folder {file.parent}")
     if on is not None:
         _refuse_with_on(click.get_current_context())
         # Virtual time needs no sockets.

@@ -36,6 +36,10 @@ class Unreadable(ValueError):
     """A file that is no recording of a relay; the text says which file, and why."""
 
 
+class OtherRole(ValueError):
+    """A target of another role than anybody in a recording; the text says so."""
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be judged: requirements by glob (none: all), with known deviations of `target`, with these timers.
 
@@ -71,12 +75,15 @@ class _Found:
 
 
 def report(path: Path, wanted: Wanted) -> tuple[int, list[str]]:
-    """The exit status, and the lines. Raises Unreadable, OSError, and TargetUnusable if a target's version is another.
+    """The exit status, and the lines. Raises Unreadable, OtherRole, OSError, and TargetUnusable for another version.
 
     The file is read twice: the traffic around what is accused is looked up once that is known.
     """
     found = _judge(path, wanted)
-    target = wanted.target
+    target, roles = wanted.target, found.jury.roles
+    if target is not None and roles and not set(target.roles) & set(roles):
+        is_one = f"{target.name} is no {' and no '.join(roles)}"
+        raise OtherRole(f"{is_one}, and nothing else was recorded in {path}: its known deviations say nothing here")
     version = None if target is None else detect_version(target)
     results = [*_accusations(path, found, wanted, version), *_passed(found, wanted, path.name)]
     if not results:

@@ -35,10 +35,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """What is other in the second of two columns; `neither` is what is judged no more, or otherwise, or not yet."""
+    """What is other in the second of two columns.
+
+    `unjudged` was kept and is judged no more, so that nobody knows; `neither` was broken or open and is told otherwise.
+    """
 
     better: tuple[Change, ...]
     worse: tuple[Change, ...]
+    unjudged: tuple[Change, ...]
     neither: tuple[Change, ...]
 
 
@@ -76,6 +80,7 @@ def changes(before: Column, after: Column) -> Changes:
     """What is other afterwards, in the order of the requirements."""
     better: list[Change] = []
     worse: list[Change] = []
+    unjudged: list[Change] = []
     neither: list[Change] = []
     for slug in dict.fromkeys((*before.target.requirements, *after.target.requirements)):
         old, new = before.verdict(slug), after.verdict(slug)
@@ -85,14 +90,16 @@ def changes(before: Column, after: Column) -> Changes:
         was, now = _RANK.get(old), _RANK.get(new)
         # What was kept and is judged no more may be broken; what was broken and is judged no more may be as well.
         if now is None:
-            (worse if was == _KEPT else neither).append(change)
+            (unjudged if was == _KEPT else neither).append(change)
         elif was is None:
             (better if now == _KEPT else worse).append(change)
         elif was == now:
             neither.append(change)
         else:
             (better if now > was else worse).append(change)
-    return Changes(better=tuple(better), worse=tuple(worse), neither=tuple(neither))
+    return Changes(
+        better=tuple(better), worse=tuple(worse), unjudged=tuple(unjudged), neither=tuple(neither)
+    )  # fmt: skip
 
 
 def differing(found: Sequence[Column]) -> list[tuple[str, list[str]]]:
