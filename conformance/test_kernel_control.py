@@ -68,6 +68,24 @@ def test_an_interrupt_ends_what_runs(kernel: KernelUnderTest, sample: str) -> No
     kernel.expect_usable()
 
 
+@needs("sigint")
+@requirement("kernel.interrupt-ends-cell")
+@pytest.mark.parametrize("sample", ["sleep", "busy"])
+def test_a_signal_ends_what_runs(kernel: KernelUnderTest, sample: str) -> None:
+    frontend = kernel.frontend()
+    request = running(frontend, sample, LONG)
+    kernel.interrupt()
+    frontend.reply(request).expect(error("execute_reply"))
+    kernel.expect_usable()
+
+
+@needs("sigint")
+@requirement("kernel.interrupt-idle-harmless")
+def test_a_signal_while_nothing_runs_has_no_effect(kernel: KernelUnderTest) -> None:
+    kernel.interrupt()
+    kernel.expect_usable()
+
+
 @needs("interrupt")
 @requirement("kernel.interrupt-idle-harmless")
 def test_an_interrupt_of_nothing_has_no_effect(kernel: KernelUnderTest) -> None:

@@ -189,6 +189,7 @@ mistake(
         "test_fields_of_tomorrow_are_ignored": "kernel.extra-fields-ignored",
         "test_what_is_sent_after_the_abort_is_run": "kernel.later-requests-run",
         "test_each_flag_may_be_left_out": "kernel.execute-answered",
+        "test_a_signal_while_nothing_runs_has_no_effect": "kernel.interrupt-idle-harmless",
     },
     becomes("execute_reply", "ok", ERROR),
 )
@@ -197,6 +198,7 @@ mistake(
     {
         "test_code_that_fails_is_answered_with_an_error": "kernel.execute-answered",
         "test_an_interrupt_ends_what_runs": "kernel.interrupt-ends-cell",
+        "test_a_signal_ends_what_runs": "kernel.interrupt-ends-cell",
         "test_a_request_for_an_unknown_subshell_is_an_error": "kernel.unknown-subshell-error",
         "test_a_frontend_with_another_identity_on_stdin_is_not_asked": "stdin.identity-shared",
         "test_an_interrupt_ends_the_waiting": "stdin.interrupt-ends-waiting",

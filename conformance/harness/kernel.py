@@ -17,7 +17,7 @@ from conformance.harness.actors import Reply
 from conformance.harness.coding import Asker, Coding, parent_id
 from conformance.harness.kernelside import KernelSide
 from conformance.harness.pump import RealSocket
-from conformance.harness.verdict import Finding, Undecided, Violated
+from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
 from conformance.targets.attached import AttachedKernel
 from conformance.targets.descriptor import Target
 from conformance.targets.process import RunningKernel
@@ -80,6 +80,12 @@ class KernelUnderTest(Coding):
             self.world.run_until(lambda: "idle" in self.states(request) and bool(self.answers(request)), until)  # noqa: B023 - called at once
         self.first_words += self.published
         self.end_case()
+
+    def interrupt(self) -> None:
+        """Send SIGINT to its process, as a launcher does."""
+        if not isinstance(self.instance, RunningKernel):
+            raise NotApplicable("nobody knows the process of what the kit is attached to")
+        self.instance.interrupt()
 
     def start_again(self) -> None:
         """After its end: a new process at the same addresses, which answers."""

@@ -93,6 +93,7 @@ FEATURES: Final[Mapping[Role, Mapping[str, str]]] = {
         "comm-info": "comm_info_request",
         "comms": "comm_open, comm_msg and comm_close",
         "interrupt": "interrupt_request ends what is running",
+        "sigint": "SIGINT ends what is running, as kernels are interrupted unless their kernelspec says `message`",
         "subshells": "requests that name a subshell run beside the main shell",
         "debugger": "debug_request",
         "welcome": "iopub_welcome says when a subscription is effective",
