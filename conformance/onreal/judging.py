@@ -42,6 +42,9 @@ def _fair(
         if charge.who.startswith(_OTHERS) or (item is not None and item.observer.startswith(_OTHERS)):
             continue
         about = {each for seq in charge.violation.evidence for each in ids.get(seq, ("", "")) if each}
+        if any(each.startswith(_OTHERS) for each in about):
+            # What others pass on of it is nonsense, too.
+            continue
         if touched and (not about or not about.isdisjoint(touched)):
             continue
         yield charge

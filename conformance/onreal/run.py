@@ -265,15 +265,31 @@ def _excuses(cluster: RealCluster, matters: Sequence[Matter]) -> dict[str, str]:
 
 
 def _reasons(cluster: RealCluster) -> Iterator[tuple[str, Callable[[Matter], bool]]]:
+    """What excuses requests, each with which."""
+    yield "nobody has to answer for engines that are gone", lambda matter: _is_for_the_gone(cluster, matter.msg_id)
     if cluster.deaths:
         yield "the controller was killed", lambda matter: cluster.sent(matter.msg_id) < cluster.deaths[-1]
     for trouble in cluster.troubles:
         text = repr(trouble.fault)
         taken = {each for one in trouble.taken for each in (one.msg_id, one.parent) if each}
-        # A copy of a broadcast is called after the whole.
-        yield text, lambda matter, taken=taken: any(each.startswith(matter.msg_id) for each in taken)  # type: ignore[misc]
+        yield text, _is_taken(frozenset(taken))
         if isinstance(trouble.fault, Cut):
             yield text, _met(cluster, trouble.fault.who, trouble.until + LATE)
+
+
+def _is_taken(taken: frozenset[str]) -> Callable[[Matter], bool]:
+    """Whether a fault took something of a request, or a copy of it, which is called after it."""
+    return lambda matter: any(each == matter.msg_id or each.startswith(f"{matter.msg_id}_") for each in taken)
+
+
+def _is_for_the_gone(cluster: RealCluster, msg_id: str) -> bool:
+    """Whether all that is missing of a broadcast, each target with its own reply, are replies of engines that are gone.
+
+    As with MUX, it is from notifications that clients learn of that.
+    """
+    requests = (client.role.open[msg_id] for client in cluster.clients if msg_id in client.role.open)
+    alive = {engine.uuid for engine in cluster.engines if engine.is_alive}
+    return any(one.targets and not one.coalescing and alive.isdisjoint(one.targets) for one in requests)
 
 
 def _met(cluster: RealCluster, who: str, until: int) -> Callable[[Matter], bool]:
