@@ -148,3 +148,14 @@ def test_a_blow_has_the_number_of_its_spot_and_kind() -> None:
         assert isinstance(blows[0], Blow)
     finally:
         campaign.close()
+
+
+@pytest.mark.parametrize(("second", "is_harm"), [(400 << 20, True), (130 << 20, False)])
+def test_a_target_that_holds_ever_more_memory_is_told(
+    monkeypatch: pytest.MonkeyPatch, second: int, is_harm: bool
+) -> None:
+    monkeypatch.setattr("conformance.livefuzz.campaign.LIFE", 280)
+    sizes = iter([100 << 20, *[second] * 20])
+    monkeypatch.setattr("conformance.livefuzz.rings.Ring.memory", lambda _: next(sizes))
+    harms = harms_of(Campaign(load("simulated"), "controller", 0, ["notification", "heartbeat-pong"]), SOME)
+    assert [each.where for harm in harms for each in harm.troubles] == ["the memory of the target"] * is_harm
