@@ -64,6 +64,17 @@ def test_each_kind_of_step_can_be_played_in_any_state(kind: type[Step], innocent
     assert len(outcome.marks) >= 1
 
 
+def test_a_name_that_expired_and_came_again_accuses_nobody(innocent: Stage) -> None:
+    late = (Register(heart="mute"), Wait(periods=7, is_long=True), Register(), Quiet(), Wait(periods=4))
+    assert innocent.play(late).violations == []
+
+
+def test_a_registration_whose_heart_is_not_heard_gives_its_name_back() -> None:
+    late = (Register(heart="mute"), Wait(periods=7, is_long=True), Register(), Quiet())
+    found = Stage(load("simulated+waits-for-ever")).play(late).violations
+    assert "registration.request-answered" in {each.requirement for each in found}
+
+
 @pytest.mark.parametrize("mutant", FOUND)
 def test_a_mistake_is_found_without_being_told(mutant: str) -> None:
     assert hunted(mutant).failures

@@ -120,6 +120,13 @@ class Arrivals(Parties):
             self.unclaimed.append((peer, seen))
             return
         run = Run(peer, seen, self.world.now)
+        if job.client is not None and not job.is_muddled:
+            # One client has one name at one queue, whatever it asks.
+            name = self.names.setdefault((job.client.name, job.channel), message.identities)
+            if job.channel != "task" and name != message.identities:
+                found = f"{job.client.name} is called {message.identities!r:.100}"
+                slug = "mux.identity-swap" if job.channel == "mux" else "control.reply-to-requester"
+                self.book.accuse(slug, found, f"{name!r:.100}, as before", evidence=(seen,))
         self._check_delivery(job, run)
         peer.runs.append(run)
         job.runs.append(run)
@@ -186,6 +193,11 @@ class Arrivals(Parties):
 
     def _given_cast(self, peer: Peer, seen: Observation, origin: object) -> None:
         cast = self._cast_of(origin)
+        if not isinstance(origin, str):
+            # No engine of ours could answer that; the rules accuse who wrote it.
+            for each in self.book.casts:
+                each.is_muddled = each.is_muddled or peer in each.targets
+            return
         peer.broadcasts.append(seen)
         if cast is None or cast.is_muddled:
             return
@@ -235,9 +247,25 @@ class Arrivals(Parties):
         if len(job.replies) == 1:
             self._check_reply(job, seen)
 
+    def _check_envelope(self, job: Job, seen: Observation) -> None:
+        """A reply comes behind the name of its engine; what the scheduler says of itself, behind nobody's."""
+        message, last = seen.message, job.last
+        assert message is not None
+        said = last.reply if last is not None else None
+        if said is not None and last is not None and message.msg_id == said.msg_id:
+            slug = f"{job.channel}.reply-names-engine" if job.channel != "control" else "control.reply-to-requester"
+            wanted: tuple[bytes, ...] = (last.peer.uuid.encode(),)
+        elif job.channel == "task" and last is None:
+            slug, wanted = "task.own-replies-unprefixed", ()
+        else:
+            return
+        if message.identities != wanted:
+            self.book.accuse(slug, f"the identities {message.identities!r:.100}", f"{wanted!r:.100}", evidence=(seen,))
+
     def _check_reply(self, job: Job, seen: Observation) -> None:
         message, last = seen.message, job.last
         assert message is not None
+        self._check_envelope(job, seen)
         said = last.reply if last is not None else None
         if said is not None and last is not None and last.end != "refused":
             if job.channel == "task" and job.tries <= job.intent.retries and last.end != "ok" and not last.is_lost:

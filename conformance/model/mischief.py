@@ -159,6 +159,8 @@ class Mischief(Asking):
         kept = self.sent.get(step.channel)
         if not kept:
             return
+        if step.channel == "task" and "task.repeated-request-ignored" in self.avoid:
+            return
         client, frames, message = kept[-1 - step.about % len(kept)]
         if step.channel in ("mux", "control") and message is not None and (job := self.book.by_id.get(message.msg_id)):
             job.is_muddled = True

@@ -44,6 +44,8 @@ class Parties(ABC):
         self.listener: Output | None = None
         self.published: dict[str, list[Message]] = {}
         self.proved: set[str] = set()
+        #: What the engines know a client by, for each queue.
+        self.names: dict[tuple[str, str], tuple[Frame, ...]] = {}
         #: Who submitted under which id of somebody else's task.
         self.foreign: set[tuple[str, str]] = set()
         #: The number of the observations before each step.

@@ -88,10 +88,26 @@ def compare(player: Player) -> None:
         until_right(player, "db_request", {"query": {"msg_id": {"$in": ids}}},
                     records(book, certain[-2 * LOOKED_AT :]), "query.db-answered")  # fmt: skip
     until_right(player, "history_request", {}, history(book), "query.history-answered")
+    for job in [job for job in book.jobs if job.is_for_nobody][-1:]:
+        question = Question("result_request", {"msg_ids": [job.msg_id]}, "any", check=no_result(job))
+        player.ask_now(question)
     for job in [job for job in book.jobs if job.is_purged][-1:]:
         question = Question("result_request", {"msg_ids": [job.msg_id]}, "error", "query.purge-forgets")
         if question.slug not in player.avoid:
             player.ask_now(question)
+
+
+def no_result(job: Job) -> Check:
+    """What reached nobody has no good result."""
+
+    def check(reply: Message) -> Iterable[Complaint]:
+        entry = content_of(reply).get(job.msg_id)
+        result = entry.get("result_content") if isinstance(entry, dict) else None
+        if isinstance(result, dict) and result.get("status") == "ok":
+            yield Complaint("storage.unroutable-unrecorded", f"the result {result!r:.100} of {job.msg_id}",
+                            "none: it reached nobody")  # fmt: skip
+
+    return check
 
 
 def engines(player: Player) -> Check:
@@ -179,6 +195,7 @@ def _compare_output(player: Player) -> None:
     if listener is None:
         return
     since, limit = player.world.now, player.timing.reply_deadline
+    topics = {message.msg_id: message.identities for told in player.published.values() for message in told}
 
     def heard(uuid: str) -> list[str]:
         return [
@@ -190,6 +207,12 @@ def _compare_output(player: Player) -> None:
     player.world.run_until(
         lambda: all(len(heard(uuid)) >= len(told) for uuid, told in player.published.items()), since + limit
     )
+    for seen in listener.heard:
+        if seen.message is not None and seen.message.msg_id in topics:
+            topic = topics[seen.message.msg_id]
+            if seen.message.identities != topic:
+                player.book.accuse("iopub.relayed-unchanged", f"the topic {seen.message.identities!r:.100}",
+                                   f"{topic!r:.100}", evidence=(seen,))  # fmt: skip
     for uuid, told in player.published.items():
         wanted, found = [message.msg_id for message in told], heard(uuid)
         if found == wanted or not player.is_steady(since, limit):

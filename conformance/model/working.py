@@ -399,8 +399,10 @@ class Working(Arrivals):
 
     def do_wait(self, step: alphabet.Wait) -> None:
         """Let time pass."""
-        factor = 20 if step.is_long and self.is_virtual else 1
-        self.controller.let_pass((step.periods + 1) * factor * self.timing.heartbeat_period)
+        # Long enough for a registration to expire, where that costs nothing.
+        is_long = step.is_long and self.is_virtual
+        unit = self.timing.registration_timeout // 4 if is_long else self.timing.heartbeat_period
+        self.controller.let_pass((step.periods + 1) * unit)
 
     def probe(self) -> None:
         """One task and one request for each engine, and a broadcast for all of them."""

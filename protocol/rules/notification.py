@@ -218,6 +218,9 @@ class HeardIsRegistered(Rule):
             heart, reply = engines.heart_of(engine.uuid), engine.reply
             if heart is None or heart.first is None or heart.fresh is None or reply is None or engines.closing:
                 continue
+            if heart.first.now - reply.now > self.setting.registration_timeout_ns - self.setting.margin_ns:
+                # It may have expired before, and the heart be that of another registration under its name.
+                continue
             since = max(reply.now, heart.first.now)
             until = now if engine.leaving is None else engine.leaving.now
             # Two whole periods of answers: one of them was in time.
