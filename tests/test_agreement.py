@@ -83,7 +83,7 @@ def test_a_difference_is_a_defect_of_the_kit_unless_something_was_violated() -> 
 def test_a_run_tells_the_difference(tmp_path: Path) -> None:
     text = (data("fixtures/targets/simulated.toml")).read_text()
     (tmp_path / "poor.toml").write_text(
-        text.replace('"broadcast", ', "").replace('name = "simulated"', 'name = "poor"')
+        text.replace(', "controller-broadcast"', "").replace('name = "simulated"', 'name = "poor"')
     )
     words = ("--target", "reference", "--target", str(tmp_path / "poor.toml"), "-k", "test_broadcast_is_one_port")
     done = run(tmp_path, *words)

@@ -49,8 +49,8 @@ PROFILES: Final[Mapping[str, Profile]] = {
     "client-tasks": Profile("client", "it lets a scheduler choose the engine", ("tasks",)),
     "client-queries": Profile(
         "client",
-        "it asks the Hub, and can have results forgotten or a task run again",
-        ("queue", "results", "purge", "resubmit", "history"),
+        "it asks the Hub, and can have results looked up or forgotten, or a task run again",
+        ("queue", "results", "purge", "resubmit", "history", "db"),
     ),
     "client-output": Profile("client", "it gives what was written for a request", ("output",)),
     "client-control": Profile(
