@@ -119,7 +119,7 @@ def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
         (("mass-death", "--on", "reference-engine", "--engines-of", "ipyparallel-engine"), "is no controller"),
         (("mass-death", *REAL, "--engines-of", "javascript-engine"), "runs no functions of Python"),
         (("mass-death", *REAL, "--faults", "none"), "--faults is for virtual time"),
-        (("mass-death", *REAL, "--keep", "x.json"), "--keep is for all"),
+        (("mass-death", "--keep", "x.json"), "--keep is for all"),
         (("mass-death", "--engines-of", "ipyparallel-engine"), "goes with --on"),
         (("all", *REAL, "--trace", "x.jsonl"), "for one scenario"),
     ],
@@ -200,7 +200,7 @@ def test_ways_are_called_as_in_a_simulation(channel: str, is_up: bool, expected:
     assert ends_of(hop) == expected
 
 
-def test_a_tour_takes_the_place_of_the_last_one_of_the_same_world(tmp_path: Path) -> None:
+def test_verdicts_take_the_place_of_the_last_ones_of_the_same_world(tmp_path: Path) -> None:
     broken = Found(requirement="wire.reply-true", role="controller", guilty="", text="wire.reply-true: no")
     known = msgspec.structs.replace(broken, reason="so it is")
     verdicts = [
@@ -215,10 +215,11 @@ def test_a_tour_takes_the_place_of_the_last_one_of_the_same_world(tmp_path: Path
     assert [each.word for each in verdicts] == words
     path = tmp_path / "worlds.json"
     tour.keep(path, "ipyparallel", verdicts[:1])
-    for last in (verdicts[:1], verdicts):
+    for last in (verdicts, [Verdict(name="a", undecided="late")]):
         tour.keep(path, "reference", last, version="1", pace=2.0)
     worlds = msgspec.json.decode(path.read_bytes(), type=list[tour.World])
     assert [each.name for each in worlds] == ["reference", "ipyparallel"]
     told = {name: why for name, (_, why) in worlds[0].verdicts.items()}
     assert told["b"] == "wire.reply-true"
+    assert worlds[0].verdicts["a"] == ("undecided", "late")
     assert (told["d"], told["e"], told["f"]) == ("needs wings", "held up", "two")

@@ -61,7 +61,7 @@ def setups(names: Sequence[str], on: str, engines_of: str, seed: int, engines: i
     ]
 
 
-def one(setup: Setup, trace: Path | None, diagram: Path | None) -> int:
+def one(setup: Setup, trace: Path | None, diagram: Path | None, keeps: Path | None) -> int:
     """Run one scenario, and tell what came of it; the exit status."""
     console = plain_or_rich()
     title = f"{setup.name} on {name_of(setup.controller.name, setup.engine.name)}"
@@ -77,6 +77,8 @@ def one(setup: Setup, trace: Path | None, diagram: Path | None) -> int:
         else:
             console.print(f"Recording: {trace}; ippkit view draws it", markup=False)
     _tell(console, verdict)
+    if keeps is not None:
+        _keep(console, keeps, setup, [verdict])
     return _status([verdict])
 
 
@@ -106,8 +108,7 @@ def many(setups: Sequence[Setup], jobs: int, keeps: Path | None) -> int:
             console.print(f"{verdict.name}: {SCENARIOS[verdict.name].text}", markup=False)
             _tell(console, verdict)
             console.print()
-    world_name = name_of(setups[0].controller.name, setups[0].engine.name)
-    title = f"Scenarios on {world_name}"
+    title = f"Scenarios on {name_of(setups[0].controller.name, setups[0].engine.name)}"
     rows = [(each.name, each.word, f"{each.seconds:.0f}", why(each)) for each in verdicts]
     print_table(title, ("scenario", "verdict", "s", ""), rows)
     counts = {
@@ -121,9 +122,14 @@ def many(setups: Sequence[Setup], jobs: int, keeps: Path | None) -> int:
     for need, names in needs.items():
         console.print(f"Not applicable, {len(names)}, needs {need}: {', '.join(names)}", markup=False)
     if keeps is not None:
-        keep(keeps, world_name, verdicts, version=detect_version(setups[0].controller), pace=setups[0].pace)
-        console.print(f"Kept: {keeps}", markup=False)
+        _keep(console, keeps, setups[0], verdicts)
     return _status(verdicts)
+
+
+def _keep(console: Console, path: Path, setup: Setup, verdicts: Sequence[Verdict]) -> None:
+    name = name_of(setup.controller.name, setup.engine.name)
+    keep(path, name, verdicts, version=detect_version(setup.controller), pace=setup.pace)
+    console.print(f"Kept: {path}", markup=False)
 
 
 def _tell(console: Console, verdict: Verdict) -> None:

@@ -107,7 +107,7 @@ def _schedule(_: click.Context, __: click.Parameter, value: str) -> str:
 )  # fmt: skip
 @click.option(
     "--keep", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Of all scenarios: put the verdicts into this table of worlds, as JSON.",
+    help="Put the verdicts into this table of worlds, as JSON.",
 )  # fmt: skip
 @click.option(
     "-j", "--jobs", type=Jobs(), metavar="N|auto", show_default="auto: one per core; with --on 1",
@@ -140,8 +140,8 @@ def simulate(
     if is_list:
         print_table("Scenarios", ("name", "what happens, and what must hold"), _rows())
         return ExitStatus.CONFORMS
-    if keep is not None and (scenario != ALL or seeds is not None):
-        raise click.UsageError("--keep is for all scenarios, with one seed")
+    if keep is not None and (seeds is not None or (scenario != ALL and on is None)):
+        raise click.UsageError("--keep is for all scenarios with one seed, or with --on for a single one")
     for file in (trace, diagram):
         if file is not None and not file.parent.is_dir():
             raise click.UsageError(f"{file} cannot be written: there is no folder {file.parent}")
@@ -155,7 +155,7 @@ def simulate(
                 raise click.UsageError("--trace and --diagram are for one scenario")
             return onreal.many(onreal.setups(list(SCENARIOS), on, engines_of, seed, engines, pace), jobs or 1, keep)
         (setup,) = onreal.setups([scenario], on, engines_of, seed, engines, pace)
-        return onreal.one(setup, trace, diagram)
+        return onreal.one(setup, trace, diagram, keep)
     if engines_of:
         raise click.UsageError("--engines-of goes with --on")
     like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant, schedule=schedule)

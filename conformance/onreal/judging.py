@@ -10,6 +10,7 @@ from conformance.relay.jury import Charge, Jury
 from conformance.relay.report import reading
 from protocol.patterns import Dialect
 from protocol.roles.speech import parent_id
+from protocol.wire import Message
 from protocol.world import Fact, Observation
 
 #: Those who only look on, or break rules on purpose.
@@ -26,17 +27,23 @@ def charges(path: Path, dialect: Dialect, *, touched: Collection[str], has_stran
     with reading(path) as reader:
         setting = msgspec.structs.replace(reader.head.setting, dialect=dialect)
         jury = Jury(setting, reader.head.codec, is_whole=is_whole)
-        ids: dict[int, tuple[str, str]] = {}
+        ids: dict[int, tuple[str, ...]] = {}
         for item in reader:
             if isinstance(item, Observation) and item.message is not None:
-                ids[item.seq] = item.message.msg_id, parent_id(item.message)
+                ids[item.seq] = _ids(item.message)
             yield from _fair(jury.observe(item), ids, touched, item)
         if is_whole:
             yield from _fair(jury.finish(reader.end), ids, touched, None)
 
 
+def _ids(message: Message) -> tuple[str, ...]:
+    """By what a message can be told: its id, what it answers, and who said it, whose ids may be unreadable."""
+    session = message.header.get("session")
+    return message.msg_id, parent_id(message), session if isinstance(session, str) else ""
+
+
 def _fair(
-    found: list[Charge], ids: dict[int, tuple[str, str]], touched: Collection[str], item: Observation | Fact | None
+    found: list[Charge], ids: dict[int, tuple[str, ...]], touched: Collection[str], item: Observation | Fact | None
 ) -> Iterator[Charge]:
     for charge in found:
         if charge.who.startswith(_OTHERS) or (item is not None and item.observer.startswith(_OTHERS)):

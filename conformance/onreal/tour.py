@@ -93,13 +93,15 @@ def kept() -> list[World]:
 
 
 def keep(path: Path, name: str, verdicts: Iterable[Verdict], *, version: str | None = None, pace: float = 0.0) -> None:
-    """Put a tour in the place of the last one of the same world in a file, which need not be there."""
+    """Put verdicts in the place of the last ones of the same world and scenario in a file, which need not be there."""
     before = msgspec.json.decode(path.read_bytes(), type=list[World]) if path.is_file() else []
+    by_name = {each.name: each for each in before}
+    last = by_name[name].verdicts if name in by_name else {}
     world = World(
         name=name, version=version, date=datetime.datetime.now(datetime.UTC).date().isoformat(), pace=pace,
-        verdicts={each.name: (each.word, why(each)) for each in verdicts},
+        verdicts={**last, **{each.name: (each.word, why(each)) for each in verdicts}},
     )  # fmt: skip
-    by_name = {each.name: each for each in before} | {name: world}
+    by_name[name] = world
     order = (SIMULATION, "reference")
     worlds = sorted(by_name.values(), key=lambda each: (order.index(each.name) if each.name in order else 9, each.name))
     path.write_bytes(msgspec.json.format(msgspec.json.encode(worlds), indent=1) + b"\n")
