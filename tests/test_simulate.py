@@ -158,8 +158,8 @@ def test_wrong_usage_is_one_sentence(arguments: list[str], sentence: str) -> Non
 
 def test_a_trace_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     result = simulate("engine-dies-twice", "--trace", str(tmp_path / "no" / "file"))
-    assert result.exit_code == 3
-    assert "No such file or directory" in result.output
+    assert result.exit_code == 4
+    assert "cannot be written: there is no folder" in result.output
 
 
 # -- campaigns ---------------------------------------------------------------------------------------------------------
