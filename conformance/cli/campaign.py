@@ -21,6 +21,7 @@ from conformance.campaigns import (
 )
 from conformance.campaigns.workers import KINDS
 from conformance.cli.group import ExitStatus
+from conformance.cli.paramtype import ParamType
 from conformance.cli.progress import progress_bar
 from conformance.simulating import RARE, Report, Summary, command
 from simulator.run import Setup
@@ -29,7 +30,7 @@ from simulator.run import Setup
 SHOWN: Final = 5
 
 
-class Jobs(click.ParamType[int]):
+class Jobs(ParamType[int]):
     """A number of processes, or `auto`: one for each core that this process may use."""
 
     name = "N|auto"
@@ -45,7 +46,7 @@ class Jobs(click.ParamType[int]):
         return int(value)
 
 
-class ExecutorName(click.ParamType[tuple[str, str]]):
+class ExecutorName(ParamType[tuple[str, str]]):
     """`dask:ADDRESS` or `ipyparallel:PROFILE`."""
 
     name = "WHO"

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from conformance.cli.group import ExitStatus
+from conformance.cli.paramtype import ParamType
 from conformance.cli.view import DiagramPath, write
 from conformance.console import plain_or_rich
 from conformance.exploring import UnsuitableMutantError, infecting, story_of
@@ -16,7 +17,7 @@ from protocol.roles.marks import MARKS
 from simulator.explore import CERTAIN, FAULTS, MOST, Infect, Scope, World, explore, tell, text
 
 
-class Faults(click.ParamType[dict[str, int]]):
+class Faults(ParamType[dict[str, int]]):
     """`NAME=N,NAME=N`: what may go wrong, and how often at most."""
 
     name = "NAME=N,…"

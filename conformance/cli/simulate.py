@@ -17,6 +17,7 @@ from rich.console import Console
 
 from conformance.cli.campaign import SHOWN, ExecutorName, Jobs, many
 from conformance.cli.group import ExitStatus
+from conformance.cli.paramtype import ParamType
 from conformance.cli.tables import print_table
 from conformance.cli.view import DiagramPath, is_whole, write
 from conformance.console import plain_or_rich
@@ -34,7 +35,7 @@ from simulator.trace import Entry, first_difference
 ALL: Final = "all"
 
 
-class Seeds(click.ParamType[range]):
+class Seeds(ParamType[range]):
     """`A..B`: the seeds from A to B, both included."""
 
     name = "A..B"
