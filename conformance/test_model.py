@@ -21,8 +21,9 @@ VIRTUAL, REAL, STEPS = 10, 3, 30
 @requirement("wire.every-request-answered")
 def test_conversations_that_nobody_wrote_down(fresh_controller: Controller, target: Target) -> None:
     known = frozenset(each.slug for each in target.deviations if not each.unreviewed)
+    conversations = machine(fresh_controller, avoid=known, is_excused=known.__contains__)
     run_state_machine_as_test(
-        machine(fresh_controller, avoid=known, is_excused=known.__contains__),
+        conversations,
         settings=settings(
             max_examples=VIRTUAL if target.is_simulated else REAL,
             stateful_step_count=STEPS,
@@ -35,3 +36,5 @@ def test_conversations_that_nobody_wrote_down(fresh_controller: Controller, targ
             suppress_health_check=list(HealthCheck),
         ),
     )
+    if conversations.collected:
+        raise conversations.collected[0]

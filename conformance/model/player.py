@@ -76,6 +76,22 @@ class Player(Mischief):
             self.answer_all()
         views.compare(self)
 
+    def leave(self) -> None:
+        """Let all engines unregister, and wait until that is announced: whoever comes next shall meet nobody."""
+        staying = [peer for peer in self.book.peers if peer.engine.is_open and peer.engine.id is not None]
+        for peer in staying:
+            peer.engine.unregister()
+            # The end of a case would ask for an answer on a socket that a listener has.
+            peer.engine.id = None
+            peer.engine.stop_heart()
+        if staying:
+            last = self.world.now + self.timing.reply_deadline
+            self.world.run_until(lambda: not self._remaining(), last)
+
+    def _remaining(self) -> list[Peer]:
+        self._listen()
+        return self.book.here
+
     def violations(self, *, is_last: bool = False) -> list[Violation]:
         """What the rules and the ledger found, in the order in which it was found.
 

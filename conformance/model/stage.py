@@ -141,6 +141,7 @@ class Stage:
         if not controller.is_running and not player.book.is_ended:
             outcome.violations.append(_died(controller))
         try:
+            player.leave()
             controller.end_case()
         except Exception:
             # What a broken one makes of goodbyes was accused already, or will be next time.

@@ -160,6 +160,9 @@ class Working(Arrivals):
         self.world.run_until(lambda: bool(job.runs), self.world.now + self.timing.reply_deadline)
         if not job.runs or job.runs[0].seen.message is None:
             return
+        # What it has to say about this it says now, and it waits for somebody to hear it.
+        job.runs[0].end, job.is_muddled = "ok", True
+        job.runs[0].reply = message
         heard = len(self.world.observations)
         peer.engine.shut_down(job.runs[0].seen)
         if peer.uuid in self.proved:
@@ -168,9 +171,6 @@ class Working(Arrivals):
                 each.message for each in said if each.message and each.channel == "iopub" and each.direction == "sent"
             )
         peer.state, peer.since = "leaving", self.world.now
-        # What it had still to say about this it has said.
-        job.runs[0].end, job.is_muddled = "ok", True
-        job.runs[0].reply = message
         for each in self.book.jobs:
             if each.peer is peer and not each.runs:
                 each.is_muddled = True
