@@ -76,13 +76,6 @@ def _engines_of(job: Job) -> list[Peer]:
     return [*(run.peer for run in job.runs), *([job.peer] if job.peer is not None else [])]
 
 
-def _ended_so(book: Ledger, msg_id: str) -> bool:
-    """Whether a request certainly ended by being aborted."""
-    job = book.by_id.get(msg_id)
-    last = job.last if job is not None else None
-    return job is not None and last is not None and last.end == "aborted" and book.place(job) == "completed"
-
-
 _BY_LIST: Final = {
     "queue": "query.queue-mux-outstanding",
     "tasks": "query.queue-tasks-outstanding",
@@ -107,12 +100,6 @@ def entries(book: Ledger, peers: Iterable[Peer], *, verbose: bool) -> Check:
                 continue
             for key, ids in lists.items():
                 found = entry.get(key)
-                if verbose and key == "completed" and isinstance(found, list):
-                    aborted = [run for run in peer.runs if run.end == "aborted" and run.seen.channel != "control"]
-                    names = [run.seen.message.msg_id for run in aborted if run.seen.message is not None]
-                    if again := [name for name in names if name in found and _ended_so(book, name)]:
-                        yield Complaint("storage.aborted-not-completed-by-engine", f"{again[0]} is completed by engine "
-                                        f"{peer.engine.id}", "it was aborted")  # fmt: skip
                 if verbose:
                     if not isinstance(found, list):
                         yield Complaint("query.queue-verbose-lists", f"{key} {found!r:.100}", "a list")
