@@ -91,7 +91,9 @@ def left_over(folder: Path) -> list[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
-    script = "from conformance.cli import main; main(['simulate', 'much-output', '--on', 'reference'])"
+    # Its engine's heart is missed only after a minute, so it surely runs when it is interrupted.
+    arguments = ["simulate", "heart-killed-while-the-engine-works", "--on", "reference", "--pace", "30"]
+    script = f"from conformance.cli import main; main({arguments})"
     process = subprocess.Popen(
         [sys.executable, "-c", script], env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,

@@ -326,4 +326,5 @@ class AnnouncesAnotherName(Mutant):
     """A name is for people, and people like it short."""
 
     breaks = ("registration.reachable-when-registered", "notification.registration-content")
-    says = (told(CAME, lambda c: c | {"uuid": c["uuid"][:-1]}, status=""),)
+    #: The first two keep theirs: the kit registers one or two engines of its own before any case begins.
+    says = (told(CAME, lambda c: c | {"uuid": c["uuid"][:-1] if c["id"] > 1 else c["uuid"]}, status=""),)

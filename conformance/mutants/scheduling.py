@@ -156,10 +156,10 @@ class UsesTheDead(Scheduler):
     breaks = ("task.dead-engine-avoided",)
 
     def hear(self, event: Event) -> Sequence[Event]:
-        """No word about the death of an engine that ever had a task."""
+        """No word about the death of an engine that ever had a task, unless it is the last one."""
         if isinstance(event, Arrived) and event.message.msg_type == "unregistration_notification":
             engine = self.role.engines.get(event.message.content["uuid"].encode())
-            return () if engine is not None and engine.stamp > 0 else (event,)
+            return () if engine is not None and engine.stamp > 0 and len(self.role.engines) > 1 else (event,)
         return (event,)
 
 
@@ -169,13 +169,11 @@ class NamesAnotherEngine(Scheduler):
     breaks = ("task.destination-content",)
 
     def do(self, now: int, effect: Effect) -> Sequence[Effect]:
-        """The engine that has the task is told to be another one."""
+        """The engine that has the task is told to be another one, where there is one."""
         if isinstance(effect, Send) and effect.message.msg_type == "task_destination":
             told = effect.message.content["engine_id"]
-            others = [engine.name for engine in self.role.engines.values() if engine.name != told]
-            return (
-                Send("monitor", effect.message.replace(content=effect.message.content | {"engine_id": others[-1]})),
-            )
+            named = [engine.name for engine in self.role.engines.values() if engine.name != told] or [told]
+            return (Send("monitor", effect.message.replace(content=effect.message.content | {"engine_id": named[-1]})),)
         return (effect,)
 
 
