@@ -93,7 +93,9 @@ def left_over(folder: Path) -> list[str]:
 def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
     # Its engine's heart is missed only after a minute, so it surely runs when it is interrupted.
     arguments = ["simulate", "heart-killed-while-the-engine-works", "--on", "reference", "--pace", "30"]
-    script = f"from conformance.cli import main; main({arguments})"
+    # What a shell starts in the background has it ignored, and passes that on.
+    listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script = f"{listens}; from conformance.cli import main; main({arguments})"
     process = subprocess.Popen(
         [sys.executable, "-c", script], env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
@@ -104,6 +106,7 @@ def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
         output, _ = process.communicate(timeout=3 * PATIENCE)
     finally:
         process.kill()
+        process.communicate()
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert left_over(tmp_path) == []

@@ -312,7 +312,8 @@ class Pump(Observer[RealSocket]):
         for socket in list(self._sockets.values()):
             socket.close()
         self._timers.clear()
-        self._context.term()
+        # Also what was made and never came into use: its end would be waited for without end.
+        self._context.destroy(linger=0)
 
 
 def _nothing() -> None:
