@@ -27,11 +27,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from conformance.model.hunt import Hunt
-from conformance.model.stage import Stage
-from conformance.mutants import Variant
-from conformance.mutants import load as mutants
-from conformance.targets import load
+# Beside this file there is one with the name of the package, and Python looks into this folder first.
+sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
+
+from conformance.model.hunt import Hunt  # noqa: E402
+from conformance.model.stage import Stage  # noqa: E402
+from conformance.mutants import Variant  # noqa: E402
+from conformance.mutants import load as mutants  # noqa: E402
+from conformance.targets import load  # noqa: E402
 
 #: Mutants of a sample, and the seed by which it is drawn.
 SAMPLE, SEED = 40, 1
