@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from conformance.harness.engine import Caller, EngineUnderTest
-from conformance.livefuzz.arena import HARM, Arena
+from conformance.livefuzz.arena import HARM
 from conformance.livefuzz.blows import Spot
+from conformance.livefuzz.coding import CodeArena
 from protocol.damage import Chance
 from protocol.rules.parts import content_seen
 from protocol.wire import Frame, Json, Message
@@ -27,7 +28,7 @@ NOTHING: Final = {
 AGAIN: Final = 50
 
 
-class EngineArena(Arena[EngineUnderTest]):
+class EngineArena(CodeArena[EngineUnderTest]):
     """An engine, two honest clients, and a stranger on every channel."""
 
     def __init__(self, engine: EngineUnderTest, seed: int) -> None:
@@ -39,8 +40,6 @@ class EngineArena(Arena[EngineUnderTest]):
                         *(["broadcast"] if "broadcast" in features else [])]  # fmt: skip
         self._prints = bool(engine.is_heard and engine.samples.print)
         self._asked: dict[str, tuple[Caller, str, int]] = {}
-        self._texts: dict[str, str] = {}
-        self._said: dict[str, str] = {}
         self._count = 0
         # A ping that nobody hears yet is lost.
         engine.expect_heart()
@@ -127,20 +126,7 @@ class EngineArena(Arena[EngineUnderTest]):
         self.arrived(key, seen.channel, seen, is_same=is_same)
 
     def _output(self, seen: Observation) -> None:
-        message = seen.message
-        if message is None or message.msg_type != "stream":
-            return
-        key = message.parent_header.get("msg_id")
-        is_honest = message.parent_header.get("session") in [client.session for client in self._clients]
-        if is_honest and content_seen(seen).get("name") == "stderr":
-            found = f"its output has what it never wrote: {content_seen(seen).get('text')!r:.200}"
-            self.notice(HARM, "the output of another peer", found, seen)
-        if not isinstance(key, str) or key not in self._texts:
-            return
-        said = self._said[key] = self._said.get(key, "") + str(content_seen(seen).get("text"))
-        if self._texts[key] in said:
-            del self._texts[key], self._said[key]
-            self.arrived(f"output of {key}", "iopub", seen)
+        self._hear_output(seen, [client.session for client in self._clients])
 
     def _pong(self, seen: Observation) -> None:
         key = f"echo of {bytes(seen.frames[-1])!r}"

@@ -11,8 +11,9 @@ from typing import Final
 
 from conformance.harness.kernel import Frontend, KernelUnderTest
 from conformance.harness.verdict import Violated
-from conformance.livefuzz.arena import HARM, Arena
+from conformance.livefuzz.arena import HARM
 from conformance.livefuzz.blows import Spot
+from conformance.livefuzz.coding import CodeArena
 from conformance.livefuzz.engines import AGAIN, NOTHING
 from protocol.damage import Chance
 from protocol.rules.parts import content_seen
@@ -23,7 +24,7 @@ SHELL: Final = "kernel-shell"
 CONTROL: Final = "kernel-control"
 
 
-class KernelArena(Arena[KernelUnderTest]):
+class KernelArena(CodeArena[KernelUnderTest]):
     """A kernel, two honest frontends, and a stranger at every socket."""
 
     def __init__(self, kernel: KernelUnderTest, seed: int) -> None:
@@ -31,8 +32,6 @@ class KernelArena(Arena[KernelUnderTest]):
         self._frontends = [kernel.frontend() for _ in range(2)]
         self._stranger = kernel.frontend()
         self._asked: dict[str, tuple[Frontend, int]] = {}
-        self._texts: dict[str, str] = {}
-        self._said: dict[str, str] = {}
         self._count = 0
         self._is_heard = False
         for frontend in self._frontends:
@@ -107,20 +106,7 @@ class KernelArena(Arena[KernelUnderTest]):
 
     def _output(self, seen: Observation) -> None:
         self._is_heard = True
-        message = seen.message
-        if message is None or message.msg_type != "stream":
-            return
-        key = message.parent_header.get("msg_id")
-        is_honest = message.parent_header.get("session") in [frontend.session for frontend in self._frontends]
-        if is_honest and content_seen(seen).get("name") == "stderr":
-            found = f"its output has what it never wrote: {content_seen(seen).get('text')!r:.200}"
-            self.notice(HARM, "the output of another peer", found, seen)
-        if not isinstance(key, str) or key not in self._texts:
-            return
-        said = self._said[key] = self._said.get(key, "") + str(content_seen(seen).get("text"))
-        if self._texts[key] in said:
-            del self._texts[key], self._said[key]
-            self.arrived(f"output of {key}", "kernel-iopub", seen)
+        self._hear_output(seen, [frontend.session for frontend in self._frontends])
 
     # -- the stranger --------------------------------------------------------------------------------------------------
 

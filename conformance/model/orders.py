@@ -99,20 +99,13 @@ def _aimed(which: str) -> Order:
     return lambda book, _, peer: _targets(book, which, peer)
 
 
-def _retried(retries: int, *, is_aimed: bool = False) -> Order:
+def _limited(*, is_aimed: bool = False, **limit: float) -> Order:
+    """A task with `retries` or a `timeout`, for one engine or for any."""
+
     def plan(_: Ledger, __: int, peer: Peer | None) -> Plan:
         targets = [peer.uuid] if is_aimed and peer is not None and peer.state == "here" else []
         more: Json = {"targets": targets} if targets else {}
-        return _steered(Intent(retries=retries, targets=tuple(targets)), retries=retries, **more)
-
-    return plan
-
-
-def _late(seconds: float, *, is_aimed: bool = False) -> Order:
-    def plan(_: Ledger, __: int, peer: Peer | None) -> Plan:
-        targets = [peer.uuid] if is_aimed and peer is not None and peer.state == "here" else []
-        more: Json = {"targets": targets} if targets else {}
-        return _steered(Intent(timeout=seconds, targets=tuple(targets)), timeout=seconds, **more)
+        return _steered(Intent(targets=tuple(targets), **limit), **limit, **more)  # type: ignore[arg-type]
 
     return plan
 
@@ -188,12 +181,12 @@ ORDERS: Final[dict[str, Order]] = {
     "after-nothing": lambda *_: _steered(after=[], follow=[]),
     "after-null": lambda *_: _steered(after=None, follow=None),
     "after-empty-object": lambda *_: _steered(after=_on(Dependency(())), follow=_on(Dependency(()))),
-    "retry": _retried(1),
-    "retries": _retried(2),
-    "retry-there": _retried(1, is_aimed=True),
-    "soon": _late(0.3),
-    "soon-there": _late(0.3, is_aimed=True),
-    "late": _late(60.0),
+    "retry": _limited(retries=1),
+    "retries": _limited(retries=2),
+    "retry-there": _limited(retries=1, is_aimed=True),
+    "soon": _limited(timeout=0.3),
+    "soon-there": _limited(timeout=0.3, is_aimed=True),
+    "late": _limited(timeout=60.0),
     "after-number": _odd(after=17),
     "after-numbers": _odd(after=[17]),
     "after-object": _odd(after={"all": True}),
