@@ -58,7 +58,8 @@ CORE = ("wire", "connection", "registration", "heartbeat", "notification", "quer
 @pytest.mark.timeout(400)
 def test_a_hub_without_fault_is_accused_of_nothing_by_the_whole_suite(tmp_path: Path) -> None:
     done = judge(tmp_path, "none", *(f"{family}.*" for family in CORE), patience=390)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # A busy machine may hold the kit up, so that a case is undecided (6): that accuses nobody.
+    assert done.returncode in (0, 6), done.stdout + done.stderr
     assert "0 violated" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines()]
     passed = {row[0]: row[1] for row in rows if len(row) == 9 and row[0] in CORE}

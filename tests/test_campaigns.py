@@ -15,32 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from simulating import simulate
 
 from conformance.campaigns import Block, Journal, UnsuitableJournalError, Workers, blocks, drive, processes
-from conformance.cli import main
 from conformance.simulating import RARE, Report, Summary
-from protocol.world import Cluster, Work
 from simulator.run import Setup
-from simulator.scenarios import SCENARIOS
-from simulator.scenarios.scenario import Scenario, ends
 
 SHORT = "engine-dies-twice"
-
-
-def simulate(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["simulate", *arguments])
-
-
-def fails(cluster: Cluster) -> None:
-    ends(cluster, [cluster.client().submit(Work(fails=True))], status="ok")
-
-
-@pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> str:
-    made = Scenario("pigs-fly", fails, 1, frozenset(), True, "What must hold does not.")
-    monkeypatch.setitem(SCENARIOS, made.name, made)
-    return made.name
 
 
 class Here(Executor):

@@ -34,7 +34,7 @@ from protocol.roles.tables import StateTable
 DOCS = Path(__file__).parents[1] / "docs"
 
 #: The site has hundreds of pages, and whoever builds it may have to share the machine.
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Page(HTMLParser):
@@ -75,7 +75,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=400,
+        timeout=580,
     )
     assert done.stderr == ""
     assert done.returncode == 0

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from reference_cluster import PATIENCE, wait_for
+from simulating import simulate
 
 from conformance.cli import main
 from conformance.onreal import tour
@@ -17,16 +18,10 @@ from conformance.onreal.faults import ACTS, THEMSELVES, ends_of
 from conformance.onreal.run import Found, Setup, Verdict, reason, timed
 from conformance.relay.hops import Hop
 from conformance.targets.descriptor import load
-from protocol.world import Cluster, Work
 from simulator.faults import vocabulary
 from simulator.scenarios import SCENARIOS
-from simulator.scenarios.scenario import Scenario, ends
 
 REAL = ("--on", "reference")
-
-
-def simulate(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["simulate", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -39,20 +34,16 @@ def simulate(*arguments: str) -> Result:
 )
 def test_the_reference_keeps_what_a_scenario_demands(name: str) -> None:
     result = simulate(name, *REAL, "--pace", "3")
+    if result.exit_code == 6:  # the machine was busy: nothing was decided, so with more patience
+        result = simulate(name, *REAL, "--pace", "10")
     assert result.exit_code == 0, result.output
     assert result.output.startswith(f"{name} on reference: {SCENARIOS[name].text[:20]}")
     assert result.output.endswith("nothing was violated.\n")
 
 
-def fails(cluster: Cluster) -> None:
-    ends(cluster, [cluster.client().submit(Work(fails=True))], status="ok")
-
-
-def test_a_demand_that_is_not_met_is_told_and_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    made = Scenario("pigs-fly", fails, 1, frozenset(), True, "What must hold does not.")
-    monkeypatch.setitem(SCENARIOS, made.name, made)
+def test_a_demand_that_is_not_met_is_told_and_drawn(broken: str, tmp_path: Path) -> None:
     diagram, trace = tmp_path / "out.txt", tmp_path / "out.jsonl"
-    result = simulate(made.name, *REAL, "--trace", str(trace), "--diagram", str(diagram))
+    result = simulate(broken, *REAL, "--trace", str(trace), "--diagram", str(diagram))
     assert result.exit_code == 1, result.output
     assert "wire.reply-true: everything should have ended with 'ok'" in result.output
     assert result.output.endswith("1 violation.\n")

@@ -125,11 +125,7 @@ class AnswersAbortsInPairs(Working):
         """Every second reply before the one before it."""
         if not isinstance(effect, Send) or effect.message.msg_type != "abort_reply":
             return (effect,)
-        held = self.memory.pop("held", None)
-        if held is None:
-            self.memory["held"] = effect
-            return ()
-        return (effect, held)
+        return self.overtaken(effect)
 
 
 class NamelessControl(Working):

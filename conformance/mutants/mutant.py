@@ -126,6 +126,14 @@ class Mutant:
             return (effect,)
         return [Send(effect.socket, each) for each in said]
 
+    def overtaken(self, effect: Effect, among: str = "held", waits: bool = True) -> Sequence[Effect]:
+        """Every second effect before the one before it; one that does not wait is overtaken by none."""
+        held = self.memory.pop(among, None)
+        if held is None and waits:
+            self.memory[among] = effect
+            return ()
+        return (effect,) if held is None else (effect, held)
+
     def handle(self, now: int, event: Event) -> Sequence[Effect]:
         """The effects of an event in the place of the role's."""
         return [

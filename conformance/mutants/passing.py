@@ -130,12 +130,7 @@ class PrintsTheLatestFirst(Passing):
 
     def passed(self, effect: Forward) -> Sequence[Effect]:
         """Of two messages under one topic the second goes first."""
-        topic = effect.identities[0].hex()
-        held = self.memory.pop(topic, None)
-        if held is None and effect.message.msg_type == "stream":
-            self.memory[topic] = effect
-            return ()
-        return (effect,) if held is None else (effect, held)
+        return self.overtaken(effect, effect.identities[0].hex(), effect.message.msg_type == "stream")
 
 
 class LeavesBuffersBehind(Passing):

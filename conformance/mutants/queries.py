@@ -32,11 +32,7 @@ class AnswersInPairs(Mutant):
     def do(self, now: int, effect: Effect) -> Sequence[Effect]:
         """Answers about queues wait for the next answer."""
         if isinstance(effect, Send) and effect.socket == "query":
-            held = self.memory.pop("held", None)
-            if effect.message.msg_type in ("queue_reply", "history_reply") and held is None:
-                self.memory["held"] = effect
-                return ()
-            return (effect,) if held is None else (effect, held)
+            return self.overtaken(effect, waits=effect.message.msg_type in ("queue_reply", "history_reply"))
         return (effect,)
 
 

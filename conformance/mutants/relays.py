@@ -104,11 +104,7 @@ class OvertakesItself(Passing):
         self.memory["passed"] = passed = self.memory.get("passed", 0) + 1
         if passed <= FEW:
             return (effect,)
-        held = self.memory.pop("held", None)
-        if held is None:
-            self.memory["held"] = effect
-            return ()
-        return (effect, held)
+        return self.overtaken(effect)
 
 
 class OvertakesOutput(OvertakesItself):

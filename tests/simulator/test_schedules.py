@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
-from click.testing import CliRunner, Result
+from simulating import simulate
 
-from conformance.cli import main
 from simulator.kernel import Kernel
 from simulator.run import Setup, run
 from simulator.schedules import WINDOW, Priorities, ScheduledKernel, Uniform, parse, scheduled
@@ -118,10 +117,6 @@ def test_a_run_follows_from_seed_and_schedule(schedule: str) -> None:
 def test_swarms_are_clean_in_other_orders(schedule: str, seed: int) -> None:
     outcome = run(Setup(seed=seed, schedule=schedule, tasks=15, faults="lite"))
     assert outcome.is_clean, outcome.violations
-
-
-def simulate(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["simulate", *arguments])
 
 
 def test_the_command_writes_the_schedule_into_the_trace(tmp_path: object) -> None:

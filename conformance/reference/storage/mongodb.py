@@ -23,8 +23,8 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from conformance.reference.storage.blobs import cut, lengths, pieces
-from protocol.roles.matching import predicate
-from protocol.roles.records import BUFFERS, FIELDS, FLUSH_PERIOD, STREAMS, TEXTS, Record, StoreError, narrowed
+from conformance.reference.storage.selection import Selection, shares
+from protocol.roles.records import BUFFERS, FIELDS, FLUSH_PERIOD, STREAMS, TEXTS, Record, StoreError
 from protocol.wire import Frame
 
 Document = dict[str, Any]
@@ -120,7 +120,7 @@ class MongoRecords:
         for msg_id in dropped:
             self._known.pop(msg_id, None)
         with _plainly():
-            for share in _shares(dropped):
+            for share in shares(dropped, _MANY):
                 self._records.delete_many({"_id": {"$in": share}})
                 self._pieces.delete_many({"msg_id": {"$in": share}})
                 self._output.delete_many({"msg_id": {"$in": share}})
@@ -211,22 +211,15 @@ class MongoRecords:
 
     def _matching(self, query: Mapping[str, Any], keys: Sequence[str]) -> list[Document]:
         """The records that fit, with these fields, `_id` and `number`."""
-        fits = predicate(query)
-        asked = narrowed(query)
-        long = [field for field, among in asked.among.items() if len(among) > _MANY]
-        # Of lists too long for one question the first is asked in shares, others are left to the matcher.
-        is_decided = asked.is_all and len(long) < 2
-        roots = () if is_decided else tuple(key.split(".")[0] for key in query)
-        fields = [field for field in FIELDS if field in keys or field in roots]
-        where: Document = {field: {"$ne": None} for field in asked.not_null}
-        where |= {field: {"$in": list(among)} for field, among in asked.among.items() if field not in long}
+        selection = Selection(query, keys, _MANY)
+        not_null: Document = {field: {"$ne": None} for field in selection.not_null}
         found = []
         with _plainly():
-            for share in _shares(asked.among[long[0]]) if long else [()]:
-                these = where | ({long[0]: {"$in": list(share)}} if long else {})
-                for document in self._records.find(these, dict.fromkeys(("number", *fields), 1)):
-                    record = {field: self._read(document, field) for field in fields}
-                    if is_decided or fits(record):
+            for question in selection.questions:
+                where = not_null | {field: {"$in": list(among)} for field, among in question.items()}
+                for document in self._records.find(where, dict.fromkeys(("number", *selection.fields), 1)):
+                    record = {field: self._read(document, field) for field in selection.fields}
+                    if selection.fits(record):
                         found.append(record | {"_id": document["_id"], "number": document["number"]})
         return found
 
@@ -249,7 +242,3 @@ class MongoRecords:
 def _highest(collection: Collection[Document]) -> int:
     found = list(collection.find({}, {"number": 1}).sort("number", -1).limit(1))
     return int(found[0]["number"]) if found else 0
-
-
-def _shares(among: Sequence[Any]) -> list[Sequence[Any]]:
-    return [among[start : start + _MANY] for start in range(0, len(among), _MANY)]

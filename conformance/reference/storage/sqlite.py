@@ -18,8 +18,8 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from conformance.reference.storage.blobs import cut, lengths, pieces
-from protocol.roles.matching import predicate
-from protocol.roles.records import BUFFERS, FIELDS, FLUSH_PERIOD, STREAMS, TEXTS, Record, StoreError, narrowed
+from conformance.reference.storage.selection import Selection
+from protocol.roles.records import BUFFERS, FIELDS, FLUSH_PERIOD, STREAMS, TEXTS, Record, StoreError
 
 #: Of the tables below; kept in the file, so that another layout is refused and not misread.
 LAYOUT: Final = 1
@@ -186,25 +186,18 @@ class SqliteRecords:
 
     def _matching(self, query: Mapping[str, Any], keys: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
         """The numbers of the records that fit, with these fields of them."""
-        fits = predicate(query)
-        asked = narrowed(query)
-        long = [field for field, among in asked.among.items() if len(among) > _MANY]
-        # Of lists too long for one statement the first is searched in shares, others are left to the matcher.
-        is_decided = asked.is_all and len(long) < 2
-        roots = () if is_decided else tuple(key.split(".")[0] for key in query)
-        fields = [field for field in FIELDS if field in keys or field in roots]
-        values: list[str] = []
-        conditions = [f"{field} IS NOT NULL" for field in asked.not_null]
-        conditions += [_among(field, among, values) for field, among in asked.among.items() if field not in long]
+        selection = Selection(query, keys, _MANY)
+        columns = ", ".join(("number", *selection.fields))
         found: list[tuple[int, dict[str, Any]]] = []
-        for share in _shares(asked.among[long[0]]) if long else [()]:
-            these = list(values)
-            every = [*conditions, _among(long[0], share, these)] if long else conditions
-            where = f" WHERE {' AND '.join(every)}" if every else ""
-            rows = self._db.execute(f"SELECT {', '.join(('number', *fields))} FROM records{where}", these)  # noqa: S608
-            for number, *row in rows.fetchall():
-                record = {field: self._read(number, field, value) for field, value in zip(fields, row, strict=True)}
-                if is_decided or fits(record):
+        for question in selection.questions:
+            values: list[str] = []
+            conditions = [f"{field} IS NOT NULL" for field in selection.not_null]
+            conditions += [_among(field, among, values) for field, among in question.items()]
+            where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+            for number, *row in self._db.execute(f"SELECT {columns} FROM records{where}", values).fetchall():  # noqa: S608
+                read = zip(selection.fields, row, strict=True)
+                record = {field: self._read(number, field, value) for field, value in read}
+                if selection.fits(record):
                     found.append((number, record))
         return found
 
@@ -240,7 +233,3 @@ def _among(field: str, among: Sequence[str | None], values: list[str]) -> str:
     values += texts
     condition = f"{field} IN ({', '.join('?' * len(texts))})"
     return f"({condition} OR {field} IS NULL)" if None in among else condition
-
-
-def _shares(among: tuple[str | None, ...]) -> list[tuple[str | None, ...]]:
-    return [among[start : start + _MANY] for start in range(0, len(among), _MANY)]
