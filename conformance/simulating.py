@@ -5,14 +5,16 @@ whoever wants to see it.
 """
 
 import gc
+import importlib.metadata
 import traceback
 from dataclasses import dataclass, field
 from typing import Final
 
 from conformance.mutants import find
+from conformance.targets.adapters import descriptor, maker
 from protocol.roles.marks import MARKS
 from simulator.rarity import PLACES
-from simulator.run import SWARM, Hooks, Outcome, Setup, run
+from simulator.run import SWARM, Hooks, Known, Outcome, Setup, run
 from simulator.stage import SEEN
 
 #: What a campaign should have taken once: the rare branches of the roles, and what is right and seldom done or seen.
@@ -21,11 +23,16 @@ RARE: Final = {**MARKS, **PLACES, **SEEN}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is kept of one run: `error` is a traceback, where the kit itself failed."""
+    """What is kept of one run: `error` is a traceback, where the kit itself failed.
+
+    `known` are the requirements that its controller is known to break, and broke; `lacking` is what it would need.
+    """
 
     setup: Setup
     violations: tuple[str, ...] = ()
     excused: int = 0
+    known: tuple[str, ...] = ()
+    lacking: str = ""
     marks: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     error: str = ""
@@ -42,20 +49,29 @@ class Summary:
 
     done: int = 0
     excused: int = 0
+    #: How many runs broke a requirement that is known to be broken, and how many needed what is not there, by what.
+    known: dict[str, int] = field(default_factory=dict)
+    lacking: dict[str, int] = field(default_factory=dict)
     failed: list[Report] = field(default_factory=list)
     marks: dict[str, int] = field(default_factory=dict)
 
     def add(self, report: Report) -> None:
         """One more run has ended."""
         failed = [] if report.is_clean else [report]
-        self.merge(Summary(done=1, excused=report.excused, failed=failed, marks=report.marks))
+        self.merge(
+            Summary(
+                done=1, excused=report.excused, failed=failed, marks=report.marks,
+                known=dict.fromkeys(report.known, 1), lacking={report.lacking: 1} if report.lacking else {},
+            )
+        )  # fmt: skip
 
     def merge(self, other: "Summary") -> None:
         """Others have ended."""
         self.done += other.done
         self.excused += other.excused
-        for slug, count in other.marks.items():
-            self.marks[slug] = self.marks.get(slug, 0) + count
+        for mine, theirs in ((self.marks, other.marks), (self.known, other.known), (self.lacking, other.lacking)):
+            for slug, count in theirs.items():
+                mine[slug] = mine.get(slug, 0) + count
         self.failed += other.failed
 
     @property
@@ -70,12 +86,34 @@ def prepare() -> None:
 
 
 def carry_out(setup: Setup) -> Outcome:
-    """Carry out one run, with the mistake that its controller is to make. Raises KeyError for one that is not known."""
-    return run(setup, hooks=hooks_of(setup))
+    """Carry out one run, with the mistake that its controller is to make. Raises KeyError for one that is not known.
+
+    With a controller that is not the kit's, what that is known to break is told apart. Raises TargetUnusable.
+    """
+    outcome = run(setup, hooks=hooks_of(setup))
+    if setup.controller:
+        _tell_known(setup, outcome)
+    return outcome
+
+
+def _tell_known(setup: Setup, outcome: Outcome) -> None:
+    """Take what the descriptor of a controller knows of out of the violations, and keep it beside them."""
+    target = descriptor(setup.controller)
+    version = importlib.metadata.version(setup.controller)
+    found = list(zip(outcome.violations, outcome.blames, strict=True))
+    outcome.violations, outcome.blames = [], []
+    for text, blame in found:
+        reason = target.reason_in(blame.requirement, setup.name, version)
+        if reason:
+            outcome.known.append(Known(blame.requirement, text, reason))
+        else:
+            outcome.accuse(*blame, text)
 
 
 def hooks_of(setup: Setup) -> Hooks:
-    """What puts the mutant of a setup, if it names one, into its controller or its engines."""
+    """What puts the mutant of a setup, if it names one, into its controller or its engines; or another controller."""
+    if setup.controller:
+        return Hooks(maker=maker(setup.controller))
     if not setup.mutant:
         return Hooks()
     mutant = find(setup.mutant)
@@ -95,7 +133,10 @@ def report(setup: Setup) -> Report:
     finally:
         gc.enable()
         gc.collect()
-    return Report(setup, tuple(outcome.violations), len(outcome.excused), dict(outcome.marks), outcome.digest)
+    return Report(
+        setup, tuple(outcome.violations), len(outcome.excused), tuple(dict.fromkeys(one[0] for one in outcome.known)),
+        outcome.lacking, dict(outcome.marks), outcome.digest,
+    )  # fmt: skip
 
 
 def command(setup: Setup) -> str:
@@ -109,6 +150,7 @@ def command(setup: Setup) -> str:
                 words.append(f"--{option} {getattr(setup, option)}")
     words += [f"--schedule {setup.schedule}"] if setup.schedule else []
     words += [f"--mutant {setup.mutant}"] if setup.mutant else []
+    words += [f"--controller {setup.controller}"] if setup.controller else []
     return " ".join(words)
 
 

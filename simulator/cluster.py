@@ -14,18 +14,19 @@ from typing import Final
 from protocol.roles.assembly import ControllerConfig
 from protocol.roles.client import ClientConfig
 from protocol.roles.engine import EngineConfig
-from protocol.roles.hub import Hub
 from protocol.rules import Setting
 from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place
 from simulator.clients import VirtualClient
 from simulator.controller import VirtualController
 from simulator.engines import USUAL, VirtualEngine
-from simulator.faults import Fault
+from simulator.faults import Fault, PartKilled
 from simulator.hosts import Process
+from simulator.lacking import Lacking
 from simulator.recorder import Recorder
 from simulator.settling import Matter, is_at_rest, open_matters
 from simulator.shell import VirtualShell
 from simulator.stage import Stage, Trouble
+from simulator.standing import EVERYTHING, OUTSIDE, Controller, Maker
 from simulator.wardens import VirtualWarden
 from simulator.world import SCHEME, World
 
@@ -75,6 +76,8 @@ class VirtualCluster:
     with their hearts and wardens. With `has_rarities` what is right is sometimes done in a less usual way
     (`simulator.rarity`). `kinds` are types of sockets that are unlike the usual ones, by role and name; `scheme` is how
     messages are signed, and `schedule` orders what is due at about the same time (`simulator.schedules`).
+
+    `maker` makes a controller that is not the kit's own; what cannot be done to it raises Lacking.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class VirtualCluster:
         kinds: Mapping[tuple[str, str], str] = USUAL,
         scheme: str = SCHEME,
         schedule: str = "",
+        maker: Maker | None = None,
     ) -> None:
         self.config = config
         self.world = World(
@@ -103,11 +107,16 @@ class VirtualCluster:
         )  # fmt: skip
         if is_judged:
             self.world.recorder = Recorder(
-                self.world.kernel, self.world.codec(), setting_of(config), keeps_items=keeps_items
+                self.world.kernel, self.world.codec(), setting_of(config), keeps_items=keeps_items,
+                vantages=EVERYTHING if maker is None else OUTSIDE,
+            )  # fmt: skip
+        self.controller: Controller = (
+            VirtualController(
+                self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk, on_shell=on_shell,
+                kinds=kinds,
             )
-        self.controller = VirtualController(
-            self.world, config, host=CONTROLLER_HOST, is_supervised=False, has_disk=has_disk, on_shell=on_shell,
-            kinds=kinds,
+            if maker is None
+            else maker(self.world, config)
         )  # fmt: skip
         self._on_engine = on_engine
         self._kinds = kinds
@@ -120,13 +129,7 @@ class VirtualCluster:
         for _ in range(engines):
             self.engine(is_awaited=False)
         if engines:
-            hub = self.controller.role("hub")
-            assert isinstance(hub, Hub)
-            known = hub.engines.by_id
-            self._expect(
-                lambda: len(known) == engines and all(engine.is_live for engine in known.values()),
-                "the engines were never registered",
-            )
+            self._expect(lambda: self.controller.has_engines(engines), "the engines were never registered")
 
     @property
     def now(self) -> int:
@@ -136,10 +139,7 @@ class VirtualCluster:
     @property
     def registered(self) -> Mapping[int, str]:
         """The engines that the Hub names: id -> uuid."""
-        hub = self.controller.role("hub")
-        if not isinstance(hub, Hub):
-            return {}
-        return {engine.id: engine.uuid for engine in hub.engines.live()}
+        return self.controller.registered()
 
     # -- who takes part ----------------------------------------------------------------------------------------------
 
@@ -198,12 +198,14 @@ class VirtualCluster:
     # -- what can happen ---------------------------------------------------------------------------------------------
 
     def kill(self, part: Part) -> None:
-        """End a part of the controller at once."""
+        """End a part of the controller at once. Raises Lacking if it could not be started again."""
+        self._demand(PartKilled(part=part))
         for process in self._processes(part):
             process.crash()
 
     def restart(self, part: Part, *, keeps_disk: bool = True) -> None:
-        """Start a part again at its old addresses; without its disk it remembers nothing."""
+        """Start a part again at its old addresses; without its disk it remembers nothing. Raises Lacking."""
+        self._demand(PartKilled(part=part))
         for process in self._processes(part):
             process.crash()
         self.controller.restart(self._names(part), keeps_disk=keeps_disk)
@@ -242,8 +244,13 @@ class VirtualCluster:
         self.world.network.heal(list(map(_host, these)), list(map(_host, those)))
 
     def begin(self, fault: Fault) -> Trouble:
-        """Let a fault begin; it is healed by `end` of what is returned, or with everything else."""
+        """Let a fault begin; it is healed by `end` of what is returned, or with everything else. Raises Lacking."""
+        self._demand(fault)
         return self.stage.begin(fault)
+
+    def _demand(self, fault: Fault) -> None:
+        if lack := self.controller.lacks(fault):
+            raise Lacking(lack)
 
     # -- the healed phase --------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ there. A disk loses what was not flushed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -26,14 +26,21 @@ from protocol.roles.assembly import (
     processes,
 )
 from protocol.roles.base import Role
+from protocol.roles.hub import Hub
 from protocol.roles.records import MemoryRecords, Records
+from protocol.roles.task import TaskScheduler
+from protocol.roles.task.tasks import QUEUED
 from protocol.world import SECOND
 from simulator.disks import Disk, DiskRecords
 from simulator.hosts import Process
 from simulator.rarity import never
 from simulator.shell import VirtualShell
 from simulator.sockets import Socket
+from simulator.standing import Backlog
 from simulator.world import World
+
+if TYPE_CHECKING:
+    from simulator.fault import Fault
 
 #: Names of the files, as ipyparallel writes them.
 CLIENT_FILE: Final = "ipcontroller-client.json"
@@ -257,6 +264,46 @@ class VirtualController:
         """The first role of a process, or None if that has not begun."""
         member = self.members[name]
         return member.shells[0].role if member.shells else None
+
+    def lacks(self, fault: "Fault") -> str:
+        """Whatever can happen to a controller can happen to this one."""
+        return ""
+
+    def registered(self) -> Mapping[int, str]:
+        """The engines that the Hub names: id -> uuid."""
+        hub = self.role("hub")
+        return {engine.id: engine.uuid for engine in hub.engines.live()} if isinstance(hub, Hub) else {}
+
+    def has_engines(self, count: int) -> bool:
+        """Whether so many engines are registered, and nobody is on the way."""
+        hub = self.role("hub")
+        if not isinstance(hub, Hub) or len(hub.engines.by_id) != count:
+            return False
+        return all(engine.is_live for engine in hub.engines.by_id.values())
+
+    def scheduled(self) -> set[str] | None:
+        """The uuids of the engines that the task scheduler knows, or None if it does not know engines at all."""
+        scheduler = self.role("tasks")
+        return {uuid.decode() for uuid in scheduler.engines} if isinstance(scheduler, TaskScheduler) else None
+
+    def buried(self) -> Sequence[str]:
+        """The uuids of engines that are gone, and for whose tasks the scheduler has done nothing yet."""
+        scheduler = self.role("tasks")
+        return sorted(one.name for one in scheduler.graves.values()) if isinstance(scheduler, TaskScheduler) else []
+
+    def backlog(self) -> Backlog | None:
+        """What the task scheduler has not done, or None if nobody keeps that."""
+        scheduler = self.role("tasks")
+        if not isinstance(scheduler, TaskScheduler):
+            return None
+        needs: dict[str, tuple[str, ...]] = {}
+        for msg_id, task in scheduler.tasks.items():
+            if task.engine is None:
+                left = () if task.demands is None else tuple(each for need in task.demands.needs for each in need.left)
+                if left or task.state == QUEUED:
+                    needs[msg_id] = () if task.state == QUEUED else left
+        pending = {engine.name: list(engine.pending) for engine in scheduler.engines.values()}
+        return Backlog(pending, scheduler.limit, needs)
 
     @property
     def is_running(self) -> bool:

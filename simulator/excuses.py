@@ -7,9 +7,8 @@ engine's room, or for that task's outcome, waits as well.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from protocol.roles.task import TaskScheduler
-from protocol.roles.task.tasks import QUEUED
 from simulator.settling import Matter
+from simulator.standing import Backlog
 
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
@@ -19,7 +18,8 @@ _NOTHING: Final[Mapping[str, str]] = {}
 
 def excuse(cluster: "VirtualCluster", matter: Matter, known: Mapping[str, str] = _NOTHING) -> str | None:
     """The fault from which it follows that this is still open, or None; `known` says which excuse other requests."""
-    return _queued(cluster, matter.msg_id, known, set()) if matter.msg_id else None
+    backlog = cluster.controller.backlog() if matter.msg_id else None
+    return None if backlog is None else _queued(cluster, backlog, matter.msg_id, known, set())
 
 
 def _taken(cluster: "VirtualCluster", msg_id: str, known: Mapping[str, str]) -> str | None:
@@ -29,24 +29,24 @@ def _taken(cluster: "VirtualCluster", msg_id: str, known: Mapping[str, str]) -> 
     return known.get(msg_id)
 
 
-def _queued(cluster: "VirtualCluster", msg_id: str, known: Mapping[str, str], seen: set[str]) -> str | None:
+def _queued(
+    cluster: "VirtualCluster", backlog: Backlog, msg_id: str, known: Mapping[str, str], seen: set[str]
+) -> str | None:
     """Of a task that waits: the fault that took what occupies every engine, or what it depends on."""
-    scheduler = cluster.controller.role("tasks")
-    task = scheduler.tasks.get(msg_id) if isinstance(scheduler, TaskScheduler) else None
-    if task is None or not isinstance(scheduler, TaskScheduler) or msg_id in seen:
+    is_given = any(msg_id in pending for pending in backlog.pending.values())
+    if msg_id in seen or not (is_given or msg_id in backlog.needs):
         return None
     seen.add(msg_id)
     found = _taken(cluster, msg_id, known)
-    if found is not None or task.engine is not None:
+    if found is not None or is_given:
         return found
-    if task.state == QUEUED:
-        engines = [list(engine.pending) for engine in scheduler.engines.values()]
-        if not all(len(pending) >= scheduler.limit for pending in engines):
+    if not backlog.needs[msg_id]:
+        engines = list(backlog.pending.values())
+        if not all(len(pending) >= backlog.limit for pending in engines):
             return None
         holders = [_taken(cluster, one, known) for pending in engines for one in pending]
         return holders[0] if holders and None not in holders else None
-    needs = () if task.demands is None else task.demands.needs
-    reasons = (_queued(cluster, each, known, seen) for need in needs for each in need.left)
+    reasons = (_queued(cluster, backlog, each, known, seen) for each in backlog.needs[msg_id])
     return next((fault for fault in reasons if fault is not None), None)
 
 

@@ -21,7 +21,7 @@ from simulator.trace import Trace
 
 if TYPE_CHECKING:
     from simulator.recorder import Recorder
-    from simulator.shell import VirtualShell
+    from simulator.standing import Resident
 
 #: Milliseconds that last words get to leave a process that ends in order.
 LINGER: Final = 500
@@ -65,8 +65,8 @@ class Process:
         self._kernel: Final = kernel
         self._stalls = 0
         self._is_paused = False
-        self.shells: list[VirtualShell] = []
-        self._hosts: list[VirtualShell] = []
+        self.shells: list[Resident] = []
+        self._hosts: list[Resident] = []
         self._overdue: list[tuple[Callable[..., None], Any, Any]] = []
         self._is_ending = self._is_closed = False
         self._tell("began", host)
@@ -117,7 +117,7 @@ class Process:
         else:
             act(*arguments)
 
-    def adopt(self, shell: "VirtualShell", *, is_guest: bool = False) -> None:
+    def adopt(self, shell: "Resident", *, is_guest: bool = False) -> None:
         """Run a role in this process, which ends when all of them have ended; guests are not waited for."""
         self.shells.append(shell)
         if not is_guest:

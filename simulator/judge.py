@@ -22,6 +22,7 @@ from protocol.world import Fact, Observation
 from simulator.losses import taker
 from simulator.recorder import Fault, Hop, Recorder
 from simulator.settling import Matter, open_matters
+from simulator.shell import VirtualShell
 
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
@@ -140,7 +141,8 @@ def _count(cluster: "VirtualCluster", recorder: Recorder) -> None:
 
 def _signatures(cluster: "VirtualCluster", part: str) -> dict[str, list[int]]:
     """How many signatures the roles of a part remember at most, and how many they may."""
-    memories = [shell.codec.replay for shell in cluster.controller.members[part].shells]
+    shells = cluster.controller.members[part].process.shells
+    memories = [shell.codec.replay for shell in shells if isinstance(shell, VirtualShell)]
     counts = [[len(memory), memory.capacity] for memory in memories if memory is not None]
     return {"signatures": max(counts)} if counts else {}
 

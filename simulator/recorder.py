@@ -15,7 +15,7 @@ happened within the controller, and `causes` which event each of them belongs to
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,10 +27,10 @@ from protocol.world import SECOND, Direction, Fact, Observation
 from simulator.kernel import Kernel
 from simulator.losses import Death, Loss
 from simulator.shell import in_bytes, message_in
+from simulator.standing import EVERYTHING, Resident
 
 if TYPE_CHECKING:
     from simulator.hosts import Process
-    from simulator.shell import VirtualShell
 
 #: Roles that stand outside of the controller.
 OUTSIDE: Final = frozenset({"client", "engine", "heart"})
@@ -136,6 +136,7 @@ class Recorder:
         rules: Iterable[type[Rule]] = RULES,
         *,
         keeps_items: bool = False,
+        vantages: Collection[Vantage] = EVERYTHING,
     ) -> None:
         self.kernel = kernel
         self.codec = codec
@@ -143,7 +144,6 @@ class Recorder:
         self._reader = copy.copy(codec)
         self._reader.replay = None
         chosen = tuple(rule for rule in rules if rule.slug not in LEFT_TO_THE_END)
-        vantages: tuple[Vantage, ...] = ("peer", "monitor", "state")
         self._talk = Judge([rule for rule in chosen if rule not in INVARIANTS], setting, vantages)
         self._work = Judge([rule for rule in chosen if rule in INVARIANTS], setting, vantages)
         self.violations: list[Violation] = []
@@ -184,7 +184,7 @@ class Recorder:
 
     # -- what roles do -----------------------------------------------------------------------------------------------
 
-    def watch(self, shell: "VirtualShell") -> None:
+    def watch(self, shell: Resident) -> None:
         """Be told of everything that a role is given, sends and notes."""
         name, role, process = shell.process.name, shell.role, shell.process
         channels = {socket: spec.channel for socket, spec in role.SOCKETS.items()}

@@ -22,10 +22,12 @@ from simulator.engines import USUAL
 from simulator.excuses import excuse
 from simulator.faults import Fault
 from simulator.judge import Judgement, judge
+from simulator.lacking import Lacking
 from simulator.plans import Draw, Hardness, Plan
 from simulator.scenarios import SCENARIOS, Scenario, Unmet
 from simulator.settling import Matter, is_expected, open_matters
 from simulator.shell import VirtualShell
+from simulator.standing import Maker
 from simulator.trace import Trace
 from simulator.workloads import Workload
 from simulator.world import SCHEME
@@ -44,7 +46,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     nanoseconds; its faults are `plan`, or drawn with `faults` if that is None. A scenario has the engines that it
     needs, or more. Without `is_judged` no rule looks; `keeps_items` lets a violation show what led to it. `mutant`
     names the mistake that somebody makes on purpose: whoever runs this brings it along, see `Hooks`.
-    `schedule` orders what is due at about the same time, see `simulator.schedules`.
+    `schedule` orders what is due at about the same time, see `simulator.schedules`. `controller` names one that is not
+    the kit's own: whoever runs this brings it along, too.
     """
 
     name: str = SWARM
@@ -61,6 +64,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     keeps_items: bool = False
     mutant: str = ""
     schedule: str = ""
+    controller: str = ""
 
 
 class Blame(NamedTuple):
@@ -70,11 +74,21 @@ class Blame(NamedTuple):
     guilty: str
 
 
+class Known(NamedTuple):
+    """A violation that somebody has looked at before: the requirement, what was found, and the reason why it is so."""
+
+    requirement: str
+    text: str
+    reason: str
+
+
 class Outcome(msgspec.Struct, kw_only=True):
     """What came of a run. `violations` are texts that begin with the requirement; `digest` is empty without a trace.
 
     `blames` say of each in the same order what it is about; `unmet` is the demand of the scenario that was not met.
-    `excused` is what stays open since a fault took its message, `lasted` are the virtual nanoseconds.
+    `excused` is what stays open since a fault took its message, `lasted` are the virtual nanoseconds. `lacking` says
+    what the controller would need for the scenario, of which nothing was judged then. `known` is filled by whoever
+    knows what the controller breaks.
     """
 
     setup: Setup
@@ -83,9 +97,11 @@ class Outcome(msgspec.Struct, kw_only=True):
     blames: list[Blame] = []
     unmet: Unmet | None = None
     excused: list[str] = []
+    known: list[Known] = []
     marks: dict[str, int] = {}
     digest: str = ""
     lasted: int = 0
+    lacking: str = ""
     judgement: Judgement | None = None
     trace: Trace | None = None
 
@@ -104,7 +120,8 @@ class Hooks(NamedTuple):
     """What looks into a run: `on_shell` is given the shell of each role of the controller before its first event,
     `on_engine` those of engines, `on_cluster` the cluster before anybody does anything in it.
 
-    `kinds` and `scheme` are what is unlike the usual in it: types of sockets, and how messages are signed.
+    `kinds` and `scheme` are what is unlike the usual in it: types of sockets, and how messages are signed; `maker`
+    makes a controller that is not the kit's own.
     """
 
     on_shell: Callable[[VirtualShell], object] | None = None
@@ -112,6 +129,7 @@ class Hooks(NamedTuple):
     on_engine: Callable[[VirtualShell], object] | None = None
     kinds: Mapping[tuple[str, str], str] = USUAL
     scheme: str = SCHEME
+    maker: Maker | None = None
 
 
 #: Nobody looks, and nothing is changed.
@@ -127,8 +145,9 @@ def run(setup: Setup, scenario: Scenario | None = None, hooks: Hooks = NOBODY) -
     if scenario is None and setup.name != SWARM:
         scenario = SCENARIOS[setup.name]
     cluster = _swarm(setup, outcome, hooks) if scenario is None else _scenario(setup, scenario, outcome, hooks)
-    _heal(cluster)
-    if setup.is_judged:
+    if not outcome.lacking:
+        _heal(cluster)
+    if setup.is_judged and not outcome.lacking:
         judgement = outcome.judgement = judge(cluster)
         outcome.excused += map(str, judgement.excused)
         accused = list(judgement.violations)
@@ -181,6 +200,7 @@ def _cluster(
         setup.seed, engines=engines, config=config, is_encoded=setup.is_encoded, has_trace=setup.has_trace,
         is_judged=setup.is_judged, keeps_items=setup.keeps_items, jitter=jitter, on_shell=hooks.on_shell,
         on_engine=hooks.on_engine, kinds=hooks.kinds, scheme=hooks.scheme, has_rarities=True, schedule=setup.schedule,
+        maker=hooks.maker,
     )  # fmt: skip
     if hooks.on_cluster is not None:
         hooks.on_cluster(cluster)
@@ -193,6 +213,8 @@ def _scenario(setup: Setup, scenario: Scenario, outcome: Outcome, hooks: Hooks) 
     cluster = _cluster(setup, engines, config, hooks, JITTER if scenario.jitter is None else scenario.jitter)
     try:
         scenario.run(cluster)
+    except Lacking as lack:
+        outcome.lacking = str(lack)
     except Unmet as unmet:
         outcome.unmet = unmet
         outcome.accuse(unmet.requirement, "", str(unmet))
@@ -207,7 +229,8 @@ def _swarm(setup: Setup, outcome: Outcome, hooks: Hooks) -> VirtualCluster:
         cluster.engine(has_warden=True)
     faults = cluster.world.kernel.faults
     drawn = Draw(faults, engines=engines, clients=setup.clients).plan(setup.lasts, setup.faults)
-    outcome.plan = drawn if setup.plan is None else setup.plan
+    plan = drawn if setup.plan is None else setup.plan
+    outcome.plan = tuple(event for event in plan if not cluster.controller.lacks(event.fault))
     workload = Workload(cluster, clients=setup.clients, requests=setup.tasks, lasts=setup.lasts)
     begin, kernel = cluster.now, cluster.world.kernel
     for event in outcome.plan:
@@ -235,4 +258,15 @@ def _drawn_config(seed: int) -> ControllerConfig:
     )
 
 
-__all__ = ["HEALED", "NOBODY", "SWARM", "Blame", "Hooks", "Outcome", "Setup", "demanded", "run"]
+__all__ = [
+    "HEALED",
+    "NOBODY",
+    "SWARM",
+    "Blame",
+    "Hooks",
+    "Known",
+    "Outcome",
+    "Setup",
+    "demanded",
+    "run",
+]

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from protocol.roles.task import TaskScheduler
-
 if TYPE_CHECKING:
     from simulator.cluster import VirtualCluster
     from simulator.engines import VirtualEngine
@@ -46,10 +44,10 @@ def open_matters(cluster: "VirtualCluster") -> Iterator[Matter]:
             yield Matter("hub", f"{uuid} lives and is not registered", "hub")
         for uuid in sorted(registered - expected):
             yield Matter("hub", f"{uuid} is registered and dead", "hearts")
-    scheduler = cluster.controller.role("tasks")
-    if isinstance(scheduler, TaskScheduler):
-        yield from _views("tasks", {uuid.decode() for uuid in scheduler.engines}, registered)
-        for uuid in sorted(engine.name for engine in scheduler.graves.values()):
+    scheduled = cluster.controller.scheduled()
+    if scheduled is not None:
+        yield from _views("tasks", scheduled, registered)
+        for uuid in cluster.controller.buried():
             yield Matter("tasks", f"{uuid} is gone and still has tasks", "tasks")
     for client in cluster.clients:
         if not client.process.is_alive:

@@ -19,7 +19,7 @@ from protocol.wire import DELIMITER, Codec, Frame, Message
 from simulator.asking import Asking
 from simulator.engines import start_heart
 from simulator.hosts import Process
-from simulator.shell import in_bytes
+from simulator.shell import VirtualShell, in_bytes
 from simulator.sockets.tcp import Session
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ class VirtualGround:
         places["monitor"] = monitor.last_endpoint
         heart = start_heart(self._world, places, uuid.encode(), name=name, host=self._process.host)
         if is_deaf:
-            heart.shells[0].sockets["ping"].set("UNSUBSCRIBE", b"")
+            (shell,) = (each for each in heart.shells if isinstance(each, VirtualShell))
+            shell.sockets["ping"].set("UNSUBSCRIBE", b"")
         self._hearts.append(heart)
 
     def spoke(self, uuid: str, channel: str, message: Message) -> None:

@@ -43,7 +43,8 @@ class Journal:
     def add(self, block: Block, summary: Summary) -> None:
         """A block is done."""
         failed = [{"seed": one.setup.seed, "violations": one.violations, "error": one.error} for one in summary.failed]
-        self._append({**block._asdict(), "excused": summary.excused, "marks": summary.marks, "failed": failed})
+        counts = {name: getattr(summary, name) for name in ("excused", "marks", "known", "lacking")}
+        self._append({**block._asdict(), **counts, "failed": failed})
         self._take(block, summary)
 
     def _take(self, block: Block, summary: Summary) -> None:
@@ -80,7 +81,10 @@ class Journal:
 
     def _parse(self, line: dict[str, Any]) -> tuple[Block, Summary]:
         block = Block(str(line["name"]), int(line["first"]), int(line["last"]))
-        summary = Summary(done=len(block.seeds), excused=int(line["excused"]), marks=dict(line["marks"]))
+        summary = Summary(
+            done=len(block.seeds), excused=int(line["excused"]), marks=dict(line["marks"]),
+            known=dict(line.get("known", {})), lacking=dict(line.get("lacking", {})),
+        )  # fmt: skip
         for one in line["failed"]:
             setup = msgspec.structs.replace(self._like, name=block.name, seed=int(one["seed"]))
             summary.failed.append(Report(setup, tuple(one["violations"]), error=str(one["error"])))

@@ -98,7 +98,7 @@ def many(
                 progress.update(task, completed=summary.done)
     finally:
         team.close()
-    _show(console, title, summary, already, time.perf_counter() - started)
+    _show(console, title, summary, already, time.perf_counter() - started, like.controller)
     if keeps is not None:
         _keep(keeps, names, summary)
         console.print(f"Kept: {keeps}", markup=False)
@@ -121,19 +121,28 @@ def _keep(path: Path, names: Sequence[str], summary: Summary) -> None:
     keep(path, SIMULATION, verdicts.values())
 
 
-def _show(console: Console, name: str, summary: Summary, already: int, seconds: float) -> None:
+def _show(console: Console, name: str, summary: Summary, already: int, seconds: float, controller: str) -> None:
     failed = sorted(summary.failed, key=lambda report: (report.setup.name, report.setup.seed))
     for report in failed[:SHOWN]:
         _show_failed(console, report)
     if len(failed) > SHOWN:
         rest = ", ".join(f"{report.setup.name} {report.setup.seed}" for report in failed[SHOWN:][:40])
         console.print(f"{len(failed) - SHOWN} more failed: {rest}", markup=False)
-    if summary.unreached:
+    if controller:
+        # The rare branches of roles are those of the kit's own.
+        console.print(f"The controller is that of {controller}.", markup=False)
+    elif summary.unreached:
         console.print(f"Never reached, {len(summary.unreached)} of {len(RARE)} rare branches:")
         for slug in summary.unreached:
             console.print(f"  {slug}: {RARE[slug]}", markup=False)
     else:
         console.print(f"Every one of {len(RARE)} rare branches was reached.")
+    if summary.known:
+        console.print("Known deviations, and how many runs showed them:")
+        for slug, count in sorted(summary.known.items()):
+            console.print(f"  {slug}: {count:,}", markup=False)
+    for need, count in sorted(summary.lacking.items()):
+        console.print(f"Not applicable, {count:,}: needs {need}.", markup=False)
     verdict = "nothing was violated" if not failed else f"{len(failed)} failed"
     console.print(
         f"{name}: {summary.done:,} runs, {verdict}, {summary.excused:,} requests excused; "

@@ -25,6 +25,8 @@ from conformance.mutants import find
 from conformance.report.reading import of_outcome
 from conformance.report.story import select
 from conformance.simulating import carry_out
+from conformance.targets.adapters import CONTROLLERS, maker
+from conformance.targets.errors import TargetUnusable
 from protocol.world import SECOND
 from simulator.plans import Hardness
 from simulator.run import SWARM, Outcome, Setup
@@ -94,6 +96,10 @@ def _schedule(_: click.Context, __: click.Parameter, value: str) -> str:
     help="Let the controller, or the engines, make a mistake: see ippkit mutants.",
 )
 @click.option(
+    "--controller", type=click.Choice(list(CONTROLLERS)),
+    help="In the place of the kit's own controller: the code of another one, in virtual time.",
+)  # fmt: skip
+@click.option(
     "--schedule", default="", metavar="KIND", callback=_schedule,
     help="Who is next of what is due at about the same time: uniform, or pct[:DEPTH]  [default: who is due first].",
 )  # fmt: skip
@@ -125,7 +131,7 @@ def simulate(
     scenario: str, is_list: bool, seed: int, seeds: range | None, engines: int | None, clients: int, tasks: int,
     faults: Hardness, mutant: str, schedule: str, trace: Path | None, diagram: Path | None, check_determinism: bool,
     jobs: int | None, executor: tuple[str, str] | None, resume: Path | None, on: str | None, engines_of: str,
-    pace: float, keep: Path | None,
+    pace: float, keep: Path | None, controller: str | None,
 ) -> int:  # fmt: skip
     """Run a cluster in virtual time in which something goes wrong, and judge what comes of it.
 
@@ -137,6 +143,10 @@ def simulate(
     With --on the same happens to real processes: signals, and a relay between all of them that touches messages. What
     cannot be done to those is not applicable. The exit status is 5 if nothing else was asked for, 3 if the target
     cannot be used, and 6 if it could not be told whether a demand was met.
+
+    With --controller everything is as usual, but for the controller: that is the code of another one, on virtual
+    sockets and in virtual time. What its descriptor knows it to break is told apart; what it cannot do, such as to
+    start one process again, is not applicable.
     """
     if is_list:
         print_table("Scenarios", ("name", "what happens, and what must hold"), _rows())
@@ -159,7 +169,18 @@ def simulate(
         return onreal.one(setup, trace, diagram, keep)
     if engines_of:
         raise click.UsageError("--engines-of goes with --on")
-    like = Setup(engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant, schedule=schedule)
+    if controller is not None:
+        if mutant:
+            raise click.UsageError("--mutant is for the kit's own controller, and --controller is another one")
+        # Whether it is there is better said now than once for each run.
+        try:
+            maker(controller)
+        except TargetUnusable as error:
+            raise click.ClickException(str(error)) from None
+    like = Setup(
+        engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant, schedule=schedule,
+        controller=controller or "",
+    )  # fmt: skip
     names = list(SCENARIOS) if scenario == ALL else [scenario]
     seeds = range(seed, seed + 1) if seeds is None else seeds
     is_campaign = len(names) * len(seeds) > 1
@@ -180,7 +201,7 @@ def _refuse_with_on(context: click.Context) -> None:
     virtual = {
         "seeds": "--seeds", "clients": "--clients", "tasks": "--tasks", "faults": "--faults", "mutant": "--mutant",
         "check_determinism": "--check-determinism", "schedule": "--schedule", "executor": "--executor",
-        "resume": "--resume",
+        "resume": "--resume", "controller": "--controller",
     }  # fmt: skip
     if context.params["scenario"] == SWARM:
         raise click.UsageError("--on runs a scenario, or all of them; swarms are drawn in virtual time only")
@@ -218,11 +239,17 @@ def _one(console: Console, setup: Setup, trace: Path | None, diagram: Path | Non
         console.print(f"Excused, {len(outcome.excused)} in number:")
         for excuse in outcome.excused[:SHOWN]:
             console.print(f"  {excuse}", markup=False)
+    if outcome.lacking:
+        console.print(f"Not applicable: needs {outcome.lacking}.", markup=False)
+        return ExitStatus.NOTHING_SELECTED
+    for known in outcome.known:
+        console.print(f"{known.text}\n    known: {known.reason}", markup=False)
     if not outcome.is_clean:
         for text in _explained(setup, outcome):
             console.print(text, markup=False)
     count = len(outcome.violations)
     verdict = f"{count} violation{'s' if count > 1 else ''}" if count else "nothing was violated"
+    verdict += f", {len(outcome.known)} known" if outcome.known else ""
     console.print(f"{outcome.lasted / SECOND:.1f} virtual s in {seconds:.1f} s: {verdict}.")
     if not outcome.is_clean:
         named = trace if trace is not None else "FILE, after --trace FILE"
@@ -235,6 +262,9 @@ def _explained(setup: Setup, outcome: Outcome) -> list[str]:
     again = carry_out(msgspec.structs.replace(setup, keeps_items=True))
     judged = again.judgement.text().splitlines() if again.judgement is not None else []
     shown = set(judged)
+    if again.known:
+        # What is known was told already, and is among what the rules found.
+        return outcome.violations
     return [*(violation for violation in outcome.violations if violation not in shown), *judged]
 
 

@@ -22,7 +22,6 @@ from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 from conformance.onreal.clients import RealClient
 from conformance.onreal.engines import RealEngine, Ways
 from conformance.onreal.faults import RealTrouble
-from conformance.onreal.lacking import Lacking
 from conformance.onreal.parts import Parts
 from conformance.onreal.strangers import RealGround
 from conformance.onreal.watching import COMES, Watcher
@@ -39,6 +38,7 @@ from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place
 from simulator.asking import Asked
 from simulator.cluster import CONFIG, REFRESH
 from simulator.faults import Fault
+from simulator.lacking import Lacking
 from simulator.settling import Matter
 
 #: Milliseconds that one look at all sockets may wait.

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from conformance.onreal.lacking import Lacking
 from conformance.targets.descriptor import Target
 from conformance.targets.listening import connected, descendants, is_stopped
 from conformance.targets.process import RunningEngine, start_engine
 from protocol.connection import EngineFile
 from protocol.world import HeartKind
+from simulator.lacking import Lacking
 
 #: Looks at its pings after which an engine asks to be registered again: nothing tells it that it was given up.
 REFRESH: Final = 4

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from conformance.onreal.lacking import Lacking
 from conformance.onreal.parts import PARTS
 from conformance.onreal.strangers import RealGround
 from conformance.onreal.watching import Touched, touched
@@ -20,6 +19,7 @@ from protocol.wire import DELIMITER, Message
 from protocol.world import MILLISECOND, SECOND
 from simulator import faults
 from simulator.faults import Fault
+from simulator.lacking import Lacking
 from simulator.strangers import Stranger
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
-from conformance.onreal.lacking import Lacking
 from conformance.targets.listening import listener
 from conformance.targets.process import Running
 from protocol.world import Part
+from simulator.lacking import Lacking
 
 #: Where each part listens that is one by itself: the kind of connection file, and the key.
 _PLACES: Final[dict[Part, tuple[str, str]]] = {

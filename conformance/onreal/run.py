@@ -18,7 +18,6 @@ import msgspec
 
 from conformance.onreal.cluster import RealCluster
 from conformance.onreal.judging import charges
-from conformance.onreal.lacking import Lacking
 from conformance.onreal.watching import COMES, GOES, LATE
 from conformance.targets.descriptor import Target
 from conformance.targets.process import detect_version
@@ -27,6 +26,7 @@ from conformance.targets.vocabulary import Role
 from protocol.world import SECOND
 from simulator.cluster import CONFIG, STEP
 from simulator.faults import Cut, Garbage, Nonsense, OddEngine, Replays
+from simulator.lacking import Lacking
 from simulator.run import demanded
 from simulator.scenarios import SCENARIOS, Scenario, Unmet
 from simulator.settling import Matter
@@ -34,8 +34,6 @@ from simulator.settling import Matter
 #: Nanoseconds of a scenario's time in which everything must have come to rest once it is healed.
 HEALED: Final = 30 * SECOND
 ANSWERED: Final = "wire.every-request-answered"
-#: Of what all scenarios demand, whatever they are about, what is known of one says nothing of another.
-GENERAL: Final = "wire."
 #: Seconds that an engine waits for the answer to its registration, as in a simulation, and its patience with pings.
 ENGINE_TIMEOUT: Final = 5.0
 ENGINE_MISSES: Final = 50
@@ -328,18 +326,7 @@ def _tell_known(setup: Setup, verdict: Verdict) -> None:
 def reason(setup: Setup, found: Found) -> str:
     """The reason of the known deviation that a violation is; empty for a new one."""
     target = setup.engine if found.role == "engine" else setup.controller
-    version = detect_version(target)
-    known = [
-        each
-        for each in target.deviations
-        if each.slug == found.requirement and each.is_about(version) and not each.unreviewed
-    ]
-    here = next((each for each in known if each.covers(found.requirement, setup.name, version)), None)
-    if here is not None:
-        return here.reason
-    if not known or found.requirement.startswith(GENERAL):
-        return ""
-    return f"{known[0].reason} (As seen by {known[0].case}.)"
+    return target.reason_in(found.requirement, setup.name, detect_version(target))
 
 
 __all__ = ["Found", "Setup", "Verdict", "carry_out", "reason", "timed"]

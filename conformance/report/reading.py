@@ -14,6 +14,7 @@ import msgspec
 from conformance.relay.jury import Jury
 from conformance.report.story import Line, Story, lane_of, of_items
 from conformance.simulating import carry_out, command, hooks_of
+from conformance.targets.errors import TargetUnusable
 from protocol import recording
 from protocol.recording import Recording, RecordingError, ends_of
 from protocol.rules import RULES, Judge, Vantage
@@ -83,6 +84,8 @@ def _setup(path: Path, head: dict[str, Any]) -> Setup:
         hooks_of(setup)
     except KeyError as error:
         raise UnreadableStory(f"{path}: its setup cannot be read: {error.args[0]}") from None
+    except TargetUnusable as error:
+        raise UnreadableStory(f"{path}: cannot be run again: {error}") from None
     return setup
 
 

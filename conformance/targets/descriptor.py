@@ -94,6 +94,8 @@ from conformance.targets.tables import (
 from conformance.targets.vocabulary import FILES, Dialect, Role
 
 FOLDER: Final = "fixtures/targets"
+#: Of what all scenarios demand, whatever they are about, what is known of one says nothing of another.
+GENERAL: Final = "wire."
 #: The targets that can be given mutants.
 SIMULATED: Final = ("simulated", "simulated-engine")
 
@@ -161,6 +163,20 @@ class Target(Table, frozen=True, kw_only=True):
     def deviation(self, slug: str, case: str, version: str | None) -> Deviation | None:
         """The first known deviation that covers a violation, or None."""
         return next((known for known in self.deviations if known.covers(slug, case, version)), None)
+
+    def reason_in(self, slug: str, scenario: str, version: str | None) -> str:
+        """The reason of the known deviation that a violation in a scenario is; empty for a new one.
+
+        It is that of this scenario, or of whatever case showed that the requirement is broken.
+        """
+        known = [each for each in self.deviations if each.slug == slug and each.is_about(version)]
+        known = [each for each in known if not each.unreviewed]
+        here = next((each for each in known if each.covers(slug, scenario, version)), None)
+        if here is not None:
+            return here.reason
+        if not known or slug.startswith(GENERAL):
+            return ""
+        return f"{known[0].reason} (As seen by {known[0].case}.)"
 
 
 def known() -> list[str]:

@@ -10,11 +10,29 @@ it. Measured on pyzmq 27.3.
 """
 
 from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from protocol.devices import Device
-from simulator.sockets.base import POLLIN, Socket
+from simulator.sockets.base import POLLIN
 from simulator.sockets.errors import Errno
 from simulator.sockets.pipe import Message
+
+
+class Plug(Protocol):
+    """What a device does with a socket; whoever wants to know what passes may stand before one."""
+
+    def recv(self) -> Message | Errno:
+        """The next message, or Errno.EAGAIN."""
+
+    def send(self, frames: Sequence[Any], /) -> Errno | None:
+        """Send a message; None if it was taken."""
+
+    def events(self) -> int:
+        """POLLIN and POLLOUT."""
+
+    def watch(self, callback: Callable[[], object] | None) -> None:
+        """Call back when there may be something."""
 
 
 class Relay:
@@ -23,14 +41,14 @@ class Relay:
     `stop` ends it; its sockets are left open.
     """
 
-    def __init__(self, device: Device, front: Socket, back: Socket, monitor: Socket | None = None) -> None:
+    def __init__(self, device: Device, front: Plug, back: Plug, monitor: Plug | None = None) -> None:
         self.device = device
         self.front = front
         self.back = back
         self.monitor = monitor
         self.is_stopped = False
         #: What waits for room: where it goes, and what.
-        self._stuck: deque[tuple[Socket, Message]] = deque()
+        self._stuck: deque[tuple[Plug, Message]] = deque()
         #: The two identities of a message that had nothing else, by side.
         self._begun: dict[bool, Message] = {}
         for socket in (front, back, *([] if monitor is None else [monitor])):

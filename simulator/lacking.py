@@ -1,4 +1,4 @@
-"""What a world of real processes does not have."""
+"""What a world does not have: real processes cannot do everything that virtual ones can, nor can every controller."""
 
 
 class Lacking(Exception):

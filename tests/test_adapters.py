@@ -1,0 +1,110 @@
+"""The controller of ipyparallel in virtual time: that it is theirs, that it does the same twice, what is made of it."""
+
+import sys
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from conformance.cli import main
+from conformance.simulating import carry_out
+from conformance.targets import adapters
+from conformance.targets.adapters import edition
+from conformance.targets.adapters.controller import IpyparallelController
+from conformance.targets.adapters.ordered import OrderedSet
+from protocol.world import SECOND, Work
+from simulator.cluster import VirtualCluster
+from simulator.judge import judge
+from simulator.run import Setup
+
+THEIRS = "ipyparallel"
+
+
+def simulate(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["simulate", *arguments, "--controller", THEIRS])
+
+
+def test_every_queue_works_and_nobody_is_accused() -> None:
+    cluster = VirtualCluster(1, engines=3, is_judged=True, maker=IpyparallelController)
+    client = cluster.client()
+    tasks = [client.submit(Work(takes=SECOND // 10), retries=1) for _ in range(8)]
+    tasks += [client.apply(Work(), engine) for engine in cluster.engines]
+    tasks += [client.broadcast(Work()), client.broadcast(Work(), is_coalescing=True)]
+    tasks += [client.control("clear_request", {}, cluster.engines[0]), client.query("queue_request", {"targets": None})]
+    tasks.append(client.execute(Work(prints=2)))
+    assert cluster.run_until(lambda: all(task.is_done for task in tasks), cluster.now + 10 * SECOND)
+    assert {task.status for task in tasks} == {"ok"}
+    assert tasks[-1].output == "line 0\nline 1\n"
+    assert cluster.settle()
+    judgement = judge(cluster)
+    assert not judgement.text()
+    assert {"wire.reply-parent", "wire.at-most-one-reply"} <= judgement.exercised
+
+
+def test_the_code_that_runs_is_theirs_and_nobody_else_notices() -> None:
+    from ipyparallel import util
+    from ipyparallel.controller import hub, task_scheduler
+    from jupyter_client import session
+
+    usual: dict[Any, dict[str, Any]] = {module: dict(vars(module)) for module in (util, hub, task_scheduler, session)}
+    cluster = VirtualCluster(2, engines=1, maker=IpyparallelController)
+    theirs = cluster.controller
+    assert isinstance(theirs, IpyparallelController)
+    assert type(theirs.hub).__module__ == "ipyparallel.controller.hub"
+    assert sys.modules["ipyparallel.controller.hub"] is hub
+    assert not isinstance(theirs.hub, hub.Hub)
+    assert type(theirs.hub).finish_registration.__code__ == hub.Hub.finish_registration.__code__
+    assert all(vars(module) == names for module, names in usual.items())
+
+
+def test_a_run_is_the_same_in_another_python_with_another_order_of_sets() -> None:
+    result = simulate("engine-dies-with-queued-tasks", "--seed", "3", "--check-determinism")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("The same run twice: ")
+
+
+def test_a_known_defect_is_found_and_told_apart() -> None:
+    outcome = carry_out(Setup(name="failing-task-is-retried", controller=THEIRS))
+    assert outcome.is_clean
+    assert {known.requirement for known in outcome.known} == {"wire.every-request-answered"}
+    assert "never run again where it has failed" in outcome.known[0].reason
+
+
+def test_what_cannot_be_done_to_it_is_not_applicable() -> None:
+    result = simulate("scheduler-restarts")
+    assert result.exit_code == 5, result.output
+    assert "Not applicable: needs parts of the controller that can be started again by themselves." in result.output
+
+
+def test_it_makes_no_mistakes_on_purpose() -> None:
+    result = simulate("mass-death", "--mutant", "answers-nobody")
+    assert result.exit_code == 4
+    assert "--mutant is for the kit's own controller" in result.output
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edition, "find_spec", lambda _: None)
+    edition.load.cache_clear()
+    result = simulate("mass-death")
+    assert result.exit_code == 3
+    assert result.output == "ippkit: ipyparallel is not installed: pip install 'ippkit[ipyparallel]'\n"
+    edition.load.cache_clear()
+    with pytest.raises(KeyError, match="there is no controller 'nobodys' here but ipyparallel"):
+        adapters.maker("nobodys")
+
+
+def test_an_ordered_set_is_a_set() -> None:
+    made = OrderedSet("dbca")
+    assert made == set("abcd")
+    assert list(made) == ["d", "b", "c", "a"]
+    made.remove("c")
+    made.update("ca")
+    assert list(made.union("e")) == ["d", "b", "a", "c", "e"]
+    assert list(made.intersection({"a", "b"})) == ["b", "a"]
+    assert list(made.difference({"a", "b"})) == ["d", "c"]
+    assert made.pop() == "d"
+    assert "d" not in made
+    made.discard("nothing")
+    made.clear()
+    assert not made
+    assert list(made) == []
