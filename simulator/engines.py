@@ -21,7 +21,7 @@ from protocol.wire import Message
 from protocol.world import SECOND, HeartKind
 from simulator.dealers import QueueSocket
 from simulator.hosts import Process
-from simulator.scripts import Script, outcome, script_of, shown
+from simulator.scripts import Script, outcome, published, script_of, shown
 from simulator.shell import VirtualShell
 from simulator.sockets import Socket
 from simulator.world import World
@@ -155,6 +155,9 @@ class VirtualEngine:
         if script.crashes:
             self.process.crash()
             return
+        data = published(script)
+        if data is not None:
+            self.shell.deliver(Output(job, "data_message", data[0], buffers=data[1]))
         result = shown(script, message)
         if result is not None:
             self.shell.deliver(Output(job, "execute_result", result))

@@ -5,6 +5,7 @@
     {"seconds": 0.5, "holds": true}             takes half a second, in which nothing else runs in the interpreter
     {"numbers": 100}                            writes the numbers from 0, a line each
     {"shows": "word"}                           an expression with this value
+    {"publishes": "name"}                       publishes data under this name, before it ends
     {"raises": "word"}                          ends with a ValueError
     {"asks": "prompt"}                          asks for a line of input, which nobody can give
     {"defines": "x"}  {"uses": "x"}             sets a variable; looks one up, which may not be there
@@ -34,6 +35,7 @@ class Script(Work, frozen=True, kw_only=True):
     seconds: float = 0.0
     numbers: int = 0
     shows: str | None = None
+    publishes: str = ""
     raises: str | None = None
     asks: str | None = None
     defines: str = ""
@@ -110,6 +112,11 @@ def shown(script: Script, message: Message) -> dict[str, Any] | None:
     return _data(script.shows)
 
 
+def published(script: Script) -> tuple[dict[str, Any], tuple[bytes, ...]] | None:
+    """Content and buffers of the `data_message` of code that publishes data, or None."""
+    return ({"keys": [script.publishes]}, VALUE) if script.publishes else None
+
+
 def _value(text: str, uuid: str, names: Mapping[str, object]) -> dict[str, Any]:
     script = parsed(text)
     problem = script.problem(uuid, names)
@@ -120,4 +127,4 @@ def _data(value: str) -> dict[str, Any]:
     return {"data": {"text/plain": repr(value)}, "metadata": {}}
 
 
-__all__ = ["Script", "outcome", "script_of", "shown", "written"]
+__all__ = ["Script", "outcome", "published", "script_of", "shown", "written"]

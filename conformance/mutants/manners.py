@@ -323,6 +323,20 @@ class HidesErrors(Working):
     says = (without("error"),)
 
 
+class KeepsData(Working):
+    """Data is no output."""
+
+    breaks = ("iopub.data-published",)
+    says = (without("data_message"),)
+
+
+class NamesNoData(Working):
+    """The values are in the buffers."""
+
+    breaks = ("iopub.data-published",)
+    says = (content("data_message", keys=[]),)
+
+
 class NamelessOutput(Working):
     """The topic names it."""
 

@@ -90,7 +90,6 @@ REASONS: Final[Mapping[Role, Mapping[str, tuple[str, ...]]]] = {
         ),
         _EITHER: ("apply.buffers-three-documented", "connection.engine-socket-types"),
         "what an engine keeps for itself is not seen from outside": ("wire.replay-memory-bounded",),
-        "only ipyparallel's engines have code that publishes data, and no mistake in it": ("iopub.data-published",),
         "its rule looks at what schedulers make of replies": ("wire.reply-true",),
     },
 }

@@ -18,13 +18,14 @@ import threading
 import traceback
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from conformance.reference import facade, objects
+from conformance.reference import datapub, facade, objects
 from protocol.roles.base import Finished, Output, Run
 from protocol.roles.engine import Outcome
 from protocol.roles.speech import error
+from protocol.wire import Frame
 
 #: Exceptions of this name, or of a class that inherits from one of this name, refuse a task.
 UNMET: Final = "UnmetDependency"
@@ -187,14 +188,14 @@ class Worker:
         sys.stdin = NoInput()
         sys.modules["__main__"] = self.module
         try:
-            with facade.offered(self.namespace, self._publish):
+            with facade.offered(self.namespace, self._publish), datapub.offered(self._publish):
                 yield
         finally:
             sys.stdout, sys.stderr, sys.stdin, sys.modules["__main__"] = before
             signal.signal(signal.SIGINT, handler)
 
-    def _publish(self, kind: str, content: Mapping[str, Any]) -> None:
-        self.mailbox.post(Output(self.job, kind, dict(content)))
+    def _publish(self, kind: str, content: Mapping[str, Any], buffers: Sequence[Frame] = ()) -> None:
+        self.mailbox.post(Output(self.job, kind, dict(content), buffers=buffers))
 
     def _run(self, effect: Run) -> None:
         self.job = effect.job
