@@ -182,7 +182,18 @@ def test_channels_are_shown_with_devices_and_prefixes() -> None:
     assert "incontrol" in result.output
 
 
-def test_one_channel_of_one_dialect() -> None:
+def test_a_table_in_a_pipe_fits_a_page_unless_more_room_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = run("interop", "--list").output.splitlines()
+    assert max(map(len, table)) <= 120
+    # No word is broken for that.
+    assert any("dependency.follow-same-engine" in line for line in table)
+    monkeypatch.setenv("COLUMNS", "400")
+    assert len(run("interop", "--list").output.splitlines()) < len(table)
+
+
+def test_one_channel_of_one_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     result = run("channels", "mux", "--dialect", "ipython-0.1x")
     assert "session" in result.output
     assert "connection_reply: mux" in result.output

@@ -152,7 +152,8 @@ def test_a_row_is_open_while_one_of_its_targets_has_no_test() -> None:
     assert open_targets(Row(document="note", line=1, paraphrase="p", scenarios=("storm",)), {}) == ("storm",)
 
 
-def test_the_command_shows_every_row_and_the_counts() -> None:
+def test_the_command_shows_every_row_and_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "900")
     result = run()
     assert result.exit_code == 0
     for row in load().row:

@@ -53,7 +53,7 @@ def requirements(family: str | None, level: str | None, untested: bool) -> int:
             requirement.text.replace("[", "\\["),
         )
     with console.capture() as captured:
-        console.print(table)
+        console.print(table, width=console.width)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), color=console.is_terminal)
     counts = ", ".join(f"{sum(each.level == name for each in chosen)} {name}" for name in LEVELS)
     click.echo(f"\n{len(chosen)} of {len(load())} requirements ({counts})", err=not console.is_terminal)
