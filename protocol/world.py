@@ -203,6 +203,9 @@ class ClusterEngine(Protocol):
     def stop(self) -> None:
         """Ask its process to end, as SIGTERM does."""
 
+    def interrupt(self) -> None:
+        """Interrupt the code that runs there, as SIGINT does; where none runs, nothing happens."""
+
     def pause(self) -> None:
         """Let its process stand still until `resume`."""
 

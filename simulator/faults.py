@@ -113,6 +113,17 @@ class EngineTerminated(Fault, frozen=True, kw_only=True):
             (engine.warden or engine).stop()
 
 
+class EngineInterrupted(Fault, frozen=True, kw_only=True):
+    """An engine is interrupted, as SIGINT does: the code that runs there ends with KeyboardInterrupt, nothing else."""
+
+    engine: str
+
+    def begin(self, trouble: Trouble) -> None:
+        engine = trouble.engine(self.engine)
+        if engine is not None and engine.is_alive:
+            engine.interrupt()
+
+
 class EngineStalled(Fault, frozen=True, kw_only=True):
     """The interpreter of an engine is held up for so many nanoseconds; a heart that is a device beats on."""
 
@@ -485,6 +496,7 @@ __all__ = [
     "DiskSlow",
     "Doubled",
     "Dropped",
+    "EngineInterrupted",
     "EngineKilled",
     "EngineStalled",
     "EngineTerminated",

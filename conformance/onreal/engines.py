@@ -94,6 +94,11 @@ class RealEngine:
         """Ask its process to end, as SIGTERM does."""
         _send(self._running.process.pid, signal.SIGTERM)
 
+    def interrupt(self) -> None:
+        """Interrupt the process that runs code, and none that watches it."""
+        for pid in self._own():
+            _send(pid, signal.SIGINT)
+
     def pause(self) -> None:
         """Let its process stand still until `resume`."""
         pids = self._pids()

@@ -270,8 +270,9 @@ def _no_disk(_: RealTrouble, __: Fault) -> None:
 
 #: Faults that do what they do through engines, clients, parts and strangers, whatever world these are in.
 THEMSELVES: Final[tuple[type[Fault], ...]] = (
-    faults.EngineKilled, faults.EngineStalled, faults.EngineTerminated, faults.Flood, faults.Garbage,
-    faults.HeartKilled, faults.Nonsense, faults.OddEngine, faults.OddHeart, faults.PartKilled, faults.PartStalled,
+    faults.EngineInterrupted, faults.EngineKilled, faults.EngineStalled, faults.EngineTerminated, faults.Flood,
+    faults.Garbage, faults.HeartKilled, faults.Nonsense, faults.OddEngine, faults.OddHeart, faults.PartKilled,
+    faults.PartStalled,
 )  # fmt: skip
 #: What is done about messages, connections, processes and disks, by the type of the fault.
 ACTS: Final[dict[type[Fault], Callable[[RealTrouble, Any], None]]] = {

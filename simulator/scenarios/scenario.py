@@ -132,6 +132,17 @@ def ends(cluster: Cluster, tasks: Collection[Task], *, status: str = "", within:
         must(not other, "wire.reply-true", f"everything should have ended with {status!r}, but {_few(other)}")
 
 
+def spreads(cluster: Cluster, task: Task, count: int, within: int = SOON) -> None:
+    """Demand that a broadcast is answered by so many engines, whatever becomes of the others to which it went.
+
+    It is from notifications that clients learn of engines that are gone: nobody has to answer for those.
+    """
+    becomes(
+        cluster, lambda: task.count >= count, "broadcast.dead-target",
+        f"{task.msg_id} must be answered by {count} engines that live, whoever else it went to", within,
+    )  # fmt: skip
+
+
 def is_registered(cluster: Cluster, engine: ClusterEngine) -> bool:
     """Whether the Hub names an engine."""
     return engine.uuid in cluster.registered.values()
@@ -184,5 +195,6 @@ __all__ = [
     "must",
     "returns",
     "scenario",
+    "spreads",
     "stays",
 ]

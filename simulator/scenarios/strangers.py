@@ -3,7 +3,7 @@
 from protocol.world import MILLISECOND, SECOND, Work
 from simulator.cluster import VirtualCluster
 from simulator.faults import Flood, Garbage, Nonsense, OddEngine
-from simulator.scenarios.scenario import DEATH, SOON, becomes, ends, is_registered, must, scenario
+from simulator.scenarios.scenario import DEATH, becomes, ends, is_registered, must, scenario, spreads
 
 
 @scenario("faults")
@@ -42,15 +42,15 @@ def engine_without_a_heart(cluster: VirtualCluster) -> None:
 
 @scenario("faults")
 def engine_without_a_shell(cluster: VirtualCluster) -> None:
-    """An engine beats and has no socket for requests. Calls for it are answered when it is gone; others are not held
-    up.
+    """An engine beats and has no socket for requests. Calls for others are not held up, and neither are their answers
+    to what is spread to all.
     """
     _odd(cluster, OddEngine(lacks="shell"))
 
 
 @scenario("faults")
 def engine_that_never_reads(cluster: VirtualCluster) -> None:
-    """An engine beats, is connected everywhere, and reads no request. Its calls are answered when it is gone."""
+    """An engine beats, is connected everywhere, and reads no request. Nobody else is held up by what waits for it."""
     _odd(cluster, OddEngine(lacks="reading"))
 
 
@@ -69,7 +69,7 @@ def engine_that_makes_no_sense(cluster: VirtualCluster) -> None:
     everywhere = client.broadcast(Work())
     cluster.run_for(SECOND)
     trouble.end()
-    ends(cluster, [everywhere], within=SOON)
+    spreads(cluster, everywhere, len(cluster.engines))
 
 
 @scenario("faults")
@@ -99,7 +99,7 @@ def _odd(cluster: VirtualCluster, fault: OddEngine) -> None:
     cluster.run_for(SECOND)
     must(not everywhere.is_done, "wire.reply-true", "an engine is said to have answered that cannot")
     trouble.end()
-    ends(cluster, [everywhere], within=SOON)
+    spreads(cluster, everywhere, len(cluster.engines))
     cluster.run_for(DEATH)
     for engine in cluster.engines:
         must(is_registered(cluster, engine), "wire.malformed-harms-nobody", f"{engine.uuid} was given up")

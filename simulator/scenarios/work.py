@@ -1,7 +1,9 @@
-"""Work that is hard to place: graphs with failures, refusals, aborts, clients that go."""
+"""Work that is hard to place: graphs with failures, refusals, aborts, interrupts, clients that go."""
 
 from protocol.world import MILLISECOND, SECOND, Cluster, Work
-from simulator.scenarios.scenario import ends, must, scenario
+from simulator.cluster import VirtualCluster
+from simulator.faults import EngineInterrupted
+from simulator.scenarios.scenario import DEATH, becomes, ends, is_registered, must, scenario
 
 
 @scenario()
@@ -78,3 +80,37 @@ def client_leaves_with_open_requests(cluster: Cluster) -> None:
     asked = client.query("result_request", {"msg_ids": [task.msg_id for task in tasks]})
     ends(cluster, [asked], status="ok")
     must(len(asked.content.get("completed", ())) == 10, "query.result-completed", "some results are not there")
+
+
+@scenario("faults")
+def engine_is_interrupted_while_it_works(cluster: VirtualCluster) -> None:
+    """An engine is interrupted, as SIGINT does, while a call runs there and others wait. What runs ends with an error,
+    what waits is run, and nobody else notices.
+    """
+    client = cluster.client()
+    engine = cluster.engines[0]
+    running = client.apply(Work(takes=10 * SECOND, prints=50), engine)
+    waiting = [client.apply(Work(), engine) for _ in range(3)]
+    others = [client.apply(Work(takes=SECOND), one) for one in cluster.engines[1:]]
+    becomes(cluster, lambda: bool(running.output), "iopub.reaches-all-clients", "what runs writes, and is not heard")
+    cluster.begin(EngineInterrupted(engine=engine.name))
+    ends(cluster, [running], status="error", within=5 * SECOND)
+    ends(cluster, [*waiting, *others], status="ok")
+    must(is_registered(cluster, engine), "control.signal-delivered", "the interrupt has ended the engine")
+
+
+@scenario("faults")
+def engine_is_interrupted_while_it_waits(cluster: VirtualCluster) -> None:
+    """An engine is interrupted, as SIGINT does, when nothing runs there. It goes on, or takes leave as one that was
+    told to end: it is not left over as one that is listed and answers nobody.
+    """
+    client = cluster.client()
+    engine = cluster.engines[0]
+    ends(cluster, [client.apply(Work(), engine)], status="ok")
+    cluster.begin(EngineInterrupted(engine=engine.name))
+    cluster.run_for(DEATH)
+    must(
+        engine.is_alive == is_registered(cluster, engine), "heartbeat.silent-engine-removed",
+        f"{engine.uuid} {'lives, and was given up' if engine.is_alive else 'has ended, and is listed'}",
+    )  # fmt: skip
+    ends(cluster, [client.submit(Work()) for _ in range(5)], status="ok")

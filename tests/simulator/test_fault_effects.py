@@ -27,6 +27,7 @@ from simulator.faults import (
     DiskSlow,
     Doubled,
     Dropped,
+    EngineInterrupted,
     EngineKilled,
     EngineStalled,
     EngineTerminated,
@@ -181,6 +182,18 @@ def an_engine_that_ends_in_order_says_so() -> None:
     cluster.run_for(MOMENT)
     # Its heart would be missed much later.
     assert not cluster.registered
+
+
+@shows(EngineInterrupted)
+def what_runs_ends_and_what_waits_is_run() -> None:
+    cluster = cluster_of()
+    client = cluster.client()
+    running = client.apply(Work(takes=10 * SECOND), cluster.engines[0])
+    waiting = client.apply(Work(), cluster.engines[0])
+    cluster.run_for(MOMENT)
+    cluster.begin(EngineInterrupted(engine="engine-1"))
+    cluster.run_for(MOMENT)
+    assert (running.status, running.ename, waiting.status) == ("error", "KeyboardInterrupt", "ok")
 
 
 @shows(EngineStalled)
