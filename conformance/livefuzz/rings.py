@@ -80,6 +80,9 @@ class Ring:
 
     def restart(self) -> None:
         """End the target; the next arena gets a new one."""
+        if self._arena is not None:
+            # The driver of a client would go on to the next arena, with the client that it has.
+            self._arena.subject.distrust()
         self._arena = None
         self._side.close()
         self._stack.close()
