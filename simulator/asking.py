@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from protocol.roles.base import Effect
 from protocol.roles.client import Answer, Client
+from protocol.roles.client.tables import Request
 from protocol.wire import Frame
 from protocol.world import SECOND, ClusterEngine, Task, Work
 
@@ -110,6 +111,15 @@ class Asking(ABC):
     def is_connected(self) -> bool:
         """Whether the Hub has told it the engines."""
         return self.role.connected
+
+    @property
+    def open(self) -> Mapping[str, Request]:
+        """The requests that wait for an answer, by their ids."""
+        return self.role.open
+
+    def silent(self, msg_id: str) -> str:
+        """On whom a request waits."""
+        return self.role.silent(msg_id)
 
     @property
     def engines(self) -> Mapping[int, str]:

@@ -16,7 +16,7 @@ from protocol.roles.assembly import opening
 from protocol.roles.base import Env
 from protocol.roles.speech import Voice
 from protocol.wire import DELIMITER, Codec, Frame, Message
-from simulator.asking import Asking
+from protocol.world import Task
 from simulator.engines import start_heart
 from simulator.hosts import Process
 from simulator.shell import VirtualShell, in_bytes
@@ -51,6 +51,18 @@ class Plug(Protocol):
         """Call back when something has come; what to do is to receive until nothing is there."""
 
 
+class Asker(Protocol):
+    """A client, as far as a stranger looks at it."""
+
+    @property
+    def open(self) -> Mapping[str, object]:
+        """The requests that wait for an answer, by their ids."""
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """All that it asked."""
+
+
 class Ground(Protocol):
     """Where a stranger stands: what it can see of a cluster, and its sockets. `name` is that of its process."""
 
@@ -73,7 +85,7 @@ class Ground(Protocol):
         """The connection files that it uses."""
 
     @property
-    def clients(self) -> Sequence[Asking]:
+    def clients(self) -> Sequence[Asker]:
         """The clients of the cluster."""
 
     @property
@@ -119,7 +131,7 @@ class VirtualGround:
         return self._world.now
 
     @property
-    def clients(self) -> Sequence[Asking]:
+    def clients(self) -> Sequence[Asker]:
         """The clients of the cluster."""
         return self._cluster.clients
 
@@ -245,7 +257,7 @@ class Stranger:
 
     def _other_call(self, chance: Callable[[], float]) -> str:
         """Something that a client has asked somebody else."""
-        asked = [msg_id for client in self.ground.clients for msg_id in client.role.open]
+        asked = [msg_id for client in self.ground.clients for msg_id in client.open]
         return asked[int(chance() * len(asked))] if asked else "nothing"
 
     def beat_oddly(self) -> None:

@@ -14,11 +14,16 @@ from simulating import simulate
 
 from conformance.cli import main
 from conformance.onreal import tour
+from conformance.onreal.driven import DrivenClient
 from conformance.onreal.faults import ACTS, THEMSELVES, ends_of
 from conformance.onreal.run import Found, Setup, Verdict, reason, timed
+from conformance.onreal.speech import spoken
 from conformance.relay.hops import Hop
 from conformance.targets.descriptor import load
+from conformance.targets.tables import Samples
+from protocol.world import SECOND, Work
 from simulator.faults import vocabulary
+from simulator.lacking import Lacking
 from simulator.scenarios import SCENARIOS
 
 REAL = ("--on", "reference")
@@ -39,6 +44,30 @@ def test_the_reference_keeps_what_a_scenario_demands(name: str) -> None:
     assert result.exit_code == 0, result.output
     assert result.output.startswith(f"{name} on reference: {SCENARIOS[name].text[:20]}")
     assert result.output.endswith("nothing was violated.\n")
+
+
+def test_a_client_behind_a_driver_is_asked_what_a_scenario_asks() -> None:
+    result = simulate("aborted-in-the-queue", "--on", "reference-client", "--pace", "3")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("aborted-in-the-queue on reference with reference-client")
+    assert result.output.endswith("nothing was violated.\n")
+
+
+def test_what_the_language_of_drivers_has_no_word_for_is_not_applicable() -> None:
+    client = DrivenClient.__new__(DrivenClient)
+    with pytest.raises(Lacking, match="a purge_request"):
+        client.query("purge_request", {})
+
+
+def test_engines_without_python_are_sent_what_their_samples_say() -> None:
+    samples = Samples(print="say({text})", raise_="end", sleep="rest({seconds})")
+    work = Work(takes=SECOND, prints=2, fails=True)
+    lines = ["say(line 0)", "rest(1.000000)", "say(line 1)", "rest(1.000000)", "end"]
+    assert spoken(samples, work, 2.0).splitlines() == lines
+    assert spoken(samples, Work(), 2.0) == ""
+    for lacking in (Work(crashes=True), Work(refuses=("*",)), Work(takes=SECOND, holds=True)):
+        with pytest.raises(Lacking):
+            spoken(samples, lacking, 2.0)
 
 
 def test_a_demand_that_is_not_met_is_told_and_drawn(broken: str, tmp_path: Path) -> None:
@@ -109,11 +138,10 @@ def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
     [
         (REAL, "--on runs a scenario, or all of them"),
         (("mass-death", "--on", "no-such-target"), "there is no target"),
-        (("mass-death", "--on", "ipykernel"), "is no engine"),
+        (("mass-death", "--on", "ipykernel"), "is no controller"),
         (("mass-death", "--on", "simulated"), "is not started as real processes"),
         (("mass-death", *REAL, "--engines-of", "reference"), "is no engine"),
         (("mass-death", "--on", "reference-engine", "--engines-of", "ipyparallel-engine"), "is no controller"),
-        (("mass-death", *REAL, "--engines-of", "javascript-engine"), "runs no functions of Python"),
         (("mass-death", *REAL, "--faults", "none"), "--faults is for virtual time"),
         (("mass-death", "--keep", "x.json"), "--keep is for all"),
         (("mass-death", "--engines-of", "ipyparallel-engine"), "goes with --on"),

@@ -22,49 +22,53 @@ from conformance.report.story import select
 from conformance.targets.descriptor import Target, load
 from conformance.targets.errors import TargetError
 from conformance.targets.process import detect_version
+from conformance.targets.vocabulary import Role
 from simulator.scenarios import SCENARIOS
 
 #: What whoever is not judged is played by: the kit's own controller and engines.
 CONTROLLER = "reference"
 ENGINE = "reference-engine"
+CLIENT: Role = "client"
 #: Excused requests that are shown; of further ones only the number is.
 SHOWN = 5
 
 
-def world(on: str, engines_of: str) -> tuple[Target, Target]:
-    """The controller and the engines of a world. Raises click.UsageError."""
+def world(on: str, engines_of: str) -> tuple[Target, Target, Target | None]:
+    """The controller, the engines and the clients of a world; no clients: the kit's own. Raises click.UsageError."""
     try:
         named = load(on)
-        is_engine = "controller" not in named.roles
-        controller = load(CONTROLLER) if is_engine else named
+        is_engine = "controller" not in named.roles and "engine" in named.roles
+        client = named if "client" in named.roles and not {"controller", "engine"} & set(named.roles) else None
+        controller = load(CONTROLLER) if is_engine or client is not None else named
         engine = load(engines_of) if engines_of else named if is_engine else load(ENGINE)
     except TargetError as error:
         raise click.UsageError(str(error)) from None
-    if is_engine and engines_of:
+    if engines_of and controller is not named:
         raise click.UsageError(f"{on} is no controller: --engines-of goes with one that is")
-    for target, role in ((controller, "controller"), (engine, "engine")):
+    parties: list[tuple[Target, Role]] = [(controller, "controller"), (engine, "engine")]
+    for target, role in (*parties, *([] if client is None else [(client, CLIENT)])):
         if role not in target.roles:
             raise click.UsageError(f"{target.name} is no {role}: it is {' and '.join(target.roles)}")
         if target.is_simulated or role in target.attached:
             raise click.UsageError(f"{target.name} is not started as real processes, and so cannot be broken")
-    if "apply" not in engine.features:
-        raise click.UsageError(f"{engine.name} runs no functions of Python, and those are what scenarios send")
-    return controller, engine
+    return controller, engine, client
 
 
 def setups(names: Sequence[str], on: str, engines_of: str, seed: int, engines: int | None, pace: float) -> list[Setup]:
     """What is to be run, scenario by scenario. Raises click.UsageError."""
-    controller, engine = world(on, engines_of)
+    controller, engine, client = world(on, engines_of)
     return [
-        Setup(name=name, controller=controller, engine=engine, seed=seed, engines=engines or 0, pace=pace)
+        Setup(
+            name=name, controller=controller, engine=engine, client=client, seed=seed, engines=engines or 0, pace=pace
+        )
         for name in names
-    ]
+    ]  # fmt: skip
 
 
 def one(setup: Setup, trace: Path | None, diagram: Path | None, keeps: Path | None) -> int:
     """Run one scenario, and tell what came of it; the exit status."""
     console = plain_or_rich()
-    title = f"{setup.name} on {name_of(setup.controller.name, setup.engine.name)}"
+    title = f"{setup.name} on {name_of(setup)}"
     console.print(f"{title}: {SCENARIOS[setup.name].text}", markup=False)
     recording = trace or (diagram.with_suffix(".recording") if diagram is not None else None)
     verdict = try_out(msgspec.structs.replace(setup, recording=recording))
@@ -108,7 +112,7 @@ def many(setups: Sequence[Setup], jobs: int, keeps: Path | None) -> int:
             console.print(f"{verdict.name}: {SCENARIOS[verdict.name].text}", markup=False)
             _tell(console, verdict)
             console.print()
-    title = f"Scenarios on {name_of(setups[0].controller.name, setups[0].engine.name)}"
+    title = f"Scenarios on {name_of(setups[0])}"
     rows = [(each.name, each.word, f"{each.seconds:.0f}", why(each)) for each in verdicts]
     print_table(title, ("scenario", "verdict", "s", ""), rows)
     counts = {
@@ -127,7 +131,7 @@ def many(setups: Sequence[Setup], jobs: int, keeps: Path | None) -> int:
 
 
 def _keep(console: Console, path: Path, setup: Setup, verdicts: Sequence[Verdict]) -> None:
-    name = name_of(setup.controller.name, setup.engine.name)
+    name = name_of(setup)
     keep(path, name, verdicts, version=detect_version(setup.controller), pace=setup.pace)
     console.print(f"Kept: {path}", markup=False)
 

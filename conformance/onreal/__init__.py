@@ -1,6 +1,7 @@
 """The scenarios of the simulator, on real processes: the same functions, the same faults, the same verdict.
 
 * `code`     what engines run: work that takes time, prints, fails or takes its process with it
+* `speech`   the same in the language of engines that know nothing of Python, put together of their samples
 * `clients`  clients: the Client role on real sockets, asked as scenarios ask
 * `engines`  engines: processes of a target, each with a way of its own through the relay
 * `parts`    the processes of a controller, found by what they listen to, and the signals that they are sent

@@ -6,10 +6,12 @@ from typing import Any, Final
 import zmq
 
 from conformance.onreal.code import work as do_work
+from conformance.onreal.speech import spoken
 from conformance.reference import objects
 from conformance.reference.env import Log, RealEnv
 from conformance.reference.shell import Loop, Shell
 from conformance.reference.sockets import make
+from conformance.targets.tables import Samples
 from protocol.channels import socket_for
 from protocol.connection import ClientFile
 from protocol.roles.base import Effect
@@ -25,11 +27,19 @@ LINGER: Final = 200
 class RealClient(Asking):
     """One client of the controller whose file this is. It connects when it is made; `turn` lets it go on.
 
-    `pace` is how much longer everything takes than a scenario says; `homes` gives the homes of engines by uuid.
+    `pace` is how much longer everything takes than a scenario says; `homes` gives the homes of engines by uuid. With
+    `samples` the engines are asked to execute code where else a function would be called.
     """
 
     def __init__(
-        self, file: ClientFile, *, name: str, config: ClientConfig, pace: float, homes: Callable[[str], str]
+        self,
+        file: ClientFile,
+        *,
+        name: str,
+        config: ClientConfig,
+        pace: float,
+        homes: Callable[[str], str],
+        samples: Samples | None = None,
     ) -> None:
         super().__init__(name, Client(config, RealEnv(config.session)))
         self.is_alive = True
@@ -38,6 +48,7 @@ class RealClient(Asking):
         self.sent: dict[str, int] = {}
         self._pace = pace
         self._homes = homes
+        self._samples = samples
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         sockets = {}
         for socket_name, spec in Client.SOCKETS.items():
@@ -68,7 +79,9 @@ class RealClient(Asking):
         return round(nanoseconds * self._pace)
 
     def code(self, work: Work) -> str:
-        """Code that calls the function that does the work."""
+        """Code that calls the function that does the work, or that does it."""
+        if self._samples is not None:
+            return spoken(self._samples, work, self._pace)
         takes, prints, ends, refusers, holds = self._asked(work)
         return (
             f"from {do_work.__module__} import work as _work\n"
@@ -84,6 +97,13 @@ class RealClient(Asking):
         ends = "crashes" if work.crashes else "fails" if work.fails else ""
         refusers = tuple(each if each == "*" else self._homes(each) for each in work.refuses)
         return self.lasting(work.takes) / SECOND, work.prints, ends, refusers, work.holds
+
+    def _call(self, socket: str, work: Work, **more: Any) -> Asked:
+        if self._samples is None:
+            return super()._call(socket, work, **more)
+        # As after a call that fails, what waits behind it is run.
+        content = {"code": self.code(work), "silent": False, "stop_on_error": False, "user_expressions": {}}
+        return self.request(socket, "execute_request", content, **more)
 
     def request(
         self, socket: str, msg_type: str, content: Mapping[str, Any], *, mistake: str = "", **more: Any

@@ -4,8 +4,9 @@
         task = cluster.client().submit(Work(takes=SECOND))
         cluster.run_until(lambda: task.is_done, cluster.now + 5 * SECOND)
 
-The controller and each engine are processes of a target, clients are the kit's own. Everybody has a way of its own
-through one relay, so that each can be cut off from the controller by itself, and every message can be touched.
+The controller and each engine are processes of a target; clients are the kit's own, or processes of a target, too.
+Everybody has a way of its own through one relay, so that each can be cut off from the controller by itself, and every
+message can be touched.
 
 Times are those of a scenario: `pace` times as long by a clock on the wall, where hearts beat as much slower. Whatever
 the Hub names is asked of it by an observer, which no fault meets.
@@ -20,6 +21,8 @@ from types import TracebackType
 from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 
 from conformance.onreal.clients import RealClient
+from conformance.onreal.driven import DrivenClient
+from conformance.onreal.driven import Ways as ClientWays
 from conformance.onreal.engines import RealEngine, Ways
 from conformance.onreal.faults import RealTrouble
 from conformance.onreal.parts import Parts
@@ -79,9 +82,11 @@ class RealCluster:
         seed: int = 0,
         engines: int = 0,
         settings: Mapping[str, object],
+        client: Target | None = None,
     ) -> None:
         self.pace = pace
         self._engine_target = engine
+        self._client_target = client
         self._settings = dict(settings)
         self._random = f"{seed}"
         self._begun: dict[str, int] = {}
@@ -92,12 +97,14 @@ class RealCluster:
         self._grounds: list[RealGround] = []
         self._is_down = False
         self.engines: list[RealEngine] = []
-        self.clients: list[RealClient] = []
+        self.clients: list[RealClient | DrivenClient] = []
         self.troubles: list[RealTrouble] = []
         self.stalls: list[Stall] = []
         #: When the controller was killed, by the monotonic clock, with what it had in memory.
         self.deaths: list[int] = []
         self.last_registered: Mapping[int, str] = {}
+        #: All that were ever registered.
+        self._ever: dict[int, str] = {}
         self._answered = 0
         self._question: Asked | None = None
         self._stack = ExitStack()
@@ -111,7 +118,8 @@ class RealCluster:
                 about=f"a scenario on {controller.name}", keeps_names=True,
             )  # fmt: skip
             self._stack.callback(self.capture.close)
-            self.watcher = Watcher(self.running.client.codec(), self.capture)
+            codec = self.running.client.codec()
+            self.watcher = Watcher(codec, self.capture, hears_clients=client is not None)
             self.relay = Relay([], sink=self.watcher)
             self._stack.callback(self.relay.close)
             self._stack.callback(self._end_parties)
@@ -237,9 +245,10 @@ class RealCluster:
         self.engines.append(engine)
         return engine
 
-    def client(self, *, is_awaited: bool = True) -> RealClient:
+    def client(self, *, is_awaited: bool = True) -> RealClient | DrivenClient:
         """A client that is connected and knows the engines, unless `is_awaited` is false: then it will be soon."""
-        client = self._make_client(f"client-{len(self.clients) + 1}")
+        name, target = f"client-{len(self.clients) + 1}", self._client_target
+        client = self._make_client(name) if target is None else self._drive(target, name)
         self.clients.append(client)
         if is_awaited:
             self._wait(lambda: client.is_connected, f"{client.name} was never told the engines")
@@ -252,7 +261,16 @@ class RealCluster:
             refresh=self.lasting(REFRESH),
         )  # fmt: skip
         file = self.relay.copy(name, self.running.client)
-        return RealClient(file, name=name, config=config, pace=self.pace, homes=self._home)
+        target = self._engine_target
+        samples = None if "apply" in target.features else target.samples
+        return RealClient(file, name=name, config=config, pace=self.pace, homes=self._home, samples=samples)
+
+    def _drive(self, target: Target, name: str) -> DrivenClient:
+        ways = ClientWays(
+            wait=lambda predicate, end: self._run(predicate, round((end - self._epoch) / self.pace)),
+            home=self._home, uuids=lambda: self._ever, answered=self.watcher.answered, written=self.watcher.written,
+        )  # fmt: skip
+        return DrivenClient(target, self.relay.copy(name, self.running.client), ways, name=name, pace=self.pace)
 
     def sent(self, msg_id: str) -> int:
         """When a request was made, by the monotonic clock; 0 for one that nobody here made."""
@@ -281,6 +299,7 @@ class RealCluster:
             engines = question.content.get("engines")
             if isinstance(engines, dict):
                 self.last_registered = {int(number): str(uuid) for number, uuid in engines.items()}
+                self._ever.update(self.last_registered)
             self._observer.role.forget(question.msg_id)
             self._observer.tasks.clear()
 
@@ -306,23 +325,23 @@ class RealCluster:
         self.running.restart(self._settings | ({"restore": True} if keeps_disk else {}))
         self._is_down = False
 
-    def pause(self, who: Part | RealEngine | RealClient) -> None:
+    def pause(self, who: Part | RealEngine | RealClient | DrivenClient) -> None:
         """Let somebody stand still until `resume`."""
         if isinstance(who, RealClient):
             who.is_paused = True
             self._still[who.name] = self.relay.part(_of_party(who.name))
-        elif isinstance(who, RealEngine):
+        elif isinstance(who, RealEngine | DrivenClient):
             who.pause()
         else:
             self.parts.pause(who)
             self._run(lambda: self.parts.are_paused, self.now + SECOND)
 
-    def resume(self, who: Part | RealEngine | RealClient) -> None:
+    def resume(self, who: Part | RealEngine | RealClient | DrivenClient) -> None:
         """Let it go on."""
         if isinstance(who, RealClient):
             who.is_paused = False
             self._still.pop(who.name, _nothing)()
-        elif isinstance(who, RealEngine):
+        elif isinstance(who, RealEngine | DrivenClient):
             who.resume()
         else:
             self.parts.resume(who)
@@ -403,10 +422,8 @@ class RealCluster:
                 for uuid in sorted(seen ^ registered):
                     what = "not known" if uuid in registered else "known and gone"
                     yield Matter(client.name, f"{uuid} is {what}", "hub")
-                for msg_id, request in client.role.open.items():
-                    yield Matter(
-                        client.name, f"{request.msg_type} {msg_id} is open", client.role.silent(msg_id), msg_id
-                    )
+                for msg_id, request in client.open.items():
+                    yield Matter(client.name, f"{request.msg_type} {msg_id} is open", client.silent(msg_id), msg_id)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

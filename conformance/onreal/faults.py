@@ -25,6 +25,7 @@ from simulator.strangers import Stranger
 if TYPE_CHECKING:
     from conformance.onreal.clients import RealClient
     from conformance.onreal.cluster import RealCluster
+    from conformance.onreal.driven import DrivenClient
     from conformance.onreal.engines import RealEngine
 
 #: The part of a controller at the far end of each channel.
@@ -69,7 +70,7 @@ class RealTrouble:
         """The engine of this name, or None if there is none."""
         return next((engine for engine in self.cluster.engines if engine.name == name), None)
 
-    def client(self, name: str) -> "RealClient | None":
+    def client(self, name: str) -> "RealClient | DrivenClient | None":
         """The client of this name, or None if there is none."""
         return next((client for client in self.cluster.clients if client.name == name), None)
 

@@ -33,22 +33,38 @@ from simulator.settling import Matter
 
 #: Nanoseconds of a scenario's time in which everything must have come to rest once it is healed.
 HEALED: Final = 30 * SECOND
+#: Our own controller, whose engine is called after it.
+KIT: Final = "reference"
 ANSWERED: Final = "wire.every-request-answered"
+TRUE: Final = "wire.reply-true"
+#: Nanoseconds of a scenario's time between things that it does one after the other.
+BRIEF: Final = SECOND // 2
 #: Seconds that an engine waits for the answer to its registration, as in a simulation, and its patience with pings.
 ENGINE_TIMEOUT: Final = 5.0
 ENGINE_MISSES: Final = 50
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What is run on what. `pace` is how much slower than in a simulation; `recording` is kept if it is named."""
+    """What is run on what; without a `client` under test clients are the kit's.
+
+    `pace` is how much slower than in a simulation; `recording` is kept if it is named.
+    """
 
     name: str
     controller: Target
     engine: Target
+    client: Target | None = None
     seed: int = 0
     engines: int = 0
     pace: float = 2.0
     recording: Path | None = None
+
+    @property
+    def judged(self) -> Role:
+        """Whom a demand blames that was not met: whoever is not the kit's own."""
+        if self.client is not None:
+            return "client"
+        return "engine" if self.controller.name == KIT and self.engine.name != f"{KIT}-engine" else "controller"
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,9 +164,10 @@ def carry_out(setup: Setup) -> Verdict:
             cluster = RealCluster(
                 controller, engine, stream, pace=pace, seed=setup.seed,
                 engines=max(scenario.engines, setup.engines), settings=_settings(scenario, controller),
+                client=setup.client,
             )  # fmt: skip
             with cluster:
-                _happen(cluster, scenario, verdict)
+                _happen(cluster, scenario, verdict, setup.judged)
         if not verdict.lacking:
             _judge(path, cluster, setup, verdict)
     _tell_known(setup, verdict)
@@ -165,7 +182,7 @@ def _settings(scenario: Scenario, target: Target) -> dict[str, object]:
     return settings | dict(scenario.config)
 
 
-def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict) -> None:
+def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict, judged: Role) -> None:
     """The safety phase and the healed one."""
     try:
         scenario.run(cluster)
@@ -173,7 +190,7 @@ def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict) -> None:
         verdict.lacking = str(lack)
         return
     except Unmet as unmet:
-        _blame(cluster, unmet, verdict)
+        _blame(cluster, unmet, verdict, judged)
     try:
         _heal(cluster)
     except Lacking as lack:
@@ -190,18 +207,21 @@ def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict) -> None:
                 verdict.undecided = f"{cut_short[0]}; that is excused, as {fault}, and the rest did not happen"
         else:
             slug = ANSWERED if matter.msg_id else demanded(matter)
-            verdict.found.append(_found(slug, "controller", matter.waits_on, f"{slug}: {matter}"))
+            verdict.found.append(_found(slug, judged, matter.waits_on, f"{slug}: {matter}"))
 
 
 def _found(slug: str, role: Role, guilty: str, text: str) -> Found:
     return Found(requirement=slug, role=role, guilty=guilty, text=text)
 
 
-def _blame(cluster: RealCluster, unmet: Unmet, verdict: Verdict) -> None:
+def _blame(cluster: RealCluster, unmet: Unmet, verdict: Verdict, judged: Role) -> None:
     """Who is to blame for a demand that was not met, if anybody is."""
     began = unmet.demand.began if unmet.demand is not None else None
     lasted = cluster.lasting(cluster.now - began) if began is not None else 0
     since = time.monotonic_ns() - lasted
+    if unmet.requirement == TRUE:
+        # It was answered in time, but not as expected: as it is when a scenario comes too late with what it does.
+        since, lasted = 0, cluster.lasting(BRIEF)
     longest = max((stall.lasted for stall in cluster.stalls if stall.until >= since), default=0)
     if lasted and longest > lasted // 5:
         verdict.undecided = f"{unmet}; but this process was held up for {longest / SECOND:.1f} s meanwhile"
@@ -209,7 +229,7 @@ def _blame(cluster: RealCluster, unmet: Unmet, verdict: Verdict) -> None:
     if silent := _silent_engine(cluster, unmet):
         verdict.undecided = f"{unmet}; but {silent}"
         return
-    verdict.found.append(_found(unmet.requirement, "controller", "", str(unmet)))
+    verdict.found.append(_found(unmet.requirement, judged, "", str(unmet)))
 
 
 def _silent_engine(cluster: RealCluster, unmet: Unmet) -> str:
@@ -254,7 +274,7 @@ def _excuses(cluster: RealCluster, matters: Sequence[Matter]) -> dict[str, str]:
         if reason:
             found[matter.msg_id] = reason
     # A task whose dispatch or result was lost stays with its engine for ever: once each engine has one, tasks wait.
-    tasks = [client.role.open for client in cluster.clients]
+    tasks = [client.open for client in cluster.clients]
     waiting = {msg_id for one in tasks for msg_id, request in one.items() if request.socket == "task"}
     lost = [reason for msg_id, reason in found.items() if msg_id in waiting]
     if len(lost) >= max(1, sum(engine.is_alive for engine in cluster.engines)):
@@ -285,7 +305,7 @@ def _is_for_the_gone(cluster: RealCluster, msg_id: str) -> bool:
 
     As with MUX, it is from notifications that clients learn of that.
     """
-    requests = (client.role.open[msg_id] for client in cluster.clients if msg_id in client.role.open)
+    requests = (client.open[msg_id] for client in cluster.clients if msg_id in client.open)
     alive = {engine.uuid for engine in cluster.engines if engine.is_alive}
     return any(one.targets and not one.coalescing and alive.isdisjoint(one.targets) for one in requests)
 
@@ -325,7 +345,7 @@ def _tell_known(setup: Setup, verdict: Verdict) -> None:
 
 def reason(setup: Setup, found: Found) -> str:
     """The reason of the known deviation that a violation is; empty for a new one."""
-    target = setup.engine if found.role == "engine" else setup.controller
+    target = {"engine": setup.engine, "client": setup.client}.get(found.role) or setup.controller
     return target.reason_in(found.requirement, setup.name, detect_version(target))
 
 

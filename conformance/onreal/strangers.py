@@ -11,7 +11,7 @@ from conformance.reference.env import RealEnv
 from conformance.reference.heart import DeviceHeart
 from protocol.roles.base import Env
 from protocol.wire import Codec, Message
-from simulator.asking import Asking
+from simulator.strangers import Asker
 
 if TYPE_CHECKING:
     from conformance.onreal.cluster import RealCluster
@@ -64,7 +64,7 @@ class RealGround:
         return time.monotonic_ns()
 
     @property
-    def clients(self) -> Sequence[Asking]:
+    def clients(self) -> Sequence[Asker]:
         """The clients of the cluster."""
         return self._cluster.clients
 

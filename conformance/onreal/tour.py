@@ -35,9 +35,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: Mapping[str, tuple[str, str]]
 
 
-def name_of(controller: str, engine: str) -> str:
-    """How a world is called: after its controller, and after its engines where they are not the kit's."""
-    return controller if engine == "reference-engine" else f"{controller} with {engine}"
+def name_of(setup: Setup) -> str:
+    """How a world is called: after its controller, and after its engines and clients where they are not the kit's."""
+    others = [setup.engine.name] if setup.engine.name != "reference-engine" else []
+    others += [setup.client.name] if setup.client is not None else []
+    return " with ".join([setup.controller.name, *others])
 
 
 #: Set when this process was interrupted: a worker of a pool is given what comes next all the same.
