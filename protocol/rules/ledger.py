@@ -151,6 +151,8 @@ class Ledger:
         self._open: defaultdict[str, list[Exchange]] = defaultdict(list)
         self._suspects: defaultdict[str, list[Dropped]] = defaultdict(list)
         self._damaged: set[str] = set()
+        #: Whether something was sent into the tree on purpose whose id is no text.
+        self._has_nameless_casts = False
         self._signatures: dict[tuple[str, bytes], Exchange] = {}
         #: The last request of each socket that was answered.
         self._done: dict[str, int] = {}
@@ -186,6 +188,8 @@ class Ledger:
             claimed = item.message.msg_id if item.message is not None else claimed_id(item.frames)
             if claimed is not None:
                 self._damaged.add(claimed)
+            elif item.channel == "broadcast":
+                self._has_nameless_casts = True
         channel = item.channel
         if channel in self._asked:
             if item.direction == "sent":
@@ -251,7 +255,7 @@ class Ledger:
 
     def is_about_damage(self, seen: Observation) -> bool:
         """Whether a message belongs to a request that the recorder made wrong on purpose."""
-        if not self._damaged:
+        if not self._damaged and not self._has_nameless_casts:
             return False
         if seen.channel == "broadcast" and (seen.message is None or not is_reply(seen.message)):
             # The tree sends a request on under ids of its own; that an id is no text is the request's mistake.

@@ -214,8 +214,12 @@ class HeardIsRegistered(Rule):
 
     def finish(self, now: int) -> Iterable[Violation]:
         engines, limit = self.ledger.engines, 2 * self.setting.period_ns
+        latest = {engine.uuid: engine for engine in engines.granted}
         for engine in engines.granted:
             heart, reply = engines.heart_of(engine.uuid), engine.reply
+            if latest[engine.uuid] is not engine and not engine.announced:
+                # It has expired, and its name was given once more: the beats are those of who has it now.
+                continue
             if heart is None or heart.first is None or heart.fresh is None or reply is None or engines.closing:
                 continue
             if heart.first.now - reply.now > self.setting.registration_timeout_ns - self.setting.margin_ns:

@@ -155,11 +155,16 @@ class IdUnique(RegistrationRule):
 
 
 class IdNeverReused(RegistrationRule):
-    """An engine id is never given out again while the controller runs."""
+    """An engine id is never given out again while the controller runs, unless an engine asks for it.
+
+    Whether one whose engine has gone is free for who asks for it, nobody says: it may be given, or another one.
+    """
 
     slug = "registration.id-never-reused"
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
+        if content_seen(exchange.request).get("id") is not None:
+            return
         for engine, other in shared_id(self, seen):
             if other is None:
                 if any(is_over(self, each, seen) for each in self.ledger.engines.all()):
