@@ -56,6 +56,7 @@
     evidence = "what was sent, what came back"
     reason = "why it is so, and where it is reported"
     intermittent = false                    # true: it does not always show
+    found = ""                              # pattern of what conversations of `ippkit hunt` show of it
     unreviewed = false                      # true: nobody has said yet why it is so, and it still fails
 
 A controller is ready when it answers, an engine when its registration_request arrives. A running controller or kernel

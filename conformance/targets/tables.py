@@ -234,6 +234,7 @@ class Deviation(Table, frozen=True, kw_only=True):
     evidence: str
     reason: str
     case: str = "*"
+    found: str = ""
     versions: str = ""
     intermittent: bool = False
     unreviewed: bool = False
@@ -245,6 +246,16 @@ class Deviation(Table, frozen=True, kw_only=True):
         without parameters. A deviation of certain versions does not cover a target whose version is unknown (None).
         """
         return slug == self.slug and _matches(case, self.case) and self.is_about(version)
+
+    def excuses(self, slug: str, found: str) -> bool:
+        """Whether this is about a violation of `slug` in a conversation that nobody wrote down, with these words.
+
+        `found` is a pattern with `*` and `?`. Without one every violation of the slug is meant, but none of `wire.`:
+        those are about all messages, and what is known of one says nothing of another.
+        """
+        if slug != self.slug:
+            return False
+        return fnmatchcase(found, self.found.replace("[", "[[]")) if self.found else not slug.startswith("wire.")
 
     def is_about(self, version: str | None) -> bool:
         """Whether a target of this version is meant."""
