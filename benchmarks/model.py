@@ -30,6 +30,7 @@ from rich.table import Table
 # Beside this file there is one with the name of the package, and Python looks into this folder first.
 sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
 
+from conformance.cli.hunt import AT_ONCE  # noqa: E402
 from conformance.model.hunt import Hunt  # noqa: E402
 from conformance.model.stage import Stage  # noqa: E402
 from conformance.mutants import Variant  # noqa: E402
@@ -68,8 +69,8 @@ def hunted(job: tuple[str, float]) -> dict[str, Any]:
 
 def counted(name: str) -> dict[str, Any]:
     """How many steps are played in a second with a target, and what is accused."""
-    stage = Stage(load(name))
-    search = Hunt(stage)
+    target = load(name)
+    search = Hunt(Stage(target), beside=[Stage(target) for _ in range(0 if target.is_simulated else AT_ONCE - 1)])
     try:
         search.step()  # what is started once
         steps, start = search.progress.steps, time.perf_counter()
@@ -77,7 +78,7 @@ def counted(name: str) -> dict[str, Any]:
             search.step()
         seconds = time.perf_counter() - start
     finally:
-        stage.close()
+        search.close()
     rate = (search.progress.steps - steps) / seconds
     accused = sorted({failure.violation.requirement for failure in search.failures.values()})
     return {

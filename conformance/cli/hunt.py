@@ -17,7 +17,7 @@ from conformance.cli.progress import progress_bar
 from conformance.cli.tables import print_table
 from conformance.console import plain_or_rich
 from conformance.model.hunt import Failure, Hunt
-from conformance.model.stage import NEEDED, Stage, told
+from conformance.model.stage import NEEDED, KitFailed, Stage, told
 from conformance.model.vectors import VectorError, vector_of, write
 from conformance.targets import DescriptorError, Target, TargetUnusable, load
 from protocol.roles.marks import MARKS
@@ -26,6 +26,8 @@ from protocol.roles.marks import MARKS
 SHOWN: Final = 3
 #: Seconds that making one failure short may take, in virtual time and on real processes.
 SHORT, SHORT_REAL = 20.0, 60.0
+#: Conversations at once with a real target, unless somebody says otherwise.
+AT_ONCE: Final = 4
 #: Where nobody looks at a bar, a line tells how far it is every so many seconds.
 EVERY: Final = 15.0
 
@@ -53,6 +55,10 @@ def controller_target(word: str, mutant: str = "") -> Target:
 @click.option("--minutes", type=SOME_SECONDS, default=1.0, show_default=True, metavar="N", help="How long.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which conversations.")
 @click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N",
+    help=f"Conversations at once, each with a controller of its own [default: {AT_ONCE}; in virtual time 1].",
+)  # fmt: skip
+@click.option(
     "--corpus", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Keep there what reached something new, and go on from it the next time.",
 )  # fmt: skip
@@ -63,39 +69,63 @@ def controller_target(word: str, mutant: str = "") -> Target:
 @click.option("--first", is_flag=True, help="Stop at the first failure.")
 @click.option("--strict", is_flag=True, help="Count known deviations as violations, and avoid nothing.")
 def hunt(
-    word: str, mutant: str, minutes: float, seed: int, corpus: Path | None, out: Path, first: bool, strict: bool
+    word: str,
+    mutant: str,
+    minutes: float,
+    seed: int,
+    jobs: int | None,
+    corpus: Path | None,
+    out: Path,
+    first: bool,
+    strict: bool,
 ) -> int:
     """Have conversations with a controller that nobody wrote down, and hold every answer against the specification.
 
     Clients and engines register, submit, answer, ask, purge, leave, vanish and send what makes no sense. Rules watch,
     and a ledger knows what everybody is owed. Each way to fail is made short and told once; `ippkit replay` plays it
-    again. The same seed gives the same conversations. Exit status: 0 if nothing was violated, 1 if something was.
+    again. The same seed gives the same conversations. Exit status: 0 if nothing was violated, 1 if something was, 3 if
+    the kit or the target could not be used.
     """
     console = plain_or_rich()
     target = controller_target(word, mutant)
-    stage = Stage(target, is_strict=strict)
+    if target.is_simulated and jobs is not None and jobs > 1:
+        raise click.UsageError("in virtual time nothing is waited for: start one hunt for each seed instead of --jobs")
+    stages = [Stage(target, is_strict=strict) for _ in range(jobs or (1 if target.is_simulated else AT_ONCE))]
     try:
-        search = Hunt(stage, seed=seed, folder=corpus)
+        search = Hunt(stages[0], seed=seed, folder=corpus, beside=stages[1:])
     except (VectorError, json.JSONDecodeError) as error:
         raise click.UsageError(f"the corpus cannot be read: {error}") from None
     until = time.monotonic() + 60 * minutes
+    failed: list[KitFailed] = []
     try:
-        _search(console, search, until=until, minutes=minutes, stops_early=first)
+        _search(console, search, failed, until=until, minutes=minutes, stops_early=first)
         search.save()
-        return _show(console, search, target, out)
     except TargetUnusable as error:
         raise click.ClickException(str(error)) from None
     finally:
-        stage.close()
+        search.close()
+    status = _show(console, search, target, out)
+    for each in failed[:SHOWN]:
+        steps = msgspec.json.encode(each.conversation).decode()
+        console.print(f"\n{each}\nafter: {steps}", markup=False, highlight=False, soft_wrap=True)
+    if failed:
+        console.print(f"The kit failed in {len(failed)} conversations, which is a mistake of its own.")
+    return ExitStatus.UNUSABLE if failed and status == ExitStatus.CONFORMS else status
 
 
-def _search(console: Console, search: Hunt, *, until: float, minutes: float, stops_early: bool) -> None:
+def _search(
+    console: Console, search: Hunt, failed: list[KitFailed], *, until: float, minutes: float, stops_early: bool
+) -> None:
     start = told_at = time.monotonic()
-    patience = SHORT if search.stage.target.is_simulated else SHORT_REAL
+    patience = SHORT if search.target.is_simulated else SHORT_REAL
     with progress_bar() as progress:
         task = progress.add_task("conversations", total=round(60 * minutes))
-        while time.monotonic() < until:
-            new = search.step()
+        while time.monotonic() < until or search.is_busy:
+            try:
+                new = search.step() if time.monotonic() < until else search.rest()
+            except KitFailed as error:
+                failed.append(error)
+                continue
             progress.update(task, completed=round(time.monotonic() - start), description=_state(search))
             if progress.disable and time.monotonic() - told_at > EVERY:
                 told_at = time.monotonic()
@@ -160,7 +190,7 @@ def _show_coverage(console: Console, search: Hunt) -> None:
         ("kinds of error", f"{counts['error']:,}"),
         ("pairs of what followed each other", f"{counts['pair']:,}"),
     ]
-    if search.stage.target.is_simulated:
+    if search.target.is_simulated:
         rows.append(("rare branches of the roles", f"{counts['mark']:,} of {len(MARKS)}"))
     rows.append(("conversations that reached something new", f"{len(search.corpus):,}"))
     console.print()

@@ -355,10 +355,15 @@ class Engine(Client):
         self.is_announced = True
         return self
 
+    @property
+    def is_met(self) -> bool:
+        """Whether every queue that it is connected to knows it."""
+        return all(queue.is_met for queue in self._queues.values())
+
     def expect_met(self) -> None:
         """Wait until every queue knows this engine: on a busy machine the Hub may be quicker."""
         started, limit = self.world.now, self.controller.timing.reply_deadline
-        if not self.world.run_until(lambda: all(queue.is_met for queue in self._queues.values()), started + limit):
+        if not self.world.run_until(lambda: self.is_met, started + limit):
             self.controller.expect_waited(started, limit)
             unmet = [channel for channel, queue in self._queues.items() if not queue.is_met]
             found = f"nobody answers {self.name} on {' and '.join(unmet)}"

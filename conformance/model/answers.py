@@ -36,15 +36,16 @@ def ids_of(jobs: Sequence[Job]) -> list[str]:
 
 
 def engines_here(book: Ledger) -> Check:
-    """A connection reply must name the engines that are registered."""
+    """A connection reply must name the engines that were registered when it was asked for, and are."""
+    wanted = list(book.here)
 
     def check(reply: Message) -> Iterable[Complaint]:
         engines = content_of(reply).get("engines")
         if not isinstance(engines, dict):
             yield Complaint("connection.engines-listed", f"engines {engines!r:.100}", "an object")
             return
-        for peer in book.here:
-            if engines.get(str(peer.engine.id)) != peer.uuid:
+        for peer in wanted:
+            if peer.state == "here" and engines.get(str(peer.engine.id)) != peer.uuid:
                 yield Complaint("connection.engines-listed", f"{peer.engine.name} is not among {engines!r:.200}",
                                 f"{peer.engine.id}: {peer.uuid}")  # fmt: skip
 
@@ -76,6 +77,13 @@ def _engines_of(job: Job) -> list[Peer]:
     return [*(run.peer for run in job.runs), *([job.peer] if job.peer is not None else [])]
 
 
+def _ended_so(book: Ledger, msg_id: str) -> bool:
+    """Whether a request certainly ended by being aborted."""
+    job = book.by_id.get(msg_id)
+    last = job.last if job is not None else None
+    return job is not None and last is not None and last.end == "aborted" and book.place(job) == "completed"
+
+
 _BY_LIST: Final = {
     "queue": "query.queue-mux-outstanding",
     "tasks": "query.queue-tasks-outstanding",
@@ -83,8 +91,11 @@ _BY_LIST: Final = {
 }
 
 
-def entries(book: Ledger, peers: Iterable[Peer], *, verbose: bool) -> Check:
-    """The answer to a question about queues must have an entry for each of these engines, as the ledger has it."""
+def entries(book: Ledger, peers: Iterable[Peer], *, verbose: bool, is_exact: bool = True) -> Check:
+    """The answer to a question about queues must have an entry for each of these engines, as the ledger has it.
+
+    Numbers count what others have left, too: they are exact when all is quiet, or nobody was there before.
+    """
     wanted = list(peers)
 
     def check(reply: Message) -> Iterable[Complaint]:
@@ -100,13 +111,19 @@ def entries(book: Ledger, peers: Iterable[Peer], *, verbose: bool) -> Check:
                 continue
             for key, ids in lists.items():
                 found = entry.get(key)
+                if verbose and key == "completed" and isinstance(found, list):
+                    aborted = [run for run in peer.runs if run.end == "aborted" and run.seen.channel == "task"]
+                    names = [run.seen.message.msg_id for run in aborted if run.seen.message is not None]
+                    if again := [name for name in names if name in found and _ended_so(book, name)]:
+                        yield Complaint("storage.aborted-not-completed-by-engine", f"{again[0]} is completed by engine "
+                                        f"{peer.engine.id}", "it was aborted")  # fmt: skip
                 if verbose:
                     if not isinstance(found, list):
                         yield Complaint("query.queue-verbose-lists", f"{key} {found!r:.100}", "a list")
                     elif (set(found) & book.by_id.keys() != ids) if key != "completed" else not ids <= set(found):
                         what = f"{key} {found!r:.300} of engine {peer.engine.id}"
                         yield Complaint(_BY_LIST[key], what, f"{sorted(ids)}")
-                elif peer.is_littered:
+                elif peer.is_littered or not is_exact:
                     continue
                 elif not isinstance(found, int):
                     yield Complaint("query.queue-counts", f"{key} {found!r:.100}", "a number")
@@ -262,7 +279,9 @@ def _record(job: Job, record: Json, *, is_done: bool) -> Iterable[Complaint]:
                         f"{job.message.header.get('session')!r}")  # fmt: skip
     for key, value in (("content", original.message.content or {}), ("metadata", original.message.metadata or {})):
         if record.get(key) != value:
-            yield Complaint("storage.requests-recorded", f"{key} {record.get(key)!r:.200} {name}", f"{value!r:.200}")
+            is_lost = job.original is not None and key == "metadata"
+            slug = "query.resubmit-keeps-metadata" if is_lost else "storage.requests-recorded"
+            yield Complaint(slug, f"{key} {record.get(key)!r:.200} {name}", f"{value!r:.200}")
     result, last = result_of(job), job.last
     if is_done and result is not None and record.get("result_content") != result.content:
         yield Complaint("query.db-agrees-with-result", f"result_content {record.get('result_content')!r:.200} {name}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from conformance.harness.actors import RESULT_BUFFERS, Client, Engine
-from conformance.harness.hearts import Answer, no_answer
+from conformance.harness.hearts import Answer, echo, no_answer
 from conformance.model.ledger import Cast, Job, Peer, Run, metadata_of, parent_id
 from conformance.model.orders import NEVER
 from conformance.model.parties import Parties
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     pass
 
 
+EXECUTED: Final = {"status": "ok", "execution_count": 1, "payload": [], "user_expressions": {}}
 OWN_ERRORS: Final = frozenset({"ImpossibleDependency", "InvalidDependency", "TaskTimeout", "EngineError"})
 
 
+#: What the Hub may submit again.
+AGAIN: Final = ("apply_request", "execute_request")
 #: Where an engine connects to, by keys of its file.
 PORTS: Final = ("hb_ping", "hb_pong", "mux", "task", "control", "iopub")
 
@@ -46,13 +49,12 @@ class Arrivals(Parties):
             self.world.listen(engine.queue("broadcast"), lambda each: self._given(engine, each))
             engine.start_heart()
             peer.since = self.world.now
-            if not peer.beats:
-                engine.scripted_heart.answer = no_answer
-            elif peer.is_faint:
-                engine.scripted_heart.answer = _once()
+            answer = _once() if peer.is_faint else echo if peer.beats else no_answer
+            # Whoever is announced can be reached: before all queues know it, it does not beat.
+            engine.scripted_heart.answer = lambda frames: answer(frames) if engine.is_met else None
         else:
             peer.state = "refused"
-            if peer.wanted is None:
+            if peer.wanted is None and peer.uuid not in self.book.contested:
                 self.book.accuse("registration.request-answered", f"{message.msg_type} {content!r:.200}",
                                  "an engine with a new name is accepted", evidence=(seen,))  # fmt: skip
 
@@ -89,6 +91,8 @@ class Arrivals(Parties):
         content = content_of(reply)
         is_error = content.get("status") == "error"
         found = f"{reply.msg_type} {content!r:.200} for {request.msg_type} {question.content!r:.150}"
+        if any(peer.state not in ("pending", "here") for peer in question.whom):
+            return
         if question.form == "ok" and is_error:
             self.book.accuse(question.slug, found, "it is granted", evidence=(seen,))
         elif question.form == "error" and (not is_error or (question.is_hub_error and reply.msg_type != "hub_error")):
@@ -100,23 +104,25 @@ class Arrivals(Parties):
 
     def _given(self, engine: Engine, seen: Observation) -> None:
         """A queue gives something to an engine."""
+        self._listen()
         peer, message = self._peer_of(engine), seen.message
         if peer is None or message is None:
             return
         if self.controller.is_of_earlier_case(str(message.header.get("session"))):
             if seen.channel != "broadcast" and message.msg_type.endswith("_request"):
-                engine.answer(seen, channel=seen.channel, buffers=() if seen.channel == "control" else RESULT_BUFFERS)
+                self._answer_anyhow(peer, seen)
             return
         origin = metadata_of(message).get("original_msg_id")
         if seen.channel == "broadcast" or (isinstance(origin, str) and self._cast_of(origin) is not None):
             self._given_cast(peer, seen, origin)
             return
         job = self.book.by_id.get(message.msg_id)
-        if message.msg_id in self.book.wild or (job is None and message.msg_type != "apply_request"):
+        if message.msg_id in self.book.wild or (job is None and message.msg_type not in AGAIN):
             if seen.channel == "task":
-                self._answer_wild(peer, seen)
+                self._answer_anyhow(peer, seen)
             return
         if job is None:
+            # It may be what was submitted again, of which the Hub has not told us yet.
             self.unclaimed.append((peer, seen))
             return
         run = Run(peer, seen, self.world.now)
@@ -132,9 +138,13 @@ class Arrivals(Parties):
         job.runs.append(run)
         job.is_fresh = True
 
-    def _answer_wild(self, peer: Peer, seen: Observation) -> None:
+    def _answer_anyhow(self, peer: Peer, seen: Observation) -> None:
+        """Let an engine be rid of what nobody in this conversation waits for."""
+        assert seen.message is not None
+        is_code = seen.message.msg_type == "execute_request"
+        buffers = () if is_code or seen.channel == "control" else RESULT_BUFFERS
         try:
-            peer.engine.answer(seen, channel=seen.channel)
+            peer.engine.answer(seen, channel=seen.channel, content=EXECUTED if is_code else None, buffers=buffers)
         except ProtocolError:  # it cannot be answered as what it is
             peer.is_doubtful = True
 
@@ -153,7 +163,9 @@ class Arrivals(Parties):
                 slug = f"{job.channel}.unknown-engine-harmless"
                 self.book.accuse(slug, f"{found} came to {peer.engine.name}", "nobody", evidence=(run.seen,))
             return
-        if peer.state == "gone":
+        # The scheduler may hear of it later than we do.
+        is_sure = self.is_virtual or peer.uuid not in self.book.contested
+        if peer.state == "gone" and is_sure and (self.is_virtual or self.world.now - peer.gone_at > self.timing.margin):
             self.book.accuse("task.dead-engine-avoided", f"{found} came to {peer.engine.name}, which has gone",
                              "an engine that is there", evidence=(run.seen,))  # fmt: skip
         if last is not None and last.end is None and not last.is_lost and last.peer.state == "here":
@@ -169,13 +181,14 @@ class Arrivals(Parties):
             self.book.accuse(job.intent.must_fail, f"{found} came to {peer.engine.name}", "an error reply",
                              evidence=(run.seen,))  # fmt: skip
         late = job.intent.timeout and last is None and self.world.now - job.at
-        if late and late > job.intent.timeout * 1e9 + self.timing.margin:
+        if late and late > job.intent.timeout * 1e9 + self.timing.margin + self.world.hindered(job.at):
             self.book.accuse("task.timeout-while-queued", f"{found} came after {late / 1e9:.1f} s", "an error reply",
                              evidence=(run.seen,))  # fmt: skip
         if self.book.hwm and peer.state == "here" and not peer.is_doubtful and self.book.load(peer) >= self.book.hwm:
             self.book.accuse("task.hwm-respected", f"{found} came to {peer.engine.name}, which is busy",
                              f"{self.book.hwm} at once", evidence=(run.seen,))  # fmt: skip
-        if job.original is not None:
+        if job.original is not None and last is None:
+            # What is run once more has the retries that are left.
             self._check_again(job, run)
 
     def _check_again(self, job: Job, run: Run) -> None:
@@ -212,6 +225,7 @@ class Arrivals(Parties):
 
     def _returned(self, client: Client, seen: Observation) -> None:
         """A queue gives something to a client."""
+        self._listen()
         message, msg_id = seen.message, parent_id(seen)
         if message is None or self.book.is_ended:
             return
@@ -255,7 +269,8 @@ class Arrivals(Parties):
         if said is not None and last is not None and message.msg_id == said.msg_id:
             slug = f"{job.channel}.reply-names-engine" if job.channel != "control" else "control.reply-to-requester"
             wanted: tuple[bytes, ...] = (last.peer.uuid.encode(),)
-        elif job.channel == "task" and last is None:
+        elif job.channel == "task" and last is None and content_of(message).get("ename") != "EngineError":
+            # What is said of an engine that was given it and vanished comes behind the name of that engine.
             slug, wanted = "task.own-replies-unprefixed", ()
         else:
             return
@@ -286,8 +301,9 @@ class Arrivals(Parties):
         name = content_of(message).get("ename")
         if name not in OWN_ERRORS and not job.intent.is_odd:
             self.book.accuse("task.own-error-names", f"the error {name!r}", *sorted(OWN_ERRORS), evidence=(seen,))
-        # An engine that vanished may have been given it.
-        is_lost = name == "EngineError" and any(peer.state in ("leaving", "gone") for peer in self.book.peers)
+        # An engine that vanished may have been given it, of this conversation or of an earlier one.
+        has_left = any(peer.state in ("leaving", "gone") for peer in self.book.peers)
+        is_lost = name == "EngineError" and (has_left or not self.book.is_alone)
         if not job.intent.can_fail and job.original is None and last is None and not is_lost:
             self.book.accuse("wire.reply-true", f"{name} for {job.msg_id}, which asked for nothing special", "it runs",
                              evidence=(seen,))  # fmt: skip

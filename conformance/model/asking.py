@@ -69,10 +69,15 @@ class Asking(Working):
         question, gone = plan
         if question.slug in self.avoid:
             return
+        unsure = [each for each in self.book.jobs if self.book.place(each) is None]
         reply = self.ask_now(question, self.client(step.client))
         if reply is not None and content_of(reply).get("status") == "ok":
             for each in gone:
                 each.is_purged = True
+            if step.what in ("all", "engine"):
+                # What was completed at that moment may be gone, too.
+                for each in self.book.jobs:
+                    each.is_blurred = each.is_blurred or each in unsure or each.is_fresh
         if reply is not None:
             # What was refused has changed nothing, and what was granted nothing else.
             certain = [each for each in (done[-3:] + open_ones[-3:]) if not each.is_purged]
@@ -135,20 +140,6 @@ class Asking(Working):
             waiting, self.unclaimed = self.unclaimed, []
             for peer, seen in waiting:
                 self._given(peer.engine, seen)
-
-    def do_shutdown(self, step: alphabet.Shutdown) -> None:
-        """Tell the Hub to end."""
-        self.settle()
-        question = Question("shutdown_request", {}, "ok", "query.shutdown-answered")
-        self.book.is_ended = True
-        self.ask_now(question, self.client(step.client))
-        limit = self.timing.reply_deadline + self.timing.stop_grace
-        if not self.world.run_until(lambda: not self.controller.is_running, self.world.now + limit):
-            self.book.accuse("query.shutdown-ends", "it still runs after a shutdown_request", "it ends")
-        if self.controller.instance.on_disk():
-            self.book.accuse("connection.file-removed-at-exit", "its files are still there", "they are removed")
-        if not self.controller.notifications.of("shutdown_notification"):
-            self.book.accuse("notification.shutdown-published", "no shutdown_notification", "one")
 
 
 def _purge(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -22,8 +22,22 @@ from typing import Final
 import msgspec
 
 from conformance.model import steps as alphabet
-from conformance.model.stage import Outcome, Stage, key_of
-from conformance.model.steps import CHOICES, Conversation, Damage, Register, Shutdown, Step, Wait, draw_any, weighted
+from conformance.model.stage import KitFailed, Outcome, Stage, key_of
+from conformance.model.steps import (
+    CHOICES,
+    ENDS,
+    Begin,
+    Conversation,
+    Damage,
+    Register,
+    Restart,
+    Shutdown,
+    Step,
+    Wait,
+    draw_any,
+    weighted,
+)
+from conformance.model.team import Team
 from conformance.model.vectors import conversation_from
 from protocol.damage import Drawn
 from protocol.rules import Violation
@@ -32,8 +46,12 @@ from protocol.rules import Violation
 SHORTEST, LONGEST = 10, 60
 #: How many conversations a failure is tried with while it is made short.
 TRIES: Final = 250
-#: Every so often a conversation ends the controller.
-ENDS: Final = 12
+#: Every so often a conversation ends the controller, and the next one has other settings.
+OFTEN: Final = 12
+SETTINGS: Final = (
+    Begin(), Begin(hwm=2), Begin(), Begin(database=True), Begin(), Begin(scheme="lru"), Begin(database=True),
+    Begin(hwm=0, scheme="plainrandom"), Begin(), Begin(scheme="twobin"),
+)  # fmt: skip
 
 
 @dataclass
@@ -59,10 +77,16 @@ class Progress:
 
 
 class Hunt:
-    """See the module. `folder` keeps the corpus, and where the hunt stopped; without one nothing is kept."""
+    """See the module. `folder` keeps the corpus, and where the hunt stopped; without one nothing is kept.
 
-    def __init__(self, stage: Stage, *, seed: int = 0, folder: Path | None = None) -> None:
-        self.stage = stage
+    `beside` are more stages of the same target, on which other conversations are played meanwhile.
+    """
+
+    def __init__(
+        self, stage: Stage, *, seed: int = 0, folder: Path | None = None, beside: Sequence[Stage] = ()
+    ) -> None:
+        self.target = stage.target
+        self._team = Team([*beside, stage])
         self.seed = seed
         self.folder = folder
         self.progress = Progress()
@@ -107,10 +131,30 @@ class Hunt:
     # -- one conversation --------------------------------------------------------------------------------------------
 
     def step(self) -> list[Failure]:
-        """Play one more conversation; the failures that were not known. Raises TargetUnusable."""
-        number, self._number = self._number, self._number + 1
-        conversation = self._invent(Random(f"{self.seed}/{number}"), number)  # noqa: S311 - to be repeated
-        outcome = self.stage.play(conversation)
+        """Play until one more conversation has ended; the failures that were not known.
+
+        Raises TargetUnusable, and KitFailed if the kit could not play a conversation: others can be played after that.
+        """
+        while self._team.has_room:
+            number, self._number = self._number, self._number + 1
+            self._team.put(self._invent(Random(f"{self.seed}/{number}"), number))  # noqa: S311 - to be repeated
+        return self._learn(self._team.take())
+
+    def rest(self) -> list[Failure]:
+        """The failures of the conversations that are still under way. Raises as `step` does."""
+        return [failure for outcome in self._team.rest() for failure in self._learn(outcome)]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a conversation is under way that nobody has learnt from."""
+        return self._team.is_busy
+
+    def close(self) -> None:
+        """End what was started."""
+        self._team.close()
+
+    def _learn(self, outcome: Outcome) -> list[Failure]:
+        conversation = outcome.conversation
         self.progress.conversations += 1
         self.progress.steps += len(conversation)
         self.progress.undecided += outcome.is_undecided
@@ -146,14 +190,17 @@ class Hunt:
             # First beats take a while; who acts before meets nobody.
             first += [Wait(periods=2)] if chance.below(4) else []
             found = first + [draw_any(chance, kinds) for _ in range(length)]
-        if number % ENDS == ENDS - 1:
-            found.append(Shutdown())
+        settings = SETTINGS[number // OFTEN % len(SETTINGS)]
+        if number % OFTEN == OFTEN - 1:
+            found.append(Restart() if settings.database else Shutdown())
+        if settings != SETTINGS[0]:
+            found.insert(0, settings)
         return tuple(found)  # type: ignore[arg-type]
 
     def _vary(self, chance: Drawn) -> list[Step]:
         old: list[Step] = [*self.corpus[chance.below(len(self.corpus))]]
         other: list[Step] = [*self.corpus[chance.below(len(self.corpus))]]
-        old = [step for step in old if not isinstance(step, Shutdown)]
+        old = [step for step in old if not isinstance(step, (Begin, *ENDS))]
         kinds = weighted()
         for _ in range(1 + chance.below(6)):
             at = chance.below(len(old) + 1)
@@ -166,7 +213,7 @@ class Hunt:
                 del old[at : at + 1 + chance.below(4)]
             else:
                 start = chance.below(len(other))
-                old[at:at] = [step for step in other[start : start + 12] if not isinstance(step, Shutdown)]
+                old[at:at] = [step for step in other[start : start + 12] if not isinstance(step, (Begin, *ENDS))]
         return old[: 2 * LONGEST]
 
     # -- short conversations -----------------------------------------------------------------------------------------
@@ -178,7 +225,10 @@ class Hunt:
         def fails(candidate: Conversation) -> bool:
             nonlocal tries
             tries += 1
-            outcome = self.stage.play(candidate)
+            try:
+                outcome = self._team.play(candidate)
+            except KitFailed:
+                return False
             self._note(outcome)
             for violation in outcome.violations:
                 if key_of(violation) == failure.key:

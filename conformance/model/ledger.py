@@ -73,8 +73,9 @@ class Peer:
     #: asked: nobody has answered; pending: its heart was not heard; here; leaving: told to be gone or silent; gone.
     state: Literal["asked", "pending", "here", "leaving", "gone", "refused"] = "asked"
     beats: bool = True
-    #: When it was told or fell silent.
+    #: When it was told or fell silent, and when that was announced.
     since: int = 0
+    gone_at: int = 0
     runs: list[Run] = field(default_factory=list)
     #: What a queue gave to it that is nobody's request.
     broadcasts: list[Observation] = field(default_factory=list)
@@ -92,6 +93,11 @@ class Peer:
     def uuid(self) -> str:
         """The name under which it registers."""
         return self.engine.uuid
+
+    @property
+    def has_beaten(self) -> bool:
+        """Whether its heart has ever answered a ping, rightly or not."""
+        return self.engine.heart is not None and bool(self.engine.scripted_heart.answered)
 
     def open(self, *channels: str) -> list[Run]:
         """What it has not answered, in the order in which it came."""
@@ -177,8 +183,10 @@ class Job:
 class Ledger:
     """See the module."""
 
-    def __init__(self, *, hwm: int = 1) -> None:
+    def __init__(self, *, hwm: int = 1, is_alone: bool = True) -> None:
         self.hwm = hwm
+        #: Whether nothing of earlier conversations can be under way.
+        self.is_alone = is_alone
         self.peers: list[Peer] = []
         self.jobs: list[Job] = []
         self.casts: list[Cast] = []
@@ -187,6 +195,8 @@ class Ledger:
         self.findings: list[Violation] = []
         #: From now on nothing can be said about a queue: its scheduler was told what it need not survive.
         self.is_ended = False
+        #: Names that two may have asked for at once, so that nobody can tell who has them.
+        self.contested: set[str] = set()
         #: Ids of messages that were damaged: whatever becomes of them is no surprise.
         self.wild: set[str] = set()
         self.now = 0
@@ -250,6 +260,9 @@ class Ledger:
             if last is None or last.is_lost or (last.end is not None and not job.is_over):
                 return None
             return "pending" if last.end is None else "completed"
+        if not job.replies and job.last is not None and job.last.is_lost:
+            # It is run again or refused at any moment.
+            return None
         return "completed" if job.replies else "pending"
 
     def settled(self, place: Place) -> list[Job]:

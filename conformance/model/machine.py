@@ -46,7 +46,7 @@ class Conversations(RuleBasedStateMachine):
     """
 
     controller: Controller
-    is_excused: Callable[[str], bool]
+    is_excused: Callable[[str, str], bool]
     avoid: frozenset[str]
     #: What was found where nothing can be repeated.
     collected: list[Violated]
@@ -55,7 +55,7 @@ class Conversations(RuleBasedStateMachine):
         super().__init__()
         self.controller.end_case()
         self.controller.begin_case()
-        self.player = Player(self.controller, avoid=self.avoid)
+        self.player = Player(self.controller, avoid=self.avoid, is_known=self.is_excused)
         self.player.begin()
         for step in (Register(engine=0), Register(engine=1), Wait(periods=2)):
             self.player.play(step)
@@ -65,7 +65,7 @@ class Conversations(RuleBasedStateMachine):
         self.player.finish()
         seen = self.player.violations()
         self.player.leave()
-        found = [each for each in seen if not self.is_excused(each.requirement)]
+        found = [each for each in seen if not self.is_excused(each.requirement, each.found)]
         if found:
             first = min(found, key=key_of)
             violated = Violated(_with_steps(finding_of(first), self.player.steps), first.requirement)
@@ -80,7 +80,9 @@ def _with_steps(finding: Finding, steps: list[Step]) -> Finding:
     return Finding(f"{finding.found}\nafter: {told}", finding.allowed, finding.guilty, finding.evidence)
 
 
-def machine(controller: Controller, *, avoid: frozenset[str], is_excused: Callable[[str], bool]) -> type[Conversations]:
+def machine(
+    controller: Controller, *, avoid: frozenset[str], is_excused: Callable[[str, str], bool]
+) -> type[Conversations]:
     """The machine whose conversations are had with this controller; kinds of steps come as often as their weights."""
     rules: dict[str, Any] = {}
     for kind, weight in WEIGHTS.items():

@@ -132,6 +132,9 @@ def _by_engines(book: Ledger, job: Job) -> Fate:
         ):
             return Fate("refused", "task.all-refused-error")
         return _UNKNOWN if refused or intent.follow else _WAITS
+    # Where it failed it is run again if no other engine may have it; for those that may it can wait.
+    failed = [run.peer for run in job.runs if run.end in ("failed", "aborted")]
+    left = [peer for peer in left if peer not in failed] or left
     if any(peer.is_doubtful for peer in left):
         return _UNKNOWN
     if all(book.hwm and book.load(peer) >= book.hwm for peer in left):
@@ -228,6 +231,9 @@ def _of_task(book: Ledger, job: Job, timing: Timing, due: int) -> Iterator[Matte
     if last is not None and job.is_over:
         if job.client is not None:
             yield Matter("task.reply-to-requester", f"no reply to {told(job)}", "one reply", due, job, (last.seen,))
+        return
+    if job.client is None and job.refusals:
+        # The scheduler may have told the Hub that nobody takes it.
         return
     fate = fate_of(book, job, timing, book.now)
     if fate.kind == "refused" and job.client is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.harness.actors import RESULT_BUFFERS, Client
 from conformance.model import steps as alphabet
-from conformance.model.asking import Asking
+from conformance.model.endings import Endings
 from conformance.model.ledger import Job, Peer
 from conformance.model.orders import NEVER
 from conformance.model.questions import QUESTIONS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Mischief(Asking):
+class Mischief(Endings):
     """See the module."""
 
     def do_stray(self, step: alphabet.Stray) -> None:
@@ -34,7 +34,8 @@ class Mischief(Asking):
             if f"{step.queue}.garbage-harmless" not in self.avoid:
                 queue.send_raw([b"x"], "an answer that cannot be read")
             return
-        if step.queue == "task" and "task.stranger-reply-dropped" in self.avoid:
+        slug = "task.stranger-reply-dropped" if step.queue == "task" else "storage.late-result-once"
+        if slug in self.avoid:
             return
         if step.what in ("again", "again-otherwise"):
             runs = [run for run in peer.runs if run.reply is not None and run.seen.channel == step.queue]
@@ -162,11 +163,17 @@ class Mischief(Asking):
         if step.channel == "task" and "task.repeated-request-ignored" in self.avoid:
             return
         client, frames, message = kept[-1 - step.about % len(kept)]
-        if step.channel in ("mux", "control") and message is not None and (job := self.book.by_id.get(message.msg_id)):
+        job = self.book.by_id.get(message.msg_id) if message is not None else None
+        if step.channel in ("mux", "control") and job is not None:
             job.is_muddled = True
             if job.peer is not None:
                 job.peer.is_littered = True
         party = client if step.by == "same" else self.client(len(self.marks) % alphabet.CLIENTS)
+        if party is not client and not self.is_virtual and message is not None:
+            # On another socket it may be there before the original, which is then the copy.
+            is_first = self.has_arrived(job) if job is not None else message.msg_id in self.answers
+            if not is_first:
+                return
         socket = party.query if step.channel == "query" else party.queue(step.channel)
         if not party.is_open:
             return

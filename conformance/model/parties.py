@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from conformance.harness.actors import Client, Engine
@@ -11,8 +12,9 @@ from conformance.harness.virtualworld import VirtualWorld
 from conformance.model import steps as alphabet
 from conformance.model.ledger import Cast, Ledger, Peer
 from conformance.model.questions import Question
+from protocol.rules.parts import content_of
 from protocol.wire import DELIMITER, Frame, Message
-from protocol.world import Observation
+from protocol.world import Fact, Observation
 
 if TYPE_CHECKING:
     from conformance.harness.controller import Controller
@@ -28,13 +30,17 @@ KEPT: Final = 40
 class Parties(ABC):
     """See the module."""
 
-    def __init__(self, controller: Controller, *, hwm: int, avoid: frozenset[str]) -> None:
+    def __init__(
+        self, controller: Controller, *, hwm: int, avoid: frozenset[str], is_known: Callable[[str, str], bool]
+    ) -> None:
         self.controller = controller
         self.world = controller.world
         self.timing = controller.timing
         self.avoid = avoid
-        self.book = Ledger(hwm=hwm)
+        #: Whether a violation of a requirement that was found in these words is known.
+        self.is_known = is_known
         self.is_virtual = isinstance(controller.world, VirtualWorld)
+        self.book = Ledger(hwm=hwm, is_alone=self.is_virtual)
         #: What the Hub was asked and has not answered, by id.
         self.asked: dict[str, tuple[Message, Question, Client]] = {}
         self.answers: dict[str, Observation] = {}
@@ -48,10 +54,13 @@ class Parties(ABC):
         self.names: dict[tuple[str, str], tuple[Frame, ...]] = {}
         #: Who submitted under which id of somebody else's task.
         self.foreign: set[tuple[str, str]] = set()
-        #: The number of the observations before each step.
+        #: What was played, and the number of the observations before each step.
+        self.steps: list[alphabet.Step] = []
         self.marks: list[int] = []
         self._clients: dict[int, Client] = {}
         self._answered = 0
+        #: The greatest id that was given or asked for before this conversation.
+        self.most = max(map(_number_in, controller.world.observations), default=0)
         #: Who looks at everything when all is quiet.
         self.auditor = self._client()
 
@@ -74,6 +83,11 @@ class Parties(ABC):
         for channel in QUEUES:
             self.world.listen(engine.queue(channel), lambda seen: self._given(engine, seen))
         return engine
+
+    def _vanish(self, engine: Engine) -> None:
+        """Let an engine vanish with its connections: whatever it was to be answered comes to nobody."""
+        self.asked = {msg_id: each for msg_id, each in self.asked.items() if each[2] is not engine}
+        engine.close()
 
     def _peer_of(self, engine: Engine) -> Peer | None:
         return next((peer for peer in self.book.peers if peer.engine is engine), None)
@@ -111,6 +125,10 @@ class Parties(ABC):
         """Wait until all questions are answered."""
 
     @abstractmethod
+    def _listen(self) -> None:
+        """Take in what the Hub has announced."""
+
+    @abstractmethod
     def _told(self, engine: Engine, seen: Observation) -> None:
         """The Hub says something to an engine on its own socket."""
 
@@ -132,6 +150,15 @@ class Parties(ABC):
 
     def _cast_of(self, msg_id: object) -> Cast | None:
         return next((cast for cast in self.book.casts if cast.message.msg_id == msg_id), None)
+
+
+def _number_in(seen: Observation | Fact) -> int:
+    """The id that a registration asks for or is granted; 0 in all else."""
+    message = seen.message if isinstance(seen, Observation) else None
+    if message is None or message.msg_type not in ("registration_request", "registration_reply"):
+        return 0
+    number = content_of(message).get("id")
+    return number if isinstance(number, int) else 0
 
 
 def replace_header(message: Message, header: dict[str, Any]) -> Message:

@@ -6,6 +6,7 @@ taken in as it comes, on whatever socket, so that steps overlap as those of stra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from conformance.harness.hearts import no_answer
@@ -36,9 +37,15 @@ GLANCE: Final = 50 * MILLISECOND
 class Player(Mischief):
     """See the module. One player plays one conversation; `avoid` are kinds of behaviour that are left out."""
 
-    def __init__(self, controller: Controller, *, hwm: int = 1, avoid: frozenset[str] = frozenset()) -> None:
-        super().__init__(controller, hwm=hwm, avoid=avoid)
-        self.steps: list[Step] = []
+    def __init__(
+        self,
+        controller: Controller,
+        *,
+        hwm: int = 1,
+        avoid: frozenset[str] = frozenset(),
+        is_known: Callable[[str, str], bool] = lambda _slug, _found: False,
+    ) -> None:
+        super().__init__(controller, hwm=hwm, avoid=avoid, is_known=is_known)
         self._undecided = False
         self._heard = 0
 
@@ -84,7 +91,7 @@ class Player(Mischief):
             # The end of a case would ask for an answer on a socket that a listener has.
             peer.engine.id = None
             peer.engine.stop_heart()
-        if staying:
+        if staying and not self.book.is_ended:
             last = self.world.now + self.timing.reply_deadline
             self.world.run_until(lambda: not self._remaining(), last)
 
@@ -115,7 +122,7 @@ class Player(Mischief):
             if peer.state == "gone" and peer.engine.is_open:
                 # Until the next time its heart may try to bring it back.
                 if peer.is_over:
-                    peer.engine.close()
+                    self._vanish(peer.engine)
                 peer.is_over = True
 
     def flush(self) -> None:
@@ -159,7 +166,7 @@ class Player(Mischief):
         whose = matter.whose
         if isinstance(whose, Peer):
             whose.state = "refused" if whose.state in ("asked", "pending") else "gone"
-            whose.is_doubtful = True
+            whose.is_doubtful, whose.gone_at = True, self.world.now
         elif isinstance(whose, Job | Cast):
             whose.is_muddled = True
 
@@ -199,8 +206,8 @@ class Player(Mischief):
                 continue
             if message.msg_type == "registration_notification" and peers[-1].state in ("asked", "pending"):
                 peers[-1].state = "here"
-                if peers[-1].is_faint:
-                    # It beat once, which is enough to be registered, and never again.
+                if peers[-1].is_faint or not peers[-1].beats:
+                    # It has beaten, which is enough to be registered, and does so no more.
                     peers[-1].state, peers[-1].beats = "leaving", False
             elif message.msg_type == "unregistration_notification":
                 self._check_end(peers[-1], seen)
@@ -208,6 +215,8 @@ class Player(Mischief):
         self._heard = len(heard)
 
     def _check_revival(self, message: Message, uuid: object, seen: Observation) -> None:
+        if uuid in self.book.contested:
+            return
         if message.msg_type == "registration_notification" and any(peer.uuid == uuid for peer in self.book.gone):
             found = f"{uuid}, which had gone, was announced again"
             slug = "heartbeat.no-revival-without-registration"
@@ -218,11 +227,14 @@ class Player(Mischief):
         if peer.state != "here" or not peer.beats or not self.is_steady(peer.since, self.timing.heart_failure[0]):
             return
         is_late = peer.engine.heart is not None and peer.engine.scripted_heart.delay > 0
+        if is_late and not self.is_virtual:
+            # Elsewhere the answer may be later than was meant.
+            return
         slug = "heartbeat.late-echo-accepted" if is_late else "heartbeat.echo-keeps-alive"
         self.book.accuse(slug, f"{peer.engine.name} was given up, whose heart beats", "it stays", evidence=(seen,))
 
     def _gone(self, peer: Peer, seen: Observation) -> None:
-        peer.state = "gone"
+        peer.state, peer.gone_at = "gone", seen.now
         for run in peer.open():
             run.is_lost = True
         for job in self.book.jobs:

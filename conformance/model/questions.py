@@ -49,6 +49,8 @@ class Question:
     without: tuple[str, ...] = ()
     #: Whether it is refused as a `hub_error` only.
     is_hub_error: bool = False
+    #: Engines of which nothing can be said if they leave before the answer comes: they may have left before that.
+    whom: Sequence[Peer] = ()
 
 
 Asked = Callable[[Ledger, int, Peer | None], Question]
@@ -96,7 +98,8 @@ def _queue(which: str, *, verbose: bool | None = None) -> Asked:
         }[which]  # fmt: skip
         about = here if which in ("all", "list", "uuids") or one is None else some
         form: Literal["ok", "any"] = "any" if targets == [] or (which in ("one", "uuid") and one is None) else "ok"
-        return Question("queue_request", content, form, slug, check=entries(book, about, verbose=verbose is True))
+        check = entries(book, about, verbose=verbose is True, is_exact=book.is_alone)
+        return Question("queue_request", content, form, slug, check=check, whom=[] if which == "all" else list(about))
 
     return asked
 
@@ -107,7 +110,7 @@ def _load(which: str) -> Asked:
         targets = None if which == "all" else [each.engine.id for each in here]
 
         def check(reply: Message) -> Iterable[Complaint]:
-            for each in here:
+            for each in here if book.is_alone else ():
                 lists = queue_of(book, each)
                 if each.state != "here" or lists is None or each.is_littered:
                     continue
@@ -118,7 +121,7 @@ def _load(which: str) -> Asked:
 
         # What nobody asks about may be refused.
         form: Literal["ok", "any"] = "ok" if here else "any"
-        return Question("load_request", {"targets": targets}, form, "query.load-answered", check=check)
+        return Question("load_request", {"targets": targets}, form, "query.load-answered", check=check, whom=here)
 
     return asked
 

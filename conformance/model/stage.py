@@ -19,7 +19,7 @@ from conformance.harness.explain import explain
 from conformance.harness.verdict import Blocked, CaseEnd, Undecided, Violated, finding_of
 from conformance.harness.virtualworld import VirtualWorld
 from conformance.model.player import Player, play
-from conformance.model.steps import Conversation, Shutdown
+from conformance.model.steps import ENDS, Begin, Conversation
 from conformance.targets import Target
 from conformance.targets.process import detect_version
 from protocol.requirements import get
@@ -29,6 +29,11 @@ from protocol.world import Observation
 
 #: How much of what led to a violation is shown.
 ROWS: Final = 40
+#: Settings that are left as they are if this is known: whatever else was wrong with them could not be told from it.
+SPOILT: Final = {
+    "hwm": "task.dispatches-bounded", "database": "storage.sqlite-same-answers",
+    "restore": "storage.sqlite-same-answers",
+}  # fmt: skip
 #: Features that a target must declare to be talked to at all.
 NEEDED: Final = (
     "queue", "results", "purge", "db", "history", "resubmit", "mux", "tasks", "control", "iopub", "broadcast",
@@ -59,7 +64,7 @@ class Outcome:
 
 def key_of(violation: Violation) -> str:
     """Requirement, blame and shape: what was found, without names, numbers and whatever else differs each time."""
-    shape = re.sub(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}|\d+(\.\d+)?", "…", violation.found)
+    shape = re.sub(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}|[\w.-]*\d[\w.-]*", "…", violation.found)
     return f"{violation.requirement} | {violation.guilty} | {shape[:80]}"
 
 
@@ -69,6 +74,17 @@ def told(outcome: Outcome, violation: Violation, replay: str) -> str:
     before = [each for each in outcome.observations if each.seq <= end]
     shown = [each for each in before[:-ROWS] if each.seq in violation.evidence] + before[-ROWS:]
     return explain(get(violation.requirement), finding_of(violation), shown, replay)
+
+
+class KitFailed(Exception):
+    """The kit could not play a conversation; the cause says why."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__("the kit could not play a conversation")
+        self.conversation = conversation
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {type(self.__cause__).__name__}: {self.__cause__}"
 
 
 class Stage:
@@ -84,13 +100,19 @@ class Stage:
         self._deployment = controllers(target, may_disturb=False)
         self._open = ExitStack()
         self._shared: Controller | None = None
+        self._shared_settings: dict[str, object] = {}
 
     def play(self, conversation: Conversation) -> Outcome:
-        """Play one conversation. Raises TargetUnusable."""
+        """Play one conversation. Raises TargetUnusable, and KitFailed if the kit itself could not play it."""
+        settings = self._settings(conversation)
         if self.target.is_simulated:
-            with self._deployment.fresh() as controller:
-                return self._play(controller, conversation)
-        outcome = self._play(self._running(), conversation)
+            with self._deployment.fresh(settings) as controller:
+                return self._play(controller, conversation, settings)
+        try:
+            outcome = self._play(self._running(settings), conversation, settings)
+        except KitFailed:
+            self._end_shared()
+            raise
         if self._shared is not None and (outcome.violations or _ends(conversation) or not self._shared.is_running):
             # Who knows in what state it is.
             self._end_shared()
@@ -100,18 +122,38 @@ class Stage:
         """End what was started."""
         self._end_shared()
 
-    def _running(self) -> Controller:
+    def _is_known(self, slug: str, found: str) -> bool:
+        return any(each.excuses(slug, found) for each in self.deviations)
+
+    def _settings(self, conversation: Conversation) -> dict[str, object]:
+        """What the controller of a conversation is to be told, where it can be told."""
+        begun = conversation[0] if conversation and isinstance(conversation[0], Begin) else Begin()
+        is_real = not self.target.is_simulated
+        wanted: dict[str, object] = {"hwm": begun.hwm, "scheme": begun.scheme}
+        if is_real and begun.database:
+            wanted |= {"database": True, "restore": True}
+        wanted = {name: value for name, value in wanted.items() if SPOILT.get(name) not in self.avoid}
+        usual: dict[str, object] = {"hwm": 1, "scheme": "leastload"}
+        known = self.target.controller.options if is_real and self.target.controller is not None else usual
+        return {name: value for name, value in wanted.items() if name in known and value != usual.get(name)}
+
+    def _running(self, settings: dict[str, object]) -> Controller:
+        if self._shared is not None and self._shared_settings != settings:
+            self._end_shared()
         if self._shared is None:
-            self._shared = self._open.enter_context(self._deployment.fresh())
+            self._shared = self._open.enter_context(self._deployment.fresh(settings))
+            self._shared_settings = settings
         return self._shared
 
     def _end_shared(self) -> None:
         self._shared = None
         self._open.close()
 
-    def _play(self, controller: Controller, conversation: Conversation) -> Outcome:
+    def _play(self, controller: Controller, conversation: Conversation, settings: dict[str, object]) -> Outcome:
         controller.begin_case()
-        player = Player(controller, avoid=self.avoid)
+        hwm = settings.get("hwm", 1)
+        assert isinstance(hwm, int)
+        player = Player(controller, hwm=hwm, avoid=self.avoid, is_known=self._is_known)
         outcome = Outcome(conversation)
         found: list[Violation] = []
         try:
@@ -127,14 +169,14 @@ class Stage:
             if self.target.is_simulated and notes:
                 found.append(_fell(f"{type(error).__name__}: {error} {notes}", player.world.now))
             if not found:
-                raise
+                raise KitFailed(conversation) from error
         outcome.is_undecided = outcome.is_undecided or player.is_undecided
-        slugs = {each.slug for each in self.deviations}
         for each in found:
             if get(each.requirement).level == "MAY":
                 outcome.observed.append(each)
                 continue
-            (outcome.known if each.requirement in slugs else outcome.violations).append(each)
+            known = self._is_known(each.requirement, each.found)
+            (outcome.known if known else outcome.violations).append(each)
         seen = [each for each in controller.observations if not each.channel.startswith("heartbeat")]
         outcome.observations, outcome.marks = seen, player.marks
         outcome.coverage = frozenset(_covered(controller, seen))
@@ -143,15 +185,15 @@ class Stage:
         try:
             player.leave()
             controller.end_case()
-        except Exception:
+        except Exception as error:
             # What a broken one makes of goodbyes was accused already, or will be next time.
             if not outcome.violations:
-                raise
+                raise KitFailed(conversation) from error
         return outcome
 
 
 def _ends(conversation: Conversation) -> bool:
-    return any(isinstance(step, Shutdown) for step in conversation)
+    return any(isinstance(step, ENDS) for step in conversation)
 
 
 def _from_end(end: CaseEnd, player: Player) -> list[Violation]:
@@ -201,4 +243,4 @@ def _covered(controller: Controller, seen: Sequence[Observation]) -> Iterable[st
             yield f"mark {slug}"
 
 
-__all__ = ["NEEDED", "Outcome", "Stage", "key_of", "told"]
+__all__ = ["NEEDED", "KitFailed", "Outcome", "Stage", "key_of", "told"]

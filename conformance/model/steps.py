@@ -30,6 +30,17 @@ class Step(msgspec.Struct, frozen=True, tag_field="do", forbid_unknown_fields=Tr
     """Base of all steps. A field is a number below a bound, a flag, or one of some words."""
 
 
+class Begin(Step, frozen=True):
+    """The controller is one that runs with these settings; only as the first step.
+
+    `database`: its records are on the disk, and it remembers its engines, so that it can be killed and come again.
+    """
+
+    hwm: Literal[1, 2, 0] = 1
+    scheme: Literal["leastload", "lru", "plainrandom", "twobin"] = "leastload"
+    database: bool = False
+
+
 class Register(Step, frozen=True):
     """An engine registers, and its heart begins to beat, or (`mute`) does not, or does so `once`.
 
@@ -193,9 +204,15 @@ class Shutdown(Step, frozen=True):
     client: int = 0
 
 
+class Restart(Step, frozen=True):
+    """The controller is killed and started again, where it is a process that has a disk. Nothing comes after that."""
+
+    client: int = 0
+
+
 AnyStep = (
-    Register | Nonsense | Leave | Heart | Submit | Cast | Answer | Stray | Print | Ask | Purge | Resubmit | Damage
-    | Replay | Forge | Frames | Wait | Work | Quiet | Shutdown
+    Begin | Register | Nonsense | Leave | Heart | Submit | Cast | Answer | Stray | Print | Ask | Purge | Resubmit
+    | Damage | Replay | Forge | Frames | Wait | Work | Quiet | Shutdown | Restart
 )  # fmt: skip
 Conversation = tuple[AnyStep, ...]
 
@@ -230,7 +247,9 @@ def choices(kind: type[Step]) -> dict[str, Sequence[Any]]:
     return found
 
 
-_KINDS: Final[list[type[Step]]] = [*WEIGHTS, Shutdown]
+_KINDS: Final[list[type[Step]]] = [*WEIGHTS, Begin, Shutdown, Restart]
+#: What a conversation may end with.
+ENDS: Final = (Shutdown, Restart)
 CHOICES: Final[dict[type[Step], dict[str, Sequence[Any]]]] = {kind: choices(kind) for kind in _KINDS}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from conformance.model.answers import Check, Complaint, contents, entries, history, queue_of, records, statuses
-from conformance.model.ledger import Job
+from conformance.model.ledger import Job, Peer
 from conformance.model.questions import Question
 from protocol.rules.parts import content_of
 from protocol.world import MILLISECOND
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The pause between two questions whether the Hub knows by now: at first this, then a part of the time that it took.
 PAUSE: Final = 2 * MILLISECOND
+#: How often is looked before what is known to be wrong is taken for that.
+KNOWN: Final = 5
 #: How many results are looked at with their contents.
 LOOKED_AT: Final = 6
 
@@ -33,10 +35,16 @@ def await_places(player: Player, jobs: Sequence[Job]) -> None:
                 "query.result-by-msg-id")  # fmt: skip
 
 
-def until_right(player: Player, msg_type: str, content: object, check: Check, slug: str) -> None:
-    """Ask until there is nothing to complain of; what is left at the end is a violation."""
-    since = player.world.now
+def until_right(
+    player: Player, msg_type: str, content: object, check: Check, slug: str, *, whom: Sequence[Peer] = ()
+) -> None:
+    """Ask until there is nothing to complain of; what is left at the end is a violation.
+
+    If one of the engines that it is about is given up meanwhile, nothing can be said.
+    """
+    since, looks = player.world.now, 0
     while True:
+        looks += 1
         wrong: list[Complaint] = []
 
         def look(reply: Message, wrong: list[Complaint] = wrong) -> Iterable[Complaint]:
@@ -49,10 +57,16 @@ def until_right(player: Player, msg_type: str, content: object, check: Check, sl
         errors = player.book.findings[found:]
         if not wrong and not errors:
             return
-        if player.world.now - since > player.timing.reply_deadline:
+        if any(peer.state != "here" for peer in whom):
+            del player.book.findings[found:]
+            return
+        told = [(each.slug, f"{each.found} in answer to {msg_type}") for each in wrong]
+        # What is known to be wrong is not waited for.
+        is_known = not errors and looks > KNOWN and all(player.is_known(*each) for each in told)
+        if is_known or player.world.now - since > player.timing.reply_deadline:
             if player.is_steady(since, player.timing.reply_deadline):
-                for complaint in wrong:
-                    player.book.accuse(complaint.slug, f"{complaint.found} in answer to {msg_type}", complaint.allowed)
+                for complaint, (slug, what) in zip(wrong, told, strict=True):
+                    player.book.accuse(slug, what, complaint.allowed)
             for job in player.book.jobs:
                 # What was wrong once will be wrong again.
                 job.is_muddled = job.is_muddled or any(job.msg_id in each.found for each in wrong)
@@ -65,18 +79,12 @@ def compare(player: Player) -> None:
     """Compare what the Hub says of engines, queues, results, records and the history with the ledger."""
     book = player.book
     certain = [job for job in book.jobs if book.place(job) in ("pending", "completed")]
-    player.ask_now(Question("connection_request", {}, "ok", "connection.request-answered", check=engines(player)))
+    until_right(player, "connection_request", {}, engines(player), "connection.request-answered")
     _compare_output(player)
     if not book.jobs:
         return
-    if book.here and book.is_steady:
-        until_right(player, "queue_request", {"targets": None, "verbose": True}, lists(player),
-                    "query.queue-request-all-engines")  # fmt: skip
-        counts = entries(book, book.here, verbose=False)
-        targets = [peer.engine.id for peer in book.here]
-        until_right(player, "queue_request", {"targets": targets, "verbose": False}, counts, "query.queue-counts")
-        if "query.load-answered" not in player.avoid:
-            until_right(player, "load_request", {"targets": targets}, loads(player), "query.load-answered")
+    if book.is_steady:
+        _compare_queues(player)
     if certain:
         until_right(player, "result_request", {"msg_ids": [job.msg_id for job in certain], "status_only": True},
                     statuses(book, certain), "query.result-by-msg-id")  # fmt: skip
@@ -95,6 +103,21 @@ def compare(player: Player) -> None:
         question = Question("result_request", {"msg_ids": [job.msg_id]}, "error", "query.purge-forgets")
         if question.slug not in player.avoid:
             player.ask_now(question)
+
+
+def _compare_queues(player: Player) -> None:
+    """Compare what the Hub says of engines and what they have."""
+    book, here = player.book, list(player.book.here)
+    if not here:
+        return
+    until_right(player, "queue_request", {"targets": None, "verbose": True}, lists(player),
+                "query.queue-request-all-engines", whom=here)  # fmt: skip
+    targets = [peer.engine.id for peer in here]
+    counts = entries(book, here, verbose=False)
+    asked = {"targets": targets, "verbose": False}
+    until_right(player, "queue_request", asked, counts, "query.queue-counts", whom=here)
+    if "query.load-answered" not in player.avoid:
+        until_right(player, "load_request", {"targets": targets}, loads(player), "query.load-answered", whom=here)
 
 
 def no_result(job: Job) -> Check:
@@ -121,11 +144,11 @@ def engines(player: Player) -> Check:
             listed = found.get(str(peer.engine.id)) == peer.uuid
             if peer.state == "here" and not listed:
                 yield Complaint("connection.engines-listed", f"{peer.engine.name} is not listed", "it is there")
-            if peer.state == "pending" and not peer.beats and listed:
+            if peer.state == "pending" and listed and not peer.has_beaten:
                 yield Complaint(
                     "connection.only-heard-engines", f"{peer.engine.name} is listed", "its heart never beat"
                 )
-            if peer.state == "gone" and listed:
+            if peer.state == "gone" and listed and peer.uuid not in player.book.contested:
                 yield Complaint("connection.no-dead-engines", f"{peer.engine.name} is listed", "it has gone")
 
     return check
@@ -146,7 +169,9 @@ def lists(player: Player) -> Check:
             if book.place(job) is None or job.is_muddled:
                 continue
             waits = book.place(job) == "pending" and (not job.runs or job.runs[-1].end == "refused")
-            if job.client is not None and not job.runs and waits and job.msg_id not in unassigned:
+            # Who has left since may have been given it before.
+            is_sure = job.client is not None and not any(peer.gone_at >= job.at for peer in book.peers)
+            if is_sure and not job.runs and waits and job.msg_id not in unassigned:
                 yield Complaint("query.queue-unassigned", f"{job.msg_id} is not among the unassigned", "it is")
             if not waits and job.msg_id in unassigned:
                 yield Complaint("query.queue-unassigned", f"{job.msg_id} is among the unassigned", "an engine has it")

@@ -10,7 +10,7 @@ import msgspec
 from conformance.harness.actors import RESULT_BUFFERS, Client
 from conformance.harness.hearts import Answer, Heart, no_answer
 from conformance.model import steps as alphabet
-from conformance.model.arrivals import Arrivals
+from conformance.model.arrivals import EXECUTED, Arrivals
 from conformance.model.ledger import Cast, Intent, Job, Peer, Run, metadata_of
 from conformance.model.orders import ANYWHERE, ORDERS, SIMPLE, Plan
 from conformance.model.questions import NOBODY, Question
@@ -27,11 +27,11 @@ REFUSAL: Final = {"status": "error", "ename": "UnmetDependency", "evalue": "", "
 
 ABORTION: Final = {"status": "aborted"}
 
-EXECUTED: Final = {"status": "ok", "execution_count": 1, "payload": [], "user_expressions": {}}
-
 ENDS: Final[dict[str, Any]] = {"terse": "ok", "empty": "ok"}
 #: What a heart does from now on that is no beat.
 SILENCES: Final = ("stop", "only-old", "only-altered")
+#: So far beyond all ids that were ever given or asked for that no other registration under way can take it.
+FAR: Final = 200
 
 
 def _answers(how: str, old: list[Frame]) -> Answer:
@@ -56,6 +56,9 @@ def _every_other() -> Answer:
 class Working(Arrivals):
     """See the module."""
 
+    def do_begin(self, step: alphabet.Begin) -> None:
+        """Nothing: who plays it has seen to that."""
+
     def do_register(self, step: alphabet.Register) -> None:
         """Register, again or anew."""
         peer = self.book.peer(step.engine)
@@ -64,17 +67,19 @@ class Working(Arrivals):
                 self._register_namesake(peer)
                 return
             # Its heart was not heard in time: the name is free again.
-            peer.state = "gone"
-            peer.engine.close()
+            peer.state, peer.gone_at = "gone", self.world.now
+            self._vanish(peer.engine)
             step = msgspec.structs.replace(step, returns=True)
         uuid = peer.uuid if peer is not None and step.returns and peer.state == "gone" else None
         if peer is not None and uuid is not None and peer.engine.is_open:
             # A connection that is being closed would stand in the way of the next one of that name.
             uuid = None
         engine = self._engine(uuid)
-        peer = Peer(step.engine, engine, beats=step.heart != "mute", since=self.world.now)
-        peer.is_faint = step.heart == "once"
+        # Where its one beat may come too late nobody waits for what comes of it.
+        beats = step.heart == "beats" or (step.heart == "once" and self.is_virtual)
+        peer = Peer(step.engine, engine, beats=beats, is_faint=step.heart == "once", since=self.world.now)
         self.book.peers.append(peer)
+        engine.expect_met()
         wanted = self._number(step.number)
         if wanted is None:
             engine.send_registration()
@@ -87,10 +92,10 @@ class Working(Arrivals):
         return self.world.now - peer.since > self.timing.registration_timeout + self.timing.margin
 
     def _number(self, which: str) -> int | None:
-        ids = [peer.engine.id for peer in self.book.peers if peer.engine.id is not None]
         if which in ("free", "next"):
-            most = max([0, *ids, *(wanted[0] for peer in self.book.peers if (wanted := peer.wanted))])
-            return most + (50 if which == "free" else 1)
+            given = [peer.engine.id for peer in self.book.peers if peer.engine.id is not None]
+            most = max([self.most, *given, *(wanted[0] for peer in self.book.peers if (wanted := peer.wanted))])
+            return most + (FAR if which == "free" else 1)
         here = [peer.engine.id for peer in self.book.here]
         return here[0] if which == "taken" and here else None
 
@@ -101,9 +106,11 @@ class Working(Arrivals):
         slug = "registration.duplicate-uuid-refused" if peer.state == "here" else "registration.pending-uuid-refused"
         # A registration that waits for its first beat ends by itself, and nobody says so.
         may_end = self.world.now - peer.since > self.timing.registration_timeout - self.timing.margin
-        is_open = peer.state in ("leaving", "asked") or (peer.state == "pending" and may_end)
-        form: Any = "any" if is_open else "error"
-        self._expect(engine, message, Question("registration_request", {"uuid": peer.uuid}, form, slug))
+        if peer.state in ("leaving", "asked") or peer.is_faint or (peer.state == "pending" and may_end):
+            self.book.contested.add(peer.uuid)
+        form: Any = "any" if peer.uuid in self.book.contested else "error"
+        question = Question("registration_request", {"uuid": peer.uuid}, form, slug, whom=[peer])
+        self._expect(engine, message, question)
 
     def do_nonsense(self, step: alphabet.Nonsense) -> None:
         """Ask for what cannot be granted."""
@@ -133,16 +140,24 @@ class Working(Arrivals):
         if peer is None or peer.state not in ("here", "pending") or peer.engine.id is None:
             return
         was_here = peer.state == "here"
+        asked = [question for _, question, _ in self.asked.values() if question.msg_type == "registration_request"]
+        if any(peer in question.whom for question in asked):
+            # Who asks for its name may be heard before it is free, or after that.
+            self.book.contested.add(peer.uuid)
         if step.how == "shut-down" and was_here:
             self._shut_down(peer)
             return
         peer.state, peer.since = "leaving" if was_here else "gone", self.world.now
+        if not was_here:
+            # Its first beat may have been heard by now, and its leave not yet.
+            peer.gone_at = self.world.now
+            self.book.contested.add(peer.uuid)
         for job in self.book.jobs:
             if job.peer is peer and not job.runs:
                 job.is_muddled = True
         if step.how == "vanishes" and was_here:
             peer.beats = False
-            peer.engine.close()
+            self._vanish(peer.engine)
             for run in peer.open():
                 run.is_lost = True
             return
@@ -192,7 +207,7 @@ class Working(Arrivals):
                         job.is_muddled = True
         elif step.how == "beat":
             self._beat_again(peer, heart)
-        elif step.how == "limp" and peer.beats:
+        elif step.how == "limp" and peer.beats and not peer.is_faint:
             heart.answer = _every_other()
         elif step.how == "lag" and peer.beats and not peer.is_faint:
             # A little later than the next ping, and still a beat.
@@ -212,7 +227,9 @@ class Working(Arrivals):
         longest = self.timing.heart_failure[0] if peer.state == "leaving" else self.timing.registration_timeout
         if not peer.beats and peer.state in ("leaving", "pending") and silence < longest // 2:
             heart.beat_again()
-            peer.beats, peer.since = True, self.world.now
+            if peer.state == "pending":
+                heart.answer = lambda frames: frames if peer.engine.is_met else None
+            peer.beats, peer.is_faint, peer.since = True, False, self.world.now
             peer.state = "here" if peer.state == "leaving" else "pending"
 
     def _say_oddly(self, heart: Any, how: str, ping: list[Frame], old: list[Frame]) -> None:
@@ -279,11 +296,18 @@ class Working(Arrivals):
         self._send(client, "task", message, why)
         return job
 
+    def has_arrived(self, job: Job) -> bool:
+        """Whether what is sent on another socket certainly comes after this request."""
+        return self.is_virtual or bool(job.runs or job.replies)
+
     def _repeat(self, client: Client, plan: Plan) -> None:
         """Submit under an id that was used before: of the same client nothing comes of it, of another one an error."""
         job = plan.repeats
         assert job is not None
         is_own = job.client is client
+        if not is_own and not self.has_arrived(job):
+            # Whoever comes first has the id.
+            return
         if ("task.repeated-request-ignored" if is_own else "task.foreign-id-refused") in self.avoid:
             return
         message = client.make(plan.msg_type, plan.content, metadata=plan.metadata, buffers=plan.buffers,
@@ -336,6 +360,9 @@ class Working(Arrivals):
         if how == "aborted" and run.seen.channel == "control":
             # Clearing succeeds or fails.
             how = "failed"
+        if request.msg_type == "strange_request":
+            # Of an answer of no known type nothing is certain but that it is one.
+            how = "ok"
         buffers: tuple[bytes, ...] = (RESULT_BUFFERS[0], b"%d" % self._answered)
         content: Any = {"failed": FAILURE, "aborted": ABORTION, "refused": REFUSAL}.get(how)
         metadata: dict[str, Any] = {}
@@ -399,9 +426,12 @@ class Working(Arrivals):
 
     def do_wait(self, step: alphabet.Wait) -> None:
         """Let time pass."""
+        if not self.is_virtual:
+            # A first beat is heard in this time; whatever takes longer is waited for where all is to be quiet.
+            self.controller.let_pass((min(step.periods, 2) + 1) * self.timing.heartbeat_period)
+            return
         # Long enough for a registration to expire, where that costs nothing.
-        is_long = step.is_long and self.is_virtual
-        unit = self.timing.registration_timeout // 4 if is_long else self.timing.heartbeat_period
+        unit = self.timing.registration_timeout // 4 if step.is_long else self.timing.heartbeat_period
         self.controller.let_pass((step.periods + 1) * unit)
 
     def probe(self) -> None:
