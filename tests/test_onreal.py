@@ -16,9 +16,11 @@ from conformance.cli import main
 from conformance.onreal import tour
 from conformance.onreal.driven import DrivenClient
 from conformance.onreal.faults import ACTS, THEMSELVES, ends_of
+from conformance.onreal.kernels import KERNELS, KernelScenario, Stage
 from conformance.onreal.run import Found, Setup, Verdict, reason, timed
 from conformance.onreal.speech import spoken
 from conformance.relay.hops import Hop
+from conformance.relay.rewriting import Drop, of
 from conformance.targets.descriptor import load
 from conformance.targets.tables import Samples
 from protocol.world import SECOND, Work
@@ -51,6 +53,27 @@ def test_a_client_behind_a_driver_is_asked_what_a_scenario_asks() -> None:
     assert result.exit_code == 0, result.output
     assert result.output.startswith("aborted-in-the-queue on reference with reference-client")
     assert result.output.endswith("nothing was violated.\n")
+
+
+def test_a_plain_kernel_has_scenarios_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = simulate("requests-to-a-kernel-are-doubled", "--on", "ipykernel")
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith("nothing was violated.\n")
+
+    def deaf(stage: Stage) -> None:
+        frontend = stage.kernel.frontend()
+        with stage.touching(Drop(of("execute_reply"))):
+            stage.expect_done(frontend, stage.printing(frontend, 1), "kernel.execute-answered")
+
+    monkeypatch.setitem(KERNELS, "deaf", KernelScenario("deaf", deaf, "Nobody hears it.", touches=True))
+    result = simulate("deaf", "--on", "ipykernel")
+    assert result.exit_code == 1, result.output
+    assert "kernel.execute-answered: " in result.output
+    result = simulate("mass-death", "--on", "ipykernel")
+    assert result.exit_code == 5
+    assert result.output.endswith(
+        "Not applicable: needs a controller and its engines, and a plain kernel has neither.\n"
+    )
 
 
 def test_what_the_language_of_drivers_has_no_word_for_is_not_applicable() -> None:
@@ -138,7 +161,9 @@ def test_who_interrupts_it_leaves_nothing_behind(tmp_path: Path) -> None:
     [
         (REAL, "--on runs a scenario, or all of them"),
         (("mass-death", "--on", "no-such-target"), "there is no target"),
-        (("mass-death", "--on", "ipykernel"), "is no controller"),
+        (("kernel-is-killed", *REAL), "is for plain kernels, and reference is none"),
+        (("kernel-is-killed",), "is for a plain kernel: name one with --on"),
+        (("mass-death", "--on", "ipykernel", "--engines-of", "reference-engine"), "ipykernel is no controller"),
         (("mass-death", "--on", "simulated"), "is not started as real processes"),
         (("mass-death", *REAL, "--engines-of", "reference"), "is no engine"),
         (("mass-death", "--on", "reference-engine", "--engines-of", "ipyparallel-engine"), "is no controller"),

@@ -15,6 +15,7 @@ from conformance.cli.progress import progress_bar
 from conformance.cli.tables import print_table
 from conformance.cli.view import is_whole, write
 from conformance.console import plain_or_rich
+from conformance.onreal.kernels import KERNELS
 from conformance.onreal.run import Found, Setup, Verdict
 from conformance.onreal.tour import keep, name_of, tour, try_out, why
 from conformance.report.reading import of_file
@@ -37,6 +38,10 @@ def world(on: str, engines_of: str) -> tuple[Target, Target, Target | None]:
     """The controller, the engines and the clients of a world; no clients: the kit's own. Raises click.UsageError."""
     try:
         named = load(on)
+        if named.roles == ("kernel",):
+            if engines_of:
+                raise click.UsageError(f"{on} is no controller: --engines-of goes with one that is")
+            return named, named, None
         is_engine = "controller" not in named.roles and "engine" in named.roles
         client = named if "client" in named.roles and not {"controller", "engine"} & set(named.roles) else None
         controller = load(CONTROLLER) if is_engine or client is not None else named
@@ -54,9 +59,19 @@ def world(on: str, engines_of: str) -> tuple[Target, Target, Target | None]:
     return controller, engine, client
 
 
+def text_of(name: str) -> str:
+    """What happens in a scenario, be it one of clusters or of kernels."""
+    return KERNELS[name].text if name in KERNELS else SCENARIOS[name].text
+
+
 def setups(names: Sequence[str], on: str, engines_of: str, seed: int, engines: int | None, pace: float) -> list[Setup]:
-    """What is to be run, scenario by scenario. Raises click.UsageError."""
+    """What is to be run, scenario by scenario; no names: all that there are. Raises click.UsageError."""
     controller, engine, client = world(on, engines_of)
+    if not names:
+        names = list(KERNELS if controller.roles == ("kernel",) else SCENARIOS)
+    strange = [name for name in names if name in KERNELS]
+    if strange and controller.roles != ("kernel",):
+        raise click.UsageError(f"{strange[0]} is for plain kernels, and {controller.name} is none")
     return [
         Setup(
             name=name, controller=controller, engine=engine, client=client, seed=seed, engines=engines or 0, pace=pace
@@ -69,7 +84,7 @@ def one(setup: Setup, trace: Path | None, diagram: Path | None, keeps: Path | No
     """Run one scenario, and tell what came of it; the exit status."""
     console = plain_or_rich()
     title = f"{setup.name} on {name_of(setup)}"
-    console.print(f"{title}: {SCENARIOS[setup.name].text}", markup=False)
+    console.print(f"{title}: {text_of(setup.name)}", markup=False)
     recording = trace or (diagram.with_suffix(".recording") if diagram is not None else None)
     verdict = try_out(msgspec.structs.replace(setup, recording=recording))
     if recording is not None and recording.is_file():
@@ -109,7 +124,7 @@ def many(setups: Sequence[Setup], jobs: int, keeps: Path | None) -> int:
     verdicts.sort(key=lambda each: order[each.name])
     for verdict in verdicts:
         if verdict.word in ("broken", "kit error"):
-            console.print(f"{verdict.name}: {SCENARIOS[verdict.name].text}", markup=False)
+            console.print(f"{verdict.name}: {text_of(verdict.name)}", markup=False)
             _tell(console, verdict)
             console.print()
     title = f"Scenarios on {name_of(setups[0])}"

@@ -52,9 +52,16 @@ class Seeds(ParamType[range]):
         return range(int(first), int(last) + 1)
 
 
+def _of_kernels() -> dict[str, str]:
+    """The scenarios of plain kernels, and what happens. They are real processes only, and virtual time needs none."""
+    from conformance.onreal.kernels import KERNELS
+
+    return {name: each.text for name, each in KERNELS.items()}
+
+
 def _scenario(_: click.Context, __: click.Parameter, value: str) -> str:
-    if value not in (SWARM, ALL, *SCENARIOS):
-        near = difflib.get_close_matches(value, (SWARM, ALL, *SCENARIOS))
+    if value not in (SWARM, ALL, *SCENARIOS, *_of_kernels()):
+        near = difflib.get_close_matches(value, (SWARM, ALL, *SCENARIOS, *_of_kernels()))
         hint = f"; did you mean {' or '.join(near)}?" if near else "; --list shows them"
         raise click.BadParameter(f"there is no scenario {value!r}{hint}")
     return value
@@ -150,6 +157,7 @@ def simulate(
     """
     if is_list:
         print_table("Scenarios", ("name", "what happens, and what must hold"), _rows())
+        print_table("Scenarios of plain kernels, with --on", ("name", "what happens"), _of_kernels().items())
         return ExitStatus.CONFORMS
     if keep is not None and (seeds is not None or (scenario != ALL and on is None)):
         raise click.UsageError("--keep is for all scenarios with one seed, or with --on for a single one")
@@ -164,11 +172,13 @@ def simulate(
         if scenario == ALL:
             if trace is not None or diagram is not None:
                 raise click.UsageError("--trace and --diagram are for one scenario")
-            return onreal.many(onreal.setups(list(SCENARIOS), on, engines_of, seed, engines, pace), jobs or 1, keep)
+            return onreal.many(onreal.setups([], on, engines_of, seed, engines, pace), jobs or 1, keep)
         (setup,) = onreal.setups([scenario], on, engines_of, seed, engines, pace)
         return onreal.one(setup, trace, diagram, keep)
     if engines_of:
         raise click.UsageError("--engines-of goes with --on")
+    if scenario not in (SWARM, ALL, *SCENARIOS):
+        raise click.UsageError(f"{scenario} is for a plain kernel: name one with --on")
     if controller is not None:
         if mutant:
             raise click.UsageError("--mutant is for the kit's own controller, and --controller is another one")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from conformance.harness.verdict import Blocked, Violated
 from conformance.livefuzz.arena import HARM, PATIENCE, Arena, Blow, Trouble
 from conformance.livefuzz.blows import IN_A_ROW, Spot, kind_of, kinds_at
 from conformance.livefuzz.rings import LIFE, Ring
@@ -215,14 +216,18 @@ class Campaign:
     def arena(self) -> Arena[Any]:
         """The arena; a new one has been shown to serve the honest."""
         for left in reversed(range(STARTS)):
-            arena = self._ring.open()
-            troubles = [] if arena.is_warm else arena.warm_up()
-            if not troubles:
-                break
-            if not left:
-                raise Unfit(troubles)
-            self._ring.restart()
-        return arena
+            try:
+                arena = self._ring.open()
+            except (Blocked, Violated) as end:
+                # It is there, and does not even serve whoever comes first.
+                troubles = [Trouble(HARM, "the target", str(end))]
+            else:
+                troubles = [] if arena.is_warm else arena.warm_up()
+                if not troubles:
+                    return arena
+            if left:
+                self._ring.restart()
+        raise Unfit(troubles)
 
     def _count(self, arena: Arena[Any]) -> None:
         self.outcome.tally = self._kept + arena.tally

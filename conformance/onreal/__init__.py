@@ -9,6 +9,8 @@
 * `faults`   the vocabulary of `simulator.faults`, as signals, raw sockets, and what the relay does to messages
 * `strangers` raw sockets for those who are no engine and no client
 * `watching` what the relay sees, and whom a fault excuses
+* `driven`   clients of a target, behind their drivers
+* `kernels`  plain kernels: their scenarios, and a kernel behind a relay
 * `run`      one scenario from its start to its verdict; `judging` holds the rules against what the relay saw
 * `tour`     many scenarios, and the table of what came of them that the site shows
 

@@ -16,13 +16,16 @@ from typing import Final
 
 import msgspec
 
+from conformance.harness.verdict import Blocked, NotApplicable, Undecided, Violated
 from conformance.onreal.cluster import RealCluster
 from conformance.onreal.judging import charges
+from conformance.onreal.kernels import KERNELS, Stage
 from conformance.onreal.watching import COMES, GOES, LATE
 from conformance.targets.descriptor import Target
 from conformance.targets.process import detect_version
 from conformance.targets.tables import Timing
 from conformance.targets.vocabulary import Role
+from protocol.requirements import get
 from protocol.world import SECOND
 from simulator.cluster import CONFIG, STEP
 from simulator.faults import Cut, Garbage, Nonsense, OddEngine, Replays
@@ -45,7 +48,7 @@ ENGINE_MISSES: Final = 50
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What is run on what; without a `client` under test clients are the kit's.
+    """What is run on what; without a `client` under test clients are the kit's. A plain kernel stands for all of them.
 
     `pace` is how much slower than in a simulation; `recording` is kept if it is named.
     """
@@ -60,8 +63,15 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     recording: Path | None = None
 
     @property
+    def is_kernel(self) -> bool:
+        """Whether there is only a plain kernel, with scenarios of its own."""
+        return self.controller.roles == ("kernel",)
+
+    @property
     def judged(self) -> Role:
         """Whom a demand blames that was not met: whoever is not the kit's own."""
+        if self.is_kernel:
+            return "kernel"
         if self.client is not None:
             return "client"
         return "engine" if self.controller.name == KIT and self.engine.name != f"{KIT}-engine" else "controller"
@@ -153,9 +163,14 @@ def _placeholders(target: Target) -> set[str]:
 
 def carry_out(setup: Setup) -> Verdict:
     """Carry out one scenario. Raises KeyError if there is none of this name, and TargetUnusable."""
-    scenario = SCENARIOS[setup.name]
     verdict = Verdict(name=setup.name)
     started = time.monotonic()
+    if setup.is_kernel:
+        _try_kernel(setup, verdict)
+        _tell_known(setup, verdict)
+        verdict.seconds = time.monotonic() - started
+        return verdict
+    scenario = SCENARIOS[setup.name]
     controller, engine, pace = timed(setup)
     with tempfile.TemporaryDirectory(prefix="ippkit-") as directory:
         path = setup.recording or Path(directory) / "recording.jsonl"
@@ -173,6 +188,29 @@ def carry_out(setup: Setup) -> Verdict:
     _tell_known(setup, verdict)
     verdict.seconds = time.monotonic() - started
     return verdict
+
+
+def _try_kernel(setup: Setup, verdict: Verdict) -> None:
+    """Carry out a scenario of a plain kernel."""
+    scenario = KERNELS.get(setup.name)
+    if scenario is None:
+        verdict.lacking = "a controller and its engines, and a plain kernel has neither"
+        return
+    stage = Stage(setup.controller)
+    try:
+        scenario.run(stage)
+        for violation in () if scenario.touches else stage.kernel.judge_new():
+            if get(violation.requirement).level == "MUST":
+                verdict.found.append(_found(violation.requirement, "kernel", violation.guilty, str(violation)))
+    except (Lacking, NotApplicable) as lack:
+        verdict.lacking = str(lack)
+    except Violated as violated:
+        slug = violated.requirement or "kernel.execute-answered"
+        verdict.found.append(_found(slug, "kernel", "", f"{slug}: {violated.finding.found}"))
+    except (Undecided, Blocked) as end:
+        verdict.undecided = str(end)
+    finally:
+        stage.close()
 
 
 def _settings(scenario: Scenario, target: Target) -> dict[str, object]:

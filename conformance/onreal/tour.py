@@ -37,6 +37,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 def name_of(setup: Setup) -> str:
     """How a world is called: after its controller, and after its engines and clients where they are not the kit's."""
+    if setup.is_kernel:
+        return setup.controller.name
     others = [setup.engine.name] if setup.engine.name != "reference-engine" else []
     others += [setup.client.name] if setup.client is not None else []
     return " with ".join([setup.controller.name, *others])

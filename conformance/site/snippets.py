@@ -7,7 +7,7 @@ as the guide to writing them shows them.
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final, get_args
@@ -22,7 +22,7 @@ from conformance.cli import main as cli
 from conformance.drivers import lines
 from conformance.exchanges import KEY
 from conformance.judges import rules_of
-from conformance.onreal.tour import kept
+from conformance.onreal.tour import World, kept
 from conformance.reference.code import CELLS
 from conformance.site import markdown as md
 from conformance.site.diagrams import envelope_diagram
@@ -38,6 +38,7 @@ from protocol.roles.records import BYTES, RECORDS
 from protocol.roles.task import TaskConfig
 from protocol.signature import ReplayMemory
 from protocol.wire import Codec
+from simulator.scenarios import SCENARIOS
 
 #: The requirement that the guide follows from its text to its rule.
 SHOWN: Final = "registration.duplicate-uuid-refused"
@@ -198,14 +199,11 @@ WORDS: Final = {
 
 def _real_faults() -> str:
     """Every scenario on every world that was toured, and below it what there is to say of single ones."""
-    worlds = kept()
-    seen = dict.fromkeys(name for world in worlds for name in world.verdicts)
-    table = md.table(
-        ("scenario", *(world.name for world in worlds)),
-        ((md.code(name), *(WORDS.get(world.verdicts.get(name, ("", ""))[0], "") for world in worlds)) for name in seen),
-    )
-    parts = [table]
-    for world in worlds:
+    # Clusters have one table, plain kernels another one.
+    clusters = [world for world in kept() if not world.verdicts.keys().isdisjoint(SCENARIOS)]
+    kernels = [world for world in kept() if world not in clusters]
+    parts = [_verdicts(worlds) for worlds in (clusters, kernels) if worlds]
+    for world in (*clusters, *kernels):
         about = " ".join(filter(None, (world.name, world.version)))
         pace = f", {world.pace:g} times as slow as in virtual time" if world.pace else ""
         notes = [(md.code(name), word, md.prose(why)) for name, (word, why) in world.verdicts.items() if why]
@@ -213,6 +211,13 @@ def _real_faults() -> str:
         if notes:
             parts.append(md.table(("scenario", "verdict", ""), notes))
     return "\n".join(parts)
+
+
+def _verdicts(worlds: Sequence[World]) -> str:
+    seen = dict.fromkeys(name for world in worlds for name in world.verdicts)
+    words = {name: [WORDS.get(world.verdicts.get(name, ("", ""))[0], "") for world in worlds] for name in seen}
+    head = ("scenario", *(world.name for world in worlds))
+    return md.table(head, ((md.code(name), *each) for name, each in words.items())) + "\n"
 
 
 def _signature() -> str:
