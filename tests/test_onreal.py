@@ -50,6 +50,8 @@ def test_the_reference_keeps_what_a_scenario_demands(name: str) -> None:
 
 def test_a_client_behind_a_driver_is_asked_what_a_scenario_asks() -> None:
     result = simulate("aborted-in-the-queue", "--on", "reference-client", "--pace", "3")
+    if result.exit_code == 6:  # the machine was busy: nothing was decided, so with more patience
+        result = simulate("aborted-in-the-queue", "--on", "reference-client", "--pace", "10")
     assert result.exit_code == 0, result.output
     assert result.output.startswith("aborted-in-the-queue on reference with reference-client")
     assert result.output.endswith("nothing was violated.\n")
@@ -57,6 +59,8 @@ def test_a_client_behind_a_driver_is_asked_what_a_scenario_asks() -> None:
 
 def test_a_plain_kernel_has_scenarios_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     result = simulate("requests-to-a-kernel-are-doubled", "--on", "ipykernel")
+    if result.exit_code == 6:  # the machine was busy: nothing was decided
+        result = simulate("requests-to-a-kernel-are-doubled", "--on", "ipykernel")
     assert result.exit_code == 0, result.output
     assert result.output.endswith("nothing was violated.\n")
 
@@ -67,6 +71,8 @@ def test_a_plain_kernel_has_scenarios_of_its_own(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setitem(KERNELS, "deaf", KernelScenario("deaf", deaf, "Nobody hears it.", touches=True))
     result = simulate("deaf", "--on", "ipykernel")
+    if result.exit_code == 6:  # the machine was busy: nothing was decided
+        result = simulate("deaf", "--on", "ipykernel")
     assert result.exit_code == 1, result.output
     assert "kernel.execute-answered: " in result.output
     result = simulate("mass-death", "--on", "ipykernel")
@@ -95,7 +101,10 @@ def test_engines_without_python_are_sent_what_their_samples_say() -> None:
 
 def test_a_demand_that_is_not_met_is_told_and_drawn(broken: str, tmp_path: Path) -> None:
     diagram, trace = tmp_path / "out.txt", tmp_path / "out.jsonl"
-    result = simulate(broken, *REAL, "--trace", str(trace), "--diagram", str(diagram))
+    drawn = ("--trace", str(trace), "--diagram", str(diagram))
+    result = simulate(broken, *REAL, *drawn)
+    if result.exit_code == 6:  # the machine was busy: nothing was decided, so with more patience
+        result = simulate(broken, *REAL, *drawn, "--pace", "10")
     assert result.exit_code == 1, result.output
     assert "wire.reply-true: everything should have ended with 'ok'" in result.output
     assert result.output.endswith("1 violation.\n")

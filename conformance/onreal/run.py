@@ -222,6 +222,8 @@ def _settings(scenario: Scenario, target: Target) -> dict[str, object]:
 
 def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict, judged: Role) -> None:
     """The safety phase and the healed one."""
+    # Nothing that a scenario does was late before it began.
+    cluster.stalls.clear()
     try:
         scenario.run(cluster)
     except Lacking as lack:
@@ -256,12 +258,12 @@ def _blame(cluster: RealCluster, unmet: Unmet, verdict: Verdict, judged: Role) -
     """Who is to blame for a demand that was not met, if anybody is."""
     began = unmet.demand.began if unmet.demand is not None else None
     lasted = cluster.lasting(cluster.now - began) if began is not None else 0
-    since = time.monotonic_ns() - lasted
+    since, most = time.monotonic_ns() - lasted, lasted // 5
     if unmet.requirement == TRUE:
         # It was answered in time, but not as expected: as it is when a scenario comes too late with what it does.
-        since, lasted = 0, cluster.lasting(BRIEF)
+        since, most = 0, cluster.lasting(BRIEF) // 2
     longest = max((stall.lasted for stall in cluster.stalls if stall.until >= since), default=0)
-    if lasted and longest > lasted // 5:
+    if most and longest > most:
         verdict.undecided = f"{unmet}; but this process was held up for {longest / SECOND:.1f} s meanwhile"
         return
     if silent := _silent_engine(cluster, unmet):
