@@ -7,22 +7,27 @@ import pytest
 from click.testing import CliRunner, Result
 
 from conformance.cli import main
+from conformance.harness.controller import Controller
 from conformance.model.hunt import Failure, Hunt
-from conformance.model.stage import Stage, key_of
+from conformance.model.player import Player
+from conformance.model.stage import KitFailed, Stage, key_of
 from conformance.model.steps import (
     CHOICES,
     WEIGHTS,
     Answer,
     Ask,
+    Begin,
     Cast,
     Conversation,
     Purge,
     Quiet,
     Register,
+    Restart,
     Shutdown,
     Step,
     Submit,
     Wait,
+    Work,
     draw,
     mistake,
 )
@@ -148,6 +153,50 @@ def test_what_was_found_must_fit_what_a_descriptor_lists() -> None:
     assert not listed.excuses("wire.reply-parent", "a reply of nobody")
     # What is known of one message says nothing of another.
     assert not Deviation(slug="wire.reply-true", evidence="by hand", reason="so it is").excuses("wire.reply-true", "x")
+
+
+#: On real sockets: something is done and known, then the controller is killed and comes again.
+RESTARTED: Conversation = (
+    Begin(database=True), Register(), Quiet(), Submit(), Quiet(), Work(), Restart(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("lost", [(), ("database",)], ids=["kept", "lost"])
+def test_what_was_known_before_a_restart_is_known_after_it(
+    lost: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restart, restarts = Controller.restart, []
+
+    def restarted(self: Controller) -> None:
+        self._settings = {name: value for name, value in self._settings.items() if name not in lost}
+        restart(self)
+        restarts.append(self)
+
+    monkeypatch.setattr(Controller, "restart", restarted)
+    stage = Stage(load("reference"))
+    try:
+        outcome = stage.play(RESTARTED)
+    finally:
+        stage.close()
+    assert len(restarts) == 1
+    expected = {"storage.persistent-survives"} if lost else set()
+    assert {each.requirement for each in outcome.violations} == expected
+
+
+def test_a_kit_that_cannot_play_a_conversation_says_so_and_goes_on(
+    innocent: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stumble(_: Player, __: Step) -> None:
+        raise ZeroDivisionError("a mistake of the kit")
+
+    monkeypatch.setattr(Player, "do_quiet", stumble)
+    with pytest.raises(KitFailed, match="a mistake of the kit") as failed:
+        innocent.play((Register(), Quiet()))
+    assert failed.value.conversation == (Register(), Quiet())
+    monkeypatch.setattr(Hunt, "_invent", lambda *_: (Quiet(),))
+    found = ippkit("hunt", "--minutes", "0.001", "--out", str(tmp_path / "found"))
+    assert found.exit_code == 3
+    assert "ZeroDivisionError: a mistake of the kit" in found.output
 
 
 def test_every_step_can_be_written_and_read_again() -> None:

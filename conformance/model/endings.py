@@ -37,9 +37,7 @@ class Endings(Asking):
 
     def do_restart(self, step: alphabet.Restart) -> None:
         """Let the controller be killed and come again, where its records and its engines are on a disk."""
-        begun = self.steps[0]
-        process = self.controller.instance
-        if not (isinstance(begun, alphabet.Begin) and begun.database and isinstance(process, ControllerProcess)):
+        if not (self.is_lasting and isinstance(self.controller.instance, ControllerProcess)):
             return
         self.settle()
         client = self.client(step.client)

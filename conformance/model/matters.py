@@ -134,9 +134,12 @@ def _by_engines(book: Ledger, job: Job) -> Fate:
         return _UNKNOWN if refused or intent.follow else _WAITS
     # Where it failed it is run again if no other engine may have it; for those that may it can wait.
     failed = [run.peer for run in job.runs if run.end in ("failed", "aborted")]
-    left = [peer for peer in left if peer not in failed] or left
+    elsewhere = [peer for peer in left if peer not in failed]
     if any(peer.is_doubtful for peer in left):
         return _UNKNOWN
+    if not elsewhere and not all(book.hwm and book.load(peer) >= book.hwm for peer in left):
+        return Fate("runs", "task.retry-where-it-failed")
+    left = elsewhere or left
     if all(book.hwm and book.load(peer) >= book.hwm for peer in left):
         return _WAITS
     return Fate("runs", "task.no-starvation")
@@ -232,8 +235,8 @@ def _of_task(book: Ledger, job: Job, timing: Timing, due: int) -> Iterator[Matte
         if job.client is not None:
             yield Matter("task.reply-to-requester", f"no reply to {told(job)}", "one reply", due, job, (last.seen,))
         return
-    if job.client is None and job.refusals:
-        # The scheduler may have told the Hub that nobody takes it.
+    if job.client is None and (job.refusals or job.intent.can_fail or not book.is_alone):
+        # The Hub alone is told if nobody takes it in time, or if it was given to somebody of before who has gone.
         return
     fate = fate_of(book, job, timing, book.now)
     if fate.kind == "refused" and job.client is not None:
@@ -245,7 +248,8 @@ def _of_task(book: Ledger, job: Job, timing: Timing, due: int) -> Iterator[Matte
         at = due
         if last is not None and last.is_lost:
             at = max(at, job.lost_at + timing.scheduler_grace + timing.margin + timing.reply_deadline)
-        slug = fate.slug if last is None else _slug_of_retry(job)
+        is_there = fate.slug == "task.retry-where-it-failed"
+        slug = fate.slug if last is None or is_there else _slug_of_retry(job)
         yield Matter(slug, f"{told(job)} came to no engine, though one is free", "it runs", at, job)
     elif fate.due:
         yield Matter("task.engine-death-retry", f"nothing became of {told(job)}", "it is run again",

@@ -37,6 +37,8 @@ class Parties(ABC):
         self.world = controller.world
         self.timing = controller.timing
         self.avoid = avoid
+        #: Whether records and engines are on a disk, from which the controller can come again.
+        self.is_lasting = False
         #: Whether a violation of a requirement that was found in these words is known.
         self.is_known = is_known
         self.is_virtual = isinstance(controller.world, VirtualWorld)

@@ -15,6 +15,7 @@ from conformance.model.files import check_files
 from conformance.model.ledger import Cast, Job, Peer
 from conformance.model.matters import Matter, open_matters
 from conformance.model.mischief import Mischief
+from conformance.model.questions import Question
 from conformance.model.steps import Conversation, Step
 from protocol.rules import Violation
 from protocol.rules.parts import content_of, parent_of
@@ -86,14 +87,18 @@ class Player(Mischief):
     def leave(self) -> None:
         """Let all engines unregister, and wait until that is announced: whoever comes next shall meet nobody."""
         staying = [peer for peer in self.book.peers if peer.engine.is_open and peer.engine.id is not None]
+        handled: list[str] = []
         for peer in staying:
             peer.engine.unregister()
+            if not self.book.is_ended:
+                # What is answered after it shows that it has arrived.
+                handled.append(self.ask(peer.engine, Question("connection_request")).msg_id)
             # The end of a case would ask for an answer on a socket that a listener has.
             peer.engine.id = None
             peer.engine.stop_heart()
         if staying and not self.book.is_ended:
             last = self.world.now + self.timing.reply_deadline
-            self.world.run_until(lambda: not self._remaining(), last)
+            self.world.run_until(lambda: not self._remaining() and all(each in self.answers for each in handled), last)
 
     def _remaining(self) -> list[Peer]:
         self._listen()

@@ -113,7 +113,8 @@ class Stage:
         except KitFailed:
             self._end_shared()
             raise
-        if self._shared is not None and (outcome.violations or _ends(conversation) or not self._shared.is_running):
+        is_unclear = outcome.violations or outcome.is_undecided or _ends(conversation)
+        if self._shared is not None and (is_unclear or not self._shared.is_running):
             # Who knows in what state it is.
             self._end_shared()
         return outcome
@@ -154,6 +155,7 @@ class Stage:
         hwm = settings.get("hwm", 1)
         assert isinstance(hwm, int)
         player = Player(controller, hwm=hwm, avoid=self.avoid, is_known=self._is_known)
+        player.is_lasting = bool(settings.get("database"))
         outcome = Outcome(conversation)
         found: list[Violation] = []
         try:

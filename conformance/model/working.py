@@ -30,6 +30,8 @@ ABORTION: Final = {"status": "aborted"}
 ENDS: Final[dict[str, Any]] = {"terse": "ok", "empty": "ok"}
 #: What a heart does from now on that is no beat.
 SILENCES: Final = ("stop", "only-old", "only-altered")
+#: Orders that are left out if this is known: the task would be lost.
+SPOILT: Final = {"after-null": "dependency.null-or-empty"}
 #: So far beyond all ids that were ever given or asked for that no other registration under way can take it.
 FAR: Final = 200
 
@@ -252,6 +254,8 @@ class Working(Arrivals):
         order = step.order if step.order in known else "plain"
         plan = ORDERS[order](self.book, step.about, peer)
         if plan.intent.is_odd and "task.malformed-metadata-answered" in self.avoid:
+            return
+        if step.queue == "task" and SPOILT.get(order) in self.avoid:
             return
         if step.queue == "task":
             self._submit_task(client, plan)
