@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from conformance.mutants import find
-from conformance.targets.adapters import descriptor, maker
+from conformance.targets.adapters import cause, descriptor, maker
 from protocol.roles.marks import MARKS
+from simulator.cluster import VirtualCluster
+from simulator.judge import ANSWERED
 from simulator.rarity import PLACES
 from simulator.run import SWARM, Hooks, Known, Outcome, Setup, run
 from simulator.stage import SEEN
 
+CONVERGES: Final = "task.converges"
 #: What a campaign should have taken once: the rare branches of the roles, and what is right and seldom done or seen.
 RARE: Final = {**MARKS, **PLACES, **SEEN}
 
@@ -90,20 +93,28 @@ def carry_out(setup: Setup) -> Outcome:
 
     With a controller that is not the kit's, what that is known to break is told apart. Raises TargetUnusable.
     """
-    outcome = run(setup, hooks=hooks_of(setup))
-    if setup.controller:
-        _tell_known(setup, outcome)
+    hooks = hooks_of(setup)
+    if not setup.controller:
+        return run(setup, hooks=hooks)
+    clusters: list[VirtualCluster] = []
+    outcome = run(setup, hooks=hooks._replace(on_cluster=clusters.append))
+    _tell_known(setup, outcome, clusters[0])
     return outcome
 
 
-def _tell_known(setup: Setup, outcome: Outcome) -> None:
-    """Take what the descriptor of a controller knows of out of the violations, and keep it beside them."""
+def _tell_known(setup: Setup, outcome: Outcome, cluster: VirtualCluster) -> None:
+    """Take what is known of a controller out of the violations, and keep it beside them."""
     target = descriptor(setup.controller)
+    # A violation names a request in its text only.
+    open_ones = [] if outcome.judgement is None else outcome.judgement.open
+    pages = {f" {one.msg_id} is open ": cause(cluster, ANSWERED, one.msg_id) for one in open_ones}
+    pages[f"{CONVERGES}: "] = cause(cluster, CONVERGES)
     version = importlib.metadata.version(setup.controller)
     found = list(zip(outcome.violations, outcome.blames, strict=True))
     outcome.violations, outcome.blames = [], []
     for text, blame in found:
-        reason = target.reason_in(blame.requirement, setup.name, version)
+        page = next((page for words, page in pages.items() if page and words in text), "")
+        reason = f"docs/findings/{page}.md" if page else target.reason_in(blame.requirement, setup.name, version)
         if reason:
             outcome.known.append(Known(blame.requirement, text, reason))
         else:

@@ -70,6 +70,14 @@ def test_a_known_defect_is_found_and_told_apart() -> None:
     assert "never run again where it has failed" in outcome.known[0].reason
 
 
+def test_a_task_that_waited_is_seen_to_run_twice() -> None:
+    outcome = carry_out(Setup(seed=10, faults="none", controller=THEIRS))
+    assert outcome.is_clean
+    known = {one.requirement: one.reason for one in outcome.known}
+    assert "stays in the\nscheduler's deque and is given out again" in known["task.dispatches-bounded"]
+    assert known["wire.every-request-answered"] == "docs/findings/unreadable-metadata.md"
+
+
 def test_what_cannot_be_done_to_it_is_not_applicable() -> None:
     result = simulate("scheduler-restarts")
     assert result.exit_code == 5, result.output

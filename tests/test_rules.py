@@ -358,3 +358,14 @@ def test_an_error_without_a_name_is_no_late_answer_to_what_was_passed_over() -> 
     accused = {violation.requirement for violation in judge.violations}
     assert "wire.unauthenticated-unanswered" in accused
     assert "wire.reply-parent" not in accused
+
+
+@pytest.mark.parametrize(("original", "accused"), [({"an": "object"}, False), ("never-sent", True)])
+def test_a_copy_of_a_broadcast_whose_id_is_no_text_is_pinned_on_nobody(original: object, accused: bool) -> None:
+    story = make_logs.Story()
+    story.fact("recorded-from-the-start")
+    copy = story.message("tree", "apply_request", {}, metadata={"original_msg_id": original})
+    story.see("engine-1", "broadcast", "received", story.frames(copy))
+    judge = Judge([rule for rule in RULES if rule.slug == "wire.nothing-invented"], story.setting)
+    judge.feed(story.items, story.now)
+    assert bool(judge.violations) == accused

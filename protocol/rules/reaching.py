@@ -155,6 +155,9 @@ class NothingInvented(Rule):
         if not self._is_whole or seen.channel == "query" or is_reply(message):
             return ()
         named = metadata_of(seen).get("original_msg_id")
+        if named is not None and not isinstance(named, str):
+            # Whoever was asked to broadcast that may pass it on as it is.
+            return ()
         if message.msg_id in self._sent or named in self._sent or self._is_again(message):
             return self.passed()
         return self.judge(False, seen, f"{message.msg_type} {message.msg_id!r}, which nobody sent", "what was sent")

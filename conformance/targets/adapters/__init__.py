@@ -5,6 +5,7 @@
 * `streams`     the sockets that their code holds
 * `parts`       the processes of their controller, part by part
 * `controller`  all of them, as the controller of a cluster
+* `causes`      why it has not answered a request, where a finding says so
 
 Nothing here imports ipyparallel before a controller of it is made.
 """
@@ -14,6 +15,7 @@ from typing import Final
 
 from conformance.targets.descriptor import Target
 from conformance.targets.descriptor import load as load_descriptor
+from simulator.cluster import VirtualCluster
 from simulator.standing import Maker
 
 
@@ -43,4 +45,14 @@ def descriptor(name: str) -> Target:
     return load_descriptor(name)
 
 
-__all__ = ["CONTROLLERS", "descriptor", "maker"]
+def cause(cluster: VirtualCluster, requirement: str, msg_id: str = "") -> str:
+    """The page of the finding for which such a controller breaks a requirement in a run; empty if none is known.
+
+    It is asked of `wire.every-request-answered`, for one request, and of `task.converges`.
+    """
+    from conformance.targets.adapters import causes
+
+    return causes.cause(cluster, requirement, msg_id)
+
+
+__all__ = ["CONTROLLERS", "cause", "descriptor", "maker"]

@@ -66,6 +66,9 @@ class Actor(Protocol):
     def files(self) -> Any:
         """Its files: a mapping from names to bytes."""
 
+    def complains(self, line: str) -> None:
+        """It writes an error into its log."""
+
 
 class Edition:
     """See the module. Its attributes are the modules by the last part of their names."""
@@ -118,7 +121,7 @@ class Edition:
 
     def _say(self, line: str) -> None:
         if self._actors:
-            self.actor.process.said.append(line)
+            self.actor.complains(line)
 
     # -- what is virtual ---------------------------------------------------------------------------------------------
 
@@ -144,7 +147,7 @@ class Edition:
         )  # fmt: skip
         here: dict[Any, dict[str, Any]] = {
             self.zmqstream: {"gen_log": self.log},
-            self.session: {"utcnow": today, "os": system},
+            self.session: {"utcnow": today, "os": system, "warnings": SimpleNamespace(warn=lambda *_, **__: None)},
             self.util: {"utcnow": today},
             self.heartmonitor: {"time": times, "set": _ordered()},
             self.hub: {"time": times, "set": _ordered(), "os": system, "open": self._open},

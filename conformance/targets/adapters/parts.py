@@ -8,7 +8,7 @@ import random
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from conformance.targets.adapters.edition import Edition
 from conformance.targets.adapters.loop import TornadoLoop, VirtualLoop
@@ -19,8 +19,10 @@ from protocol.errors import ProtocolError
 from protocol.roles.assembly import ControllerConfig
 from protocol.roles.base import Arrived, Effect, Event, Malformed, Raw, Role, Send, SendRaw
 from protocol.roles.relay import ControlRelay, IopubRelay, MuxRelay, Relay
+from protocol.roles.speech import content_of, parent_id
 from protocol.world import MILLISECOND
 from simulator.hosts import Process
+from simulator.shell import message_in
 from simulator.sockets.base import POLLIN
 from simulator.sockets.devices import Relay as Queue
 from simulator.world import World
@@ -45,6 +47,13 @@ class Places:
 
     def __getitem__(self, place: str) -> str:
         return f"tcp://{self._host}:{self.port(place)}"
+
+
+class Complaint(NamedTuple):
+    """What a part wrote into its log, and with which request it was dealing."""
+
+    msg_id: str
+    text: str
 
 
 class Part:
@@ -170,6 +179,9 @@ class CodePart(Part):
         )
         self.loops: Final = (self.loop, self.tornado)
         self._streams = 0
+        #: What it was handed last, and what it complained of while it dealt with which request.
+        self._handed: tuple[bytes, ...] = ()
+        self.complaints: Final[list[Complaint]] = []
         with self.acting():
             self.session: Final = edition.session.Session(
                 session=name, key=world.key.encode(), signature_scheme=world.scheme
@@ -193,8 +205,19 @@ class CodePart(Part):
         told = self.socket(name, kind, options, binds=binds, connects=connects)
         return stream(self.edition, PlainSocket(told, self._streams, self.loop), self.tornado)
 
+    def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
+        self._handed = frames
+        super()._took(name, frames)
+
     def _failed(self, error: BaseException) -> None:
-        self.process.said.append("".join(traceback.format_exception(error)))
+        self.complains("".join(traceback.format_exception(error)))
+
+    def complains(self, line: str) -> None:
+        """It has written an error into its log, or raised one that nobody took."""
+        self.process.said.append(line)
+        message = message_in(self._handed, self._world.reader)
+        about = () if message is None else (parent_id(message), message.msg_id)
+        self.complaints.append(Complaint(next(filter(None, about), ""), line))
 
     def _ends(self, status: int) -> None:
         self.status = status
@@ -239,13 +262,14 @@ class HubPart(CodePart):
 
 
 class TaskPart(CodePart):
-    """The task scheduler."""
+    """The task scheduler. `lives` are how often each engine was announced to it."""
 
     scheduler: Any = None
+    lives: dict[str, int]
 
     def make(self) -> None:
         """As launch_scheduler does."""
-        edition = self.edition
+        edition, self.lives = self.edition, {}
         monitor = self.stream("monitor", "PUB", UNLIMITED, connects="monitor")
         notifier = self.stream("notification", "SUB", (("SUBSCRIBE", b""),), connects="client notification")
         query = self.stream("query", "DEALER", connects="registration")
@@ -257,6 +281,13 @@ class TaskPart(CodePart):
             scheme_name=self.config.scheme,
         )  # fmt: skip
         self.scheduler.start()
+
+    def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
+        super()._took(name, frames)
+        message = message_in(frames, self._world.reader) if name == "notification" else None
+        if message is not None and message.msg_type == "registration_notification":
+            uuid = str((content_of(message) or {}).get("uuid"))
+            self.lives[uuid] = self.lives.get(uuid, 0) + 1
 
 
 class HeartPart(CodePart):
