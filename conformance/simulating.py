@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from conformance.mutants import find
-from conformance.targets.adapters import cause, descriptor, maker
+from conformance.targets.adapters import EXPLAINED, cause, descriptor, maker
 from protocol.roles.marks import MARKS
 from simulator.cluster import VirtualCluster
 from simulator.judge import ANSWERED
@@ -19,7 +19,7 @@ from simulator.rarity import PLACES
 from simulator.run import SWARM, Hooks, Known, Outcome, Setup, run
 from simulator.stage import SEEN
 
-CONVERGES: Final = "task.converges"
+IN_ORDER: Final = "query.answered-in-order"
 #: What a campaign should have taken once: the rare branches of the roles, and what is right and seldom done or seen.
 RARE: Final = {**MARKS, **PLACES, **SEEN}
 
@@ -108,17 +108,27 @@ def _tell_known(setup: Setup, outcome: Outcome, cluster: VirtualCluster) -> None
     # A violation names a request in its text only.
     open_ones = [] if outcome.judgement is None else outcome.judgement.open
     pages = {f" {one.msg_id} is open ": cause(cluster, ANSWERED, one.msg_id) for one in open_ones}
-    pages[f"{CONVERGES}: "] = cause(cluster, CONVERGES)
+    pages |= {f"{requirement}: ": cause(cluster, requirement) for requirement in EXPLAINED}
     version = importlib.metadata.version(setup.controller)
     found = list(zip(outcome.violations, outcome.blames, strict=True))
     outcome.violations, outcome.blames = [], []
     for text, blame in found:
+        if blame.requirement == IN_ORDER and _has_lost_an_answer(cluster):
+            outcome.excused.append(f"{text}: excused, as an answer was lost that names no request")
+            continue
         page = next((page for words, page in pages.items() if page and words in text), "")
         reason = f"docs/findings/{page}.md" if page else target.reason_in(blame.requirement, setup.name, version)
         if reason:
             outcome.known.append(Known(blame.requirement, text, reason))
         else:
             outcome.accuse(*blame, text)
+
+
+def _has_lost_an_answer(cluster: VirtualCluster) -> bool:
+    """Whether a fault took an answer that names no request: which one the next of them answers, nobody can tell."""
+    recorder = cluster.world.recorder
+    taken = {one for trouble in cluster.stage.troubles for *_, own, parent in trouble.taken for one in (own, parent)}
+    return recorder is not None and not taken.isdisjoint(recorder.answers)
 
 
 def hooks_of(setup: Setup) -> Hooks:

@@ -163,6 +163,8 @@ class Recorder:
         self.listed: dict[str, list[int]] = {}
         #: Open request -> where it was seen, in order.
         self.hops: dict[str, list[Hop]] = {}
+        #: Reply without a parent -> the request that it answers, told by whoever sends such a thing.
+        self.answers: dict[str, str] = {}
         self._altered: set[str] = set()
         #: What was altered on its way to one of several: that socket, and the message.
         self._altered_copies: set[tuple[str, str]] = set()
@@ -474,7 +476,8 @@ class Recorder:
                 self._altered_copies.add((towards, last.msg_id))
             elif is_altered:
                 self._altered.add(last.msg_id)
-            for about in _about(last):
+            answered = self.answers.get(last.msg_id)
+            for about in [*_about(last), *([] if answered is None else [answered])]:
                 if takes:
                     self.losses[about] = Loss(self.faults[number], self.kernel.now, is_altered)
                 self.note("network", "touched", {"msg_id": about, "is_altered": is_altered})

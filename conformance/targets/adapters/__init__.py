@@ -33,6 +33,10 @@ def _ipyparallel() -> Maker:
 CONTROLLERS: Final[dict[str, Callable[[], Maker]]] = {"ipyparallel": _ipyparallel}
 
 
+#: Requirements of which it follows from the whole run why they are broken.
+EXPLAINED: Final = ("task.converges", "wire.reply-parent", "query.hub-error-names-request")
+
+
 def maker(name: str) -> Maker:
     """What makes a controller of this name. Raises KeyError, and TargetUnusable if its package is not installed."""
     if name not in CONTROLLERS:
@@ -48,11 +52,11 @@ def descriptor(name: str) -> Target:
 def cause(cluster: VirtualCluster, requirement: str, msg_id: str = "") -> str:
     """The page of the finding for which such a controller breaks a requirement in a run; empty if none is known.
 
-    It is asked of `wire.every-request-answered`, for one request, and of `task.converges`.
+    It is asked of `wire.every-request-answered`, for one request, and of those in `EXPLAINED`.
     """
     from conformance.targets.adapters import causes
 
     return causes.cause(cluster, requirement, msg_id)
 
 
-__all__ = ["CONTROLLERS", "cause", "descriptor", "maker"]
+__all__ = ["CONTROLLERS", "EXPLAINED", "cause", "descriptor", "maker"]

@@ -36,13 +36,19 @@ ROWS: Final = (
 TWICE: Final = ("in dispatch_result", "self.retries[msg_id]")
 #: The requirement that nothing is left of engines that are gone.
 CONVERGES: Final = "task.converges"
+#: What an answer breaks that the Hub gives to a message of which only the delimiter is left, and its complaint of that.
+ANSWERS: Final = ("wire.reply-parent", "query.hub-error-names-request")
+BAD: Final = "Bad Query Message: []"
 
 
 def cause(cluster: VirtualCluster, requirement: str, msg_id: str) -> str:
-    """The page of the finding for which a request stays open, or tasks stay with the gone; empty if none is known."""
+    """The page of the finding for which a request stays open, or a requirement is broken; empty if none is known."""
     controller = cluster.controller
     assert isinstance(controller, IpyparallelController)
-    complaints = list(_complaints(controller))
+    if requirement in ANSWERS:
+        is_answered = any(text.startswith(BAD) for _, text in _complaints(controller, "hub"))
+        return "strangers-are-answered" if is_answered else ""
+    complaints = list(_complaints(controller, "tasks"))
     if requirement == CONVERGES:
         is_twice = any(all(word in text for word in TWICE) for _, text in complaints)
         return "same-id-runs-twice" if is_twice else ""
@@ -58,8 +64,8 @@ def cause(cluster: VirtualCluster, requirement: str, msg_id: str) -> str:
     return "broadcast-waits-for-the-dead" if _is_for_the_dead(cluster, msg_id) else ""
 
 
-def _complaints(controller: IpyparallelController) -> Iterator[tuple[str, str]]:
-    for part in controller.members["tasks"].parts:
+def _complaints(controller: IpyparallelController, name: str) -> Iterator[tuple[str, str]]:
+    for part in controller.members[name].parts:
         if isinstance(part, CodePart):
             yield from part.complaints
 
@@ -88,4 +94,4 @@ def _is_for_the_dead(cluster: VirtualCluster, msg_id: str) -> bool:
     return any(one.socket == "broadcast" and not lasting.issuperset(one.targets or ()) for one in requests)
 
 
-__all__ = ["CONVERGES", "ROWS", "cause"]
+__all__ = ["ANSWERS", "CONVERGES", "ROWS", "cause"]

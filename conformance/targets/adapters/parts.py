@@ -230,10 +230,12 @@ class HubPart(CodePart):
 
     hub: Any = None
     is_restored = False
+    #: Engine -> its latest request to be registered: the answer names none.
+    asked: dict[bytes, str]
 
     def make(self) -> None:
         """As IPController.init_hub does."""
-        edition, config = self.edition, self.config
+        edition, config, self.asked = self.edition, self.config, {}
         query = self.stream("query", "ROUTER", UNLIMITED, binds="registration")
         notifier = self.stream("notification", "PUB", (("SNDHWM", 0),), binds="client notification")
         monitor = self.stream("monitor", "SUB", (("RCVHWM", 0), ("SUBSCRIBE", b"")), binds="monitor")
@@ -248,6 +250,19 @@ class HubPart(CodePart):
         self.hub.engine_state_file = STATE_FILE
         if self.is_restored:
             self.hub._load_engine_state()
+
+    def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
+        super()._took(name, frames)
+        message = message_in(frames, self._world.reader) if name == "query" else None
+        if message is not None and message.msg_type == "registration_request":
+            self.asked[frames[0]] = message.msg_id
+
+    def _sent(self, name: str, frames: tuple[bytes, ...]) -> None:
+        recorder = self.process.recorder
+        message = message_in(frames, self._world.reader) if name == "query" and recorder is not None else None
+        if recorder is not None and message is not None and not parent_id(message) and frames[0] in self.asked:
+            recorder.answers[message.msg_id] = self.asked[frames[0]]
+        super()._sent(name, frames)
 
     def engine_info(self) -> dict[str, Any]:
         """Where engines connect."""
