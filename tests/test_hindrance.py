@@ -113,6 +113,15 @@ def test_what_comes_after_the_deadline_is_in_time_if_the_target_could_not_go_on(
     assert any(isinstance(fact, Fact) and fact.name == "hindered" for fact in clock.pump.observations)
 
 
+def test_whoever_gets_something_else_first_waits_on_as_long(clock: Clock) -> None:
+    clock.waits(0.6)
+    limit = 5 * SECOND
+    for heard in range(1, 5):
+        # What is left until the deadline gets less; what it is put off by does not.
+        assert clock.pump.run_until(lambda heard=heard: clock.now > heard * 1.2 * SECOND, limit)
+    assert clock.pump.run_until(lambda: clock.now > 8 * SECOND, limit)
+
+
 def test_a_near_deadline_stays_where_it_is(clock: Clock) -> None:
     clock.waits(1.0)
     clock.pump.run_until(lambda: False, NEAR // 2)

@@ -98,6 +98,8 @@ class Pump(Observer[RealSocket]):
         self._order = itertools.count()
         self._looked = self.now
         self._is_pumping = False
+        #: The deadline that was waited for last, and since when.
+        self._awaited = (0, 0)
         self._stalls: list[tuple[int, int]] = []
         self._hindrance: Hindrance | None = None
         #: Other pumps whose timers go on while somebody waits in this one.
@@ -184,9 +186,12 @@ class Pump(Observer[RealSocket]):
         """Pump until the predicate holds (True) or the deadline has passed (its last value).
 
         The sockets are looked at once even when the deadline has passed already. The time for which the target or this
-        pump was hindered does not count.
+        pump was hindered does not count, from when this deadline was first waited for: whoever gets something else
+        first, and waits on, has lost none of it.
         """
-        began = self.now
+        if self._awaited[0] != deadline:
+            self._awaited = (deadline, self.now)
+        began = self._awaited[1]
         distance, put_off = deadline - began, 0
         self._pump(0)
         while not predicate():
