@@ -175,6 +175,19 @@ def test_pings_that_only_the_recorder_saw_late_are_in_time(said: bytes, accused:
     assert bool(judge.violations) == accused
 
 
+@pytest.mark.parametrize("stood_still", [False, True])
+def test_pings_that_were_read_together_tell_no_time(stood_still: bool) -> None:
+    story = make_logs.Story()
+    story.wait(2 * SECOND)
+    if stood_still:
+        story.fact("stalled", ns=2 * SECOND)
+    for number in range(6):
+        story.ping(text=f"{number * 0.4 + 0.1:.1f}".encode())
+    judge = Judge([rule for rule in RULES if rule.slug == "heartbeat.lifetime-tracks-period"], story.setting)
+    judge.feed(story.items, story.now)
+    assert bool(judge.violations) != stood_still
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_an_answer_that_may_belong_to_several_dropped_messages_is_pinned_on_none(mixed: bool) -> None:
     story = make_logs.Story()
