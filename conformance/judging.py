@@ -195,6 +195,13 @@ def passed_by_rule(subject: Subject) -> list[Result]:
     return [Result(slug, "rules", subject.name, "passed", by_rule=True) for slug in sorted(new)]
 
 
+def setbacks(subject: Subject, case: str) -> list[Result]:
+    """What came to nothing when the target was started for a case, and did not when it was started once more."""
+    reason = "another one that was started in its place did as it should"
+    told, subject.setbacks = subject.setbacks, {}
+    return [Result(slug, case, subject.name, "undecided", found, reason=reason) for slug, found in told.items()]
+
+
 def case_name(nodeid: str) -> str:
     """`test_module.py::test_function`, however the case was collected and for whatever target."""
     path, _, function = nodeid.partition("::")
@@ -207,4 +214,4 @@ def replay(command: str, case: str) -> str:
     return f"{command} -k {function}" if is_case else command
 
 
-__all__: list[str] = ["by_rules", "case_name", "passed_by_rule", "replay", "results_of"]
+__all__: list[str] = ["by_rules", "case_name", "passed_by_rule", "replay", "results_of", "setbacks"]

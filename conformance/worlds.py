@@ -117,7 +117,7 @@ def _begin_next(deployment: ControllerDeployment, request: pytest.FixtureRequest
 
 def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = False) -> Iterator[Any]:
     from conformance.harness.verdict import NotApplicable, OnlyReal
-    from conformance.judging import by_rules, case_name, passed_by_rule
+    from conformance.judging import by_rules, case_name, passed_by_rule, setbacks
 
     node = request.node
     command = command_of(request.config, request.getfixturevalue("target"))
@@ -143,7 +143,7 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     own = node.stash.get(ACCUSED, frozenset())
     others = [each for each in found if each.requirement not in own]
     node.stash[BY_RULE] = by_rules(case_name(node.nodeid), subject, others, command=command, pages=pages)
-    node.stash[BY_RULE] += passed_by_rule(subject)
+    node.stash[BY_RULE] += passed_by_rule(subject) + setbacks(subject, case_name(node.nodeid))
 
 
 @pytest.fixture

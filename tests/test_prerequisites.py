@@ -3,18 +3,22 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from conformance.harness.controller import Controller
-from conformance.harness.deployment import STUMBLES, VirtualDeployment
+from conformance.harness.deployment import STUMBLES, Up, VirtualDeployment
 from conformance.harness.engine import HEART
 from conformance.harness.pilots import DELIVERY, REGISTERED
 from conformance.harness.verdict import Blocked, Violated
+from conformance.judging import setbacks
 from conformance.ladder import LADDERS
 from conformance.report.data import Judgement, read
+from conformance.results import CONFORMS, exit_status
 from conformance.targets import load
+from conformance.targets.vocabulary import AS_IT_IS
 
 #: Target -> what it lacks, and what stands on that.
 LACKING = {
@@ -96,3 +100,46 @@ def test_what_never_comes_to_where_cases_begin_is_told_once_and_not_started_for_
         with pytest.raises(Blocked, match=r"wire\.reply-parent: replies name nobody"):
             deployment.shared()
     assert deployment.starts == STUMBLES
+
+
+#: What one of them lacked, be it for want of a port.
+SILENT = {"registration.heard-is-registered": "an engine whose heart beats was never announced"}
+
+
+class Unlucky(VirtualDeployment):
+    """Those of its controllers with these numbers announce nobody."""
+
+    silent: tuple[int, ...] = ()
+
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[Controller]:
+        up = super()._start(settings)
+        if self._started in self.silent:
+            up.subject.prove_subscription = lambda: SILENT  # type: ignore[method-assign]
+        return up
+
+
+def test_what_one_controller_lacks_that_others_had_is_told_and_blocks_nobody() -> None:
+    deployment = Unlucky(load("simulated"))
+    deployment.silent = (2,)
+    assert deployment.shared().missing == {}
+    with deployment.fresh() as replaced:
+        assert (deployment._started, replaced.missing) == (3, {})
+        (told,) = setbacks(replaced, "test_a.py::test_a")
+        assert (told.requirement, told.verdict, bool(told.reason)) == (*SILENT, "undecided", True)
+        assert exit_status([told], 0) == CONFORMS
+        assert setbacks(replaced, "test_a.py::test_a") == []
+    deployment.silent = (4, 5)
+    with deployment.fresh() as lacking:
+        assert (lacking.missing, lacking.setbacks) == (SILENT, {})
+    with deployment.fresh() as another:
+        assert (deployment._started, another.missing) == (6, {})
+    deployment.close()
+
+
+def test_what_the_first_controller_lacks_all_others_lack() -> None:
+    deployment = Unlucky(load("simulated"))
+    deployment.silent = (1,)
+    assert deployment.shared().missing == SILENT
+    with deployment.fresh() as another:
+        assert another.missing == SILENT
+    deployment.close()

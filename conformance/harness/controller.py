@@ -236,17 +236,19 @@ class Controller(Subject):
                 raise self.instance.unusable(f"it answers a {NONSENSE} with ok: then no other ok means anything")
         return False
 
-    def prove_subscription(self) -> None:
+    def prove_subscription(self) -> dict[str, str]:
         """Register pilots until one is announced to the shared subscriber; see `Notifications`.
 
-        What keeps them all from being announced keeps most cases from being judged, and is noted in `missing`.
+        What keeps them all from being announced keeps most cases from being judged: given is what is missing that was
+        not known to be, and what was seen instead.
         """
         started = self.world.now
         if self.missing.keys() & set(REGISTERED) or self._prove(self.notifications):
-            return
+            return {}
         with suppress(Undecided):
             self.expect_waited(started, self.timing.announcement)
-            self.missing |= missing_registration(self)
+            return missing_registration(self)
+        return {}
 
     def explore(self) -> None:
         """See what becomes of one request on each queue, unless engines of somebody else could be given it."""

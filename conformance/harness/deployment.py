@@ -101,7 +101,8 @@ class Deployment(ABC, Generic[S]):
         Raises TargetUnusable.
         """
         up = self._settled(settings) if is_settled else self._start(settings)
-        up.subject.missing = self._missing
+        if not is_settled:
+            up.subject.missing = self._missing
         try:
             yield up.subject
         finally:
@@ -220,6 +221,9 @@ class ControllerDeployment(Deployment[Controller]):
         self._begun: tuple[Mapping[str, object], Running] | None = None
         #: The last one that was for a single case, which may still be ending.
         self._ending: Running | None = None
+        #: Whether one of them has announced an engine; and what the one lacked in whose place another one is started.
+        self._has_announced = False
+        self._setbacks: dict[str, str] = {}
 
     def to_set(self, wanted: Mapping[str, Sequence[object]]) -> dict[str, object]:
         """What has to be set for a case that needs one of these values for each name; {} if the target runs so anyway.
@@ -312,13 +316,25 @@ class ControllerDeployment(Deployment[Controller]):
 
     def _begin(self, subject: Controller) -> bool:
         # What is silent would else be accused of not registering anybody.
-        is_fit = self._is_fit(subject)
-        if is_fit:
-            self._settle(subject)
-        return is_fit
+        if not self._is_fit(subject):
+            return False
+        missing = subject.prove_subscription()
+        if missing and self._has_announced and not self._setbacks:
+            # Others of it could do that. What ails this one, such as a port that somebody else was quicker to take, may
+            # be no fault of the target; nor is it passed over in silence, see `Subject.setbacks`.
+            self._setbacks = missing
+            return False
+        before, self._setbacks = self._setbacks, {}
+        if not missing:
+            self._has_announced, subject.setbacks = True, before
+        elif self._has_announced:
+            subject.missing = subject.missing | missing
+        else:
+            self._missing |= missing
+        return True
 
     def _settle(self, subject: Controller) -> None:
-        subject.prove_subscription()
+        subject.missing |= subject.prove_subscription()
 
 
 class VirtualDeployment(ControllerDeployment):

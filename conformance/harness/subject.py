@@ -129,6 +129,8 @@ class Subject:
         self.about: frozenset[str] | None = None
         #: What cases stand on and the target was seen to lack: the requirement, and what was seen instead.
         self.missing: dict[str, str] = {}
+        #: What this one does not lack, and another one did that was started before it and in the same way.
+        self.setbacks: dict[str, str] = {}
         #: Requirements that rules were already said to have judged.
         self.reported: frozenset[str] = frozenset()
         self._judged = 0
