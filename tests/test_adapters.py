@@ -88,6 +88,9 @@ def test_it_makes_no_mistakes_on_purpose() -> None:
     result = simulate("mass-death", "--mutant", "answers-nobody")
     assert result.exit_code == 4
     assert "--mutant is for the kit's own controller" in result.output
+    result = simulate("all", "--keep", "worlds.json")
+    assert result.exit_code == 4
+    assert "--keep is for the kit's own controller" in result.output
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

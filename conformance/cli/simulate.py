@@ -180,6 +180,8 @@ def simulate(
     if scenario not in (SWARM, ALL, *SCENARIOS):
         raise click.UsageError(f"{scenario} is for a plain kernel: name one with --on")
     if controller is not None:
+        if keep is not None:
+            raise click.UsageError("--keep is for the kit's own controller, or with --on")
         if mutant:
             raise click.UsageError("--mutant is for the kit's own controller, and --controller is another one")
         # Whether it is there is better said now than once for each run.
