@@ -12,6 +12,7 @@ from conformance.targets.checking import expand, given_samples
 from conformance.targets.descriptor import known, parse
 from conformance.targets.profiles import PROFILES, core_of
 from conformance.targets.schema import descriptor_schema
+from conformance.targets.tables import Deviation
 from conformance.targets.vocabulary import FEATURES
 from protocol import requirements
 from protocol.world import MILLISECOND, SECOND
@@ -407,3 +408,12 @@ def test_versions_are_compared_as_numbers(rule: str, version: str, expected: boo
 def test_a_deviation_covers_its_slug_its_cases_and_its_versions(slug, case, version, covered):
     target = make()
     assert (target.deviation(slug, case, version) is not None) is covered
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [("", True), ("output of *: * [never wrote]", True), ("the target: its process has ended*", False)],
+)
+def test_harm_is_known_by_what_was_noticed(found: str, told: bool) -> None:
+    deviation = Deviation(slug="wire.malformed-harms-nobody", evidence="frames", reason="so it is", found=found)
+    assert deviation.tells("output of another: what it [never wrote]") is told

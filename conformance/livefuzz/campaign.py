@@ -264,7 +264,12 @@ class Campaign:
         cases = [case_of(self.target.name, self.role, blow.spot, blow.kind) for blow in harm.blows]
         entries = [
             next(
-                (found for case in cases if (found := self.target.deviation(each.requirement, case, self._version))),
+                (
+                    known
+                    for known in self.target.deviations
+                    if known.tells(f"{each.where}: {each.found}")
+                    and any(known.covers(each.requirement, case, self._version) for case in cases)
+                ),
                 None,
             )
             for each in harm.troubles

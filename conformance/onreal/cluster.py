@@ -292,6 +292,11 @@ class RealCluster:
             self._take_answer()
         return self.last_registered
 
+    @property
+    def ever_registered(self) -> frozenset[str]:
+        """The uuids of all engines that the Hub has ever named."""
+        return frozenset(self._ever.values())
+
     def _take_answer(self) -> None:
         question = self._question
         if question is not None and question.is_done:

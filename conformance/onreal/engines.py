@@ -44,6 +44,8 @@ class RealEngine:
         table = target.engine
         assert table is not None
         self._options = table.options
+        if has_warden and "signal" not in target.features:
+            raise Lacking("engines with a warden")
         if uuid and "uuid" not in self._options:
             raise Lacking("engines whose uuid can be chosen")
         #: What it calls itself, as soon as that is known.

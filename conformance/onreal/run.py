@@ -238,6 +238,9 @@ def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict, judged: 
         return
     excused = _excuses(cluster, matters := list(cluster.open_matters()))
     for matter in matters:
+        if silent := _never_asked(cluster, matter):
+            verdict.excused.append(f"{matter}: excused, as {silent}, and nothing tells it that it was given up")
+            continue
         fault = excused.get(matter.msg_id, "")
         if fault:
             verdict.excused.append(f"{matter}: excused, as {fault}")
@@ -287,6 +290,15 @@ def _silent_engine(cluster: RealCluster, unmet: Unmet) -> str:
     return ""
 
 
+def _never_asked(cluster: RealCluster, matter: Matter) -> str:
+    """Which engine is not registered that was once and has not asked for it again, in words; empty if none is meant."""
+    for engine in cluster.engines:
+        is_meant = engine.is_alive and not matter.msg_id and matter.what.startswith(f"{engine.uuid} lives")
+        if is_meant and engine.uuid in cluster.ever_registered and cluster.watcher.asked(engine.name, COMES) == 1:
+            return f"{engine.name} did not ask to be registered again"
+    return ""
+
+
 def _heal(cluster: RealCluster) -> None:
     cluster.mend()
     if not any(engine.is_alive and engine.has_heart for engine in cluster.engines):
@@ -297,7 +309,7 @@ def _heal(cluster: RealCluster) -> None:
     while cluster.now < deadline:
         matters = list(cluster.open_matters())
         excused = _excuses(cluster, matters)
-        if all(matter.msg_id in excused for matter in matters):
+        if all(matter.msg_id in excused or _never_asked(cluster, matter) for matter in matters):
             return
         cluster.run_for(STEP)
 

@@ -257,6 +257,10 @@ class Deviation(Table, frozen=True, kw_only=True):
             return False
         return fnmatchcase(found, self.found.replace("[", "[[]")) if self.found else not slug.startswith("wire.")
 
+    def tells(self, found: str) -> bool:
+        """Whether this is about harm in these words, done by damage to a running target; any, if it names none."""
+        return not self.found or fnmatchcase(found, self.found.replace("[", "[[]"))
+
     def is_about(self, version: str | None) -> bool:
         """Whether a target of this version is meant."""
         return not self.versions or (version is not None and versions.accepts(self.versions, version))
