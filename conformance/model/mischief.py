@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from conformance.harness.actors import RESULT_BUFFERS, Client
 from conformance.model import steps as alphabet
@@ -19,6 +20,10 @@ from protocol.world import Observation
 
 if TYPE_CHECKING:
     pass
+
+
+#: The delimiter, the signature and the four parts of a message.
+PARTS: Final = 6
 
 
 class Mischief(Endings):
@@ -137,11 +142,18 @@ class Mischief(Endings):
             self.book.wild.add(codec.open(broken.frames).msg_id)
         if peer is not None and step.channel in ("mux", "broadcast"):
             peer.is_littered = True
+        if self._is_answered_oddly(step.channel, broken.frames):
+            return
         socket = party.query if step.channel == "query" else party.queue(step.channel)
         socket.send_raw(broken.frames, f"damaged on purpose: {step.kind}")
 
     def _is_risky(self, channel: str, who: str) -> bool:
         return f"{channel}.garbage-harmless" in self.avoid or (channel == "broadcast" and who == "engine")
+
+    def _is_answered_oddly(self, channel: str, frames: Sequence[Frame]) -> bool:
+        """Whether this is known to be answered as if it were somebody's request."""
+        is_short = DELIMITER in frames and len(frames) - list(frames).index(DELIMITER) < PARTS
+        return channel == "query" and is_short and "wire.all-parts-present" in self.avoid
 
     def do_frames(self, step: alphabet.Frames) -> None:
         """Send what is no message."""
@@ -152,6 +164,8 @@ class Mischief(Endings):
             "empty": [b""], "lone": [b"lone"], "delimiter": [DELIMITER], "many": [b"%d" % n for n in range(40)],
             "large": [b"x" * 100_000, b"y"],
         }  # fmt: skip
+        if self._is_answered_oddly(step.channel, frames[step.what]):
+            return
         socket = party.query if step.channel == "query" else party.queue(step.channel)
         socket.send_raw(frames[step.what], f"no message: {step.what}")
 
