@@ -76,6 +76,8 @@ class Peer:
     #: When it was told or fell silent, and when that was announced.
     since: int = 0
     gone_at: int = 0
+    #: When its connections were closed.
+    closed_at: int = 0
     runs: list[Run] = field(default_factory=list)
     #: What a queue gave to it that is nobody's request.
     broadcasts: list[Observation] = field(default_factory=list)

@@ -89,6 +89,8 @@ class Parties(ABC):
     def _vanish(self, engine: Engine) -> None:
         """Let an engine vanish with its connections: whatever it was to be answered comes to nobody."""
         self.asked = {msg_id: each for msg_id, each in self.asked.items() if each[2] is not engine}
+        if (peer := self._peer_of(engine)) is not None:
+            peer.closed_at = self.world.now
         engine.close()
 
     def _peer_of(self, engine: Engine) -> Peer | None:

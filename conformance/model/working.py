@@ -30,8 +30,8 @@ ABORTION: Final = {"status": "aborted"}
 ENDS: Final[dict[str, Any]] = {"terse": "ok", "empty": "ok"}
 #: What a heart does from now on that is no beat.
 SILENCES: Final = ("stop", "only-old", "only-altered")
-#: Orders that are left out if this is known: the task would be lost.
-SPOILT: Final = {"after-null": "dependency.null-or-empty"}
+#: Orders that are left out if this is known: what becomes of the task would tell nothing else.
+SPOILT: Final = {"after-null": "dependency.null-or-empty", "retry-there": "task.retry-where-it-failed"}
 #: So far beyond all ids that were ever given or asked for that no other registration under way can take it.
 FAR: Final = 200
 
@@ -72,9 +72,9 @@ class Working(Arrivals):
             peer.state, peer.gone_at = "gone", self.world.now
             self._vanish(peer.engine)
             step = msgspec.structs.replace(step, returns=True)
-        uuid = peer.uuid if peer is not None and step.returns and peer.state == "gone" else None
-        if peer is not None and uuid is not None and peer.engine.is_open:
-            # A connection that is being closed would stand in the way of the next one of that name.
+        may_return = step.returns and "registration.can-return" not in self.avoid
+        uuid = peer.uuid if peer is not None and may_return and peer.state == "gone" else None
+        if peer is not None and uuid is not None and not self._is_free(peer):
             uuid = None
         engine = self._engine(uuid)
         # Where its one beat may come too late nobody waits for what comes of it.
@@ -88,6 +88,16 @@ class Working(Arrivals):
         else:
             engine.send_registration(id=wanted)
             peer.wanted = (wanted, step.number == "free")
+
+    def _is_free(self, peer: Peer) -> bool:
+        """Whether no connection of an engine that has gone stands in the way of the next one of its name.
+
+        A ROUTER is deaf to a connection whose identity another one has, and real ones are closed some time later.
+        """
+        if peer.engine.is_open or self.is_virtual:
+            return not peer.engine.is_open
+        while_closing = self.timing.margin + self.world.hindered(peer.closed_at)
+        return self.world.now - peer.closed_at > while_closing
 
     def _has_expired(self, peer: Peer) -> bool:
         """Whether a registration has waited for its first beat for too long."""
