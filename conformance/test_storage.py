@@ -342,6 +342,10 @@ def test_a_full_store_drops_the_oldest(fresh_controller: Controller) -> None:
     mux = Queue(fresh_controller, "mux")
     engine, client = mux.engine(), fresh_controller.client()
     done = [mux.exchange(client, engine)[0].message for _ in range(40)]
+    last = [request.msg_id for request in done if request is not None][-1:]
+    # The Hub follows the queue: once it has seen the end of the last one, all others are behind it.
+    status = {"msg_ids": last, "status_only": True}
+    client.ask_until(lambda reply: reply.content.get("completed") == last, "result_request", status)
     kept = [request is not None and has_record(client, request) for request in done]
     if not 0 < sum(kept) <= 20:
         violate(f"{sum(kept)} records of 40", "20 at most, and the latest at least")
