@@ -57,6 +57,14 @@ class LacksTasks(Deaf):
     part = "task-scheduler"
 
 
+class LacksOutput(Deaf):
+    """A relay that hands on no output."""
+
+    breaks: ClassVar[tuple[str, ...]] = ("iopub.reaches-all-clients",)
+    shows_in = ("*",)
+    part = "iopub-relay"
+
+
 class LacksExecution(Working):
     """An engine that answers no code."""
 

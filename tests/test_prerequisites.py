@@ -11,7 +11,7 @@ import pytest
 from conformance.harness.controller import Controller
 from conformance.harness.deployment import STUMBLES, Up, VirtualDeployment
 from conformance.harness.engine import HEART
-from conformance.harness.pilots import DELIVERY, REGISTERED
+from conformance.harness.pilots import DELIVERY, OUTPUT, REGISTERED
 from conformance.harness.verdict import Blocked, Violated
 from conformance.judging import setbacks
 from conformance.ladder import LADDERS
@@ -35,6 +35,7 @@ LACKING = {
     ),
     "simulated+lacks-mux": ("mux.routes-by-identity", {"mux.fifo-per-engine"}),
     "simulated+lacks-tasks": ("task.some-engine-runs", {"task.reply-to-requester"}),
+    "simulated+lacks-output": ("iopub.reaches-all-clients", {"iopub.output-stored", "iopub.fifo-per-engine"}),
     "simulated-engine+lacks-execution": ("kernel.execute-answered", {"iopub.stream-text", "kernel.later-requests-run"}),
     "simulated-engine+lacks-status": ("iopub.status-brackets", {"iopub.stream-text"}),
 }  # fmt: skip
@@ -75,7 +76,7 @@ def test_what_is_missing_is_accused_and_blocks_what_stands_on_it(
 def test_what_blocks_others_is_a_step_of_the_ladder() -> None:
     steps = {role: {slug for rung in rungs for slug in rung.slugs} for role, rungs in LADDERS.items()}
     queues = {slug for both in DELIVERY.values() for slug in both}
-    assert steps["controller"] >= queues | set(REGISTERED)
+    assert steps["controller"] >= queues | {*REGISTERED, OUTPUT}
     assert steps["engine"] >= {HEART, "kernel.execute-answered", "iopub.status-brackets"}
     assert steps["kernel"] >= {"kernel.execute-answered", "kernel.status-brackets"}
     assert "client.addresses-engine" in steps["client"]

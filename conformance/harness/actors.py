@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from conformance.harness.expect import Pattern, expect_one_of, ok
 from conformance.harness.hearts import Answer, DeviceHeart, Heart, echo
 from conformance.harness.party import Party
-from conformance.harness.pilots import DELIVERY, REGISTERED
+from conformance.harness.pilots import DELIVERY, OUTPUT, REGISTERED
 from conformance.harness.verdict import Finding, Violated
 from protocol.messages import lookup
 from protocol.wire import DELIMITER, Frame, Json, Message
@@ -497,6 +497,7 @@ class Engine(Client):
 
         A PUB does not tell; whoever has one proves by a pilot message that it is heard.
         """
+        self.controller.stand_on(OUTPUT)
         iopub = self._queues["iopub"]
         if not self._tells_subscriptions:
             return iopub
@@ -504,7 +505,7 @@ class Engine(Client):
         started = self.world.now
         if not self.world.run_until(lambda: bool(iopub.subscriptions), started + limit):
             self.controller.expect_waited(started, limit)
-            raise self.controller.stopped("iopub.reaches-all-clients", f"nobody subscribed to {self.name}")
+            raise self.controller.stopped(OUTPUT, f"nobody subscribed to {self.name}")
         return iopub
 
     def unregister(self) -> Message:

@@ -251,7 +251,7 @@ class Controller(Subject):
         return {}
 
     def explore(self) -> None:
-        """See what becomes of one request on each queue, unless engines of somebody else could be given it."""
+        """See what becomes of output, and of one request on each queue; not if engines of somebody else are there."""
         if not self._strangers and not self.missing:
             self.missing |= missing_queues(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Self
 
 from conformance.harness.party import Party
+from conformance.harness.pilots import OUTPUT
 from conformance.harness.verdict import Finding, Violated
 from protocol.wire import Message
 from protocol.world import SECOND, Observation
@@ -40,7 +41,7 @@ class Output(Party):
             if self.world.run_until(lambda: bool(self._pilots & pilots), self.world.now + SECOND // 20):
                 return self
         self.controller.expect_waited(started, limit)
-        raise self.controller.stopped("iopub.reaches-all-clients", f"{self.name} never heard {engine.name}")
+        raise self.controller.stopped(OUTPUT, f"{self.name} never heard {engine.name}")
 
     def _hear(self, seen: Observation) -> None:
         message = seen.message

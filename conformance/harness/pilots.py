@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from conformance.harness.verdict import Blocked, Violated
+from conformance.harness.verdict import Blocked, Undecided, Violated
 from protocol.world import SECOND
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ DELIVERY: Final[Mapping[str, tuple[str, str]]] = {
     "task": ("task.some-engine-runs", "task.reply-to-requester"),
     "broadcast": ("broadcast.reaches-each-target", "broadcast.reply-per-target"),
 }
+
+#: The requirement that is broken if what engines publish reaches nobody.
+OUTPUT: Final = "iopub.reaches-all-clients"
 
 #: The buffers of a result that nobody reads: None, pickled.
 RESULT: Final = (b"N.",)
@@ -59,11 +62,13 @@ def missing_registration(controller: Controller) -> dict[str, str]:
 
 
 def missing_queues(controller: Controller) -> dict[str, str]:
-    """The requirements of queues, of those that the target declares, that deliver no request or no reply."""
+    """The requirements of queues, of those that the target declares, that deliver no request, no reply or no output."""
     channels = [channel for channel in DELIVERY if _FEATURE[channel] in controller.features]
-    if not channels:
+    output = ["iopub"] * ("iopub" in controller.features)
+    if not channels and not output:
         return {}
-    engine = controller.engine(kind="pilot").with_shell(*channels)
+    # One for all: a mistaken scheduler may later give work to what has left, which is seen where it has a socket.
+    engine = controller.engine(kind="pilot").with_shell(*channels, *output)
     try:
         engine.registered()
     except (Blocked, Violated):
@@ -73,7 +78,20 @@ def missing_queues(controller: Controller) -> dict[str, str]:
         # What did not come once may be late; what does not come a second time is missing.
         if _missing(client, engine, channel):
             found |= _missing(client, engine, channel)
+    if output:
+        found |= _missing_output(controller, engine)
     return found
+
+
+def _missing_output(controller: Controller, engine: Engine) -> dict[str, str]:
+    """The requirement about output, if what the engine publishes is never heard."""
+    try:
+        controller.listener(engine)
+    except Blocked as blocked:
+        return {blocked.prerequisite: blocked.why}
+    except Undecided:
+        pass
+    return {}
 
 
 def _missing(client: Client, engine: Engine, channel: str) -> dict[str, str]:
