@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from conformance.targets.adapters.controller import IpyparallelController
-from conformance.targets.adapters.parts import CodePart, TaskPart
+from conformance.targets.adapters.parts import QUEUES, CodePart, TaskPart
 from simulator.cluster import VirtualCluster
+from simulator.faults import Damaged, Garbage, Nonsense
 
 
 class Row(NamedTuple):
@@ -25,6 +26,7 @@ class Row(NamedTuple):
 
 ROWS: Final = (
     Row("follows-what-never-ran", ("in dispatch_submission", "in maybe_run", "self.destinations[m]")),
+    Row("refused-beside-waiting", ("in dispatch_submission", "in fail_unreachable", "self.graph[mid].remove")),
     Row("unreadable-metadata", ("in dispatch_submission", "in __init__", "dependency.py")),
     Row("unreadable-metadata", ("in dispatch_submission", "float(timeout)")),
     Row("unreadable-metadata", ("in dispatch_submission", "for t in targets")),
@@ -61,6 +63,8 @@ def cause(cluster: VirtualCluster, requirement: str, msg_id: str) -> str:
         return "retry-never-where-it-failed"
     if _is_forgotten(controller, msg_id):
         return "returns-while-its-tasks-are-open"
+    if _is_swallowed(cluster, msg_id):
+        return "one-frame-stops-a-queue"
     return "broadcast-waits-for-the-dead" if _is_for_the_dead(cluster, msg_id) else ""
 
 
@@ -85,6 +89,16 @@ def _is_forgotten(controller: IpyparallelController, msg_id: str) -> bool:
     (part,) = controller.members["tasks"].parts
     is_there = msg_id in scheduler.queue_map or any(msg_id in jobs for jobs in scheduler.pending.values())
     return not is_there and isinstance(part, TaskPart) and any(count > 1 for count in part.lives.values())
+
+
+def _is_swallowed(cluster: VirtualCluster, msg_id: str) -> bool:
+    """Whether a monitored queue took it and gave it to no engine, in a run in which something too short was sent."""
+    recorder = cluster.world.recorder
+    hops = recorder.hops.get(msg_id, []) if recorder is not None else []
+    is_short = any(isinstance(one.fault, Damaged | Garbage | Nonsense) for one in cluster.stage.troubles)
+    if not hops or not is_short or hops[-1].process not in QUEUES:
+        return False
+    return hops[-1].what == "took" or all(engine.uuid != hops[-1].towards for engine in cluster.engines)
 
 
 def _is_for_the_dead(cluster: VirtualCluster, msg_id: str) -> bool:

@@ -36,7 +36,6 @@ MODULES: Final = (
     "ipyparallel.controller.heartmonitor",
     "ipyparallel.controller.hub",
     "ipyparallel.controller.dictdb",
-    "ipyparallel.controller.sqlitedb",
     "ipyparallel.controller.scheduler",
     "ipyparallel.controller.task_scheduler",
     "ipyparallel.controller.broadcast_scheduler",
@@ -76,7 +75,6 @@ class Edition:
     heartmonitor: Any
     hub: Any
     dictdb: Any
-    sqlitedb: Any
     session: Any
     task_scheduler: Any
     broadcast_scheduler: Any
@@ -141,16 +139,13 @@ class Edition:
         times = SimpleNamespace(
             time=lambda: self.date(self.actor.process), monotonic=clock, perf_counter=clock, sleep=lambda _: None
         )
-        system = SimpleNamespace(
-            getpid=lambda: PID, environ={"USER": "ipyparallel"}, name=os.name,
-            path=SimpleNamespace(exists=lambda name: name in self.actor.files), remove=lambda name: self._remove(name),
-        )  # fmt: skip
+        system = SimpleNamespace(getpid=lambda: PID, environ={"USER": "ipyparallel"}, name=os.name)
         here: dict[Any, dict[str, Any]] = {
             self.zmqstream: {"gen_log": self.log},
             self.session: {"utcnow": today, "os": system, "warnings": SimpleNamespace(warn=lambda *_, **__: None)},
             self.util: {"utcnow": today},
             self.heartmonitor: {"time": times, "set": _ordered()},
-            self.hub: {"time": times, "set": _ordered(), "os": system, "open": self._open},
+            self.hub: {"time": times, "set": _ordered(), "open": self._open},
             self.task_scheduler: {
                 "time": times, "set": _ordered(), "random": lambda: self.actor.chance.random(), "randint": between
             },
@@ -158,36 +153,25 @@ class Edition:
         for module, names in here.items():
             vars(module).update(names)
 
-    def _open(self, name: str, mode: str = "r") -> Any:
-        return _File(self.actor.files, name, mode)
-
-    def _remove(self, name: str) -> None:
-        del self.actor.files[name]
+    def _open(self, name: str, _: str) -> "_File":
+        return _File(self.actor.files, name)
 
 
 class _File:
-    """A text file of a process: written when it is closed."""
+    """A text file that a process writes: it is on its disk when it is closed."""
 
-    def __init__(self, files: Any, name: str, mode: str) -> None:
-        self._files, self._name, self._is_new = files, name, "w" in mode
-        if not self._is_new and name not in files:
-            raise FileNotFoundError(name)
+    def __init__(self, files: MutableMapping[str, bytes], name: str) -> None:
+        self._files, self._name = files, name
         self._parts: list[str] = []
 
-    def write(self, text: str) -> int:
+    def write(self, text: str) -> None:
         self._parts.append(text)
-        return len(text)
-
-    def read(self) -> str:
-        text: str = self._files[self._name].decode()
-        return text
 
     def __enter__(self) -> "_File":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_new:
-            self._files[self._name] = "".join(self._parts).encode()
+        self._files[self._name] = "".join(self._parts).encode()
 
 
 def _ordered() -> Any:

@@ -229,7 +229,6 @@ class HubPart(CodePart):
     """The Hub."""
 
     hub: Any = None
-    is_restored = False
     #: Engine -> its latest request to be registered: the answer names none.
     asked: dict[bytes, str]
 
@@ -248,8 +247,6 @@ class HubPart(CodePart):
             registration_timeout=round(config.registration_timeout_s), unassigned=OrderedSet(),
         )  # fmt: skip
         self.hub.engine_state_file = STATE_FILE
-        if self.is_restored:
-            self.hub._load_engine_state()
 
     def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
         super()._took(name, frames)
