@@ -26,6 +26,8 @@ LOOK: Final = 50 * MILLISECOND
 PATIENCE: Final = 60.0
 #: Nanoseconds that a client may take to hear of an engine before it is told to use it.
 KNOWN: Final = 10 * SECOND
+#: How a request is called whose id the client does not tell.
+UNTOLD: Final = "command "
 _FUNCTION: Final = f"{do_work.__module__}.{do_work.__name__}"
 
 
@@ -74,10 +76,10 @@ class DrivenTask:
 
     @property
     def msg_id(self) -> str:
-        """Its id, as soon as the client has told it."""
+        """Its id, if the client has told it."""
         answer = self.pending.answer
         ids = answer.ok.msg_ids if answer is not None and answer.ok is not None else None
-        return ids[0] if ids else f"command {self.number}"
+        return ids[0] if ids else f"{UNTOLD}{self.number}"
 
     @property
     def status(self) -> str:
@@ -366,4 +368,4 @@ def _numbers(tasks: Iterable[Task]) -> tuple[int, ...]:
     return tuple(task.number for task in tasks if isinstance(task, DrivenTask))
 
 
-__all__ = ["DrivenClient", "DrivenTask", "Open", "Ways"]
+__all__ = ["UNTOLD", "DrivenClient", "DrivenTask", "Open", "Ways"]

@@ -18,9 +18,10 @@ import msgspec
 
 from conformance.harness.verdict import Blocked, NotApplicable, Undecided, Violated
 from conformance.onreal.cluster import RealCluster
+from conformance.onreal.driven import UNTOLD
 from conformance.onreal.judging import charges
 from conformance.onreal.kernels import KERNELS, Stage
-from conformance.onreal.watching import COMES, GOES, LATE
+from conformance.onreal.watching import COMES, GOES, LATE, Touched
 from conformance.targets.descriptor import Target
 from conformance.targets.process import detect_version
 from conformance.targets.tables import Timing
@@ -341,15 +342,25 @@ def _reasons(cluster: RealCluster) -> Iterator[tuple[str, Callable[[Matter], boo
         yield "the controller was killed", lambda matter: cluster.sent(matter.msg_id) < cluster.deaths[-1]
     for trouble in cluster.troubles:
         text = repr(trouble.fault)
-        taken = {each for one in trouble.taken for each in (one.msg_id, one.parent) if each}
-        yield text, _is_taken(frozenset(taken))
+        yield text, _is_taken(trouble.taken)
         if isinstance(trouble.fault, Cut):
             yield text, _met(cluster, trouble.fault.who, trouble.until + LATE)
 
 
-def _is_taken(taken: frozenset[str]) -> Callable[[Matter], bool]:
-    """Whether a fault took something of a request, or a copy of it, which is called after it."""
-    return lambda matter: any(each == matter.msg_id or each.startswith(f"{matter.msg_id}_") for each in taken)
+def _is_taken(taken: Sequence[Touched]) -> Callable[[Matter], bool]:
+    """Whether a fault took something of a request, or a copy of it, which is called after it.
+
+    A client under test does not tell the ids of all that it sends: of those, anything that was taken of it may be one.
+    """
+    ids = {each for one in taken for each in (one.msg_id, one.parent) if each}
+    ends = {end for one in taken for end in one.ends}
+
+    def is_meant(matter: Matter) -> bool:
+        if matter.msg_id.startswith(UNTOLD):
+            return any(end.startswith(f"{matter.whose}/") for end in ends)
+        return any(each == matter.msg_id or each.startswith(f"{matter.msg_id}_") for each in ids)
+
+    return is_meant
 
 
 def _is_for_the_gone(cluster: RealCluster, msg_id: str) -> bool:
