@@ -22,11 +22,15 @@ NOTICED: Final = 3 * SECOND
 
 
 class Death(NamedTuple):
-    """The end of a process: its name, the part of the controller that it was or empty, the fault that it counts as."""
+    """The end of a process: its name, the part of the controller that it was or empty, the fault that it counts as.
+
+    `known_as` is how messages are addressed to it: by the name of a part, or the identity of an engine.
+    """
 
     process: str
     part: str
     fault: "Fault"
+    known_as: str
 
 
 class Loss(NamedTuple):
@@ -55,7 +59,7 @@ def taker(recorder: "Recorder", msg_id: str) -> "Fault | None":
 def _forgotten(recorder: "Recorder", death: Death) -> "Fault | None":
     """The loss of the Hub's disk that let it forget an engine whose end it had not noticed, or has not seen at all."""
     ended = death.fault.began
-    told = [now for uuid, times in recorder.listed.items() if death.process.startswith(uuid) for now in times]
+    told = recorder.listed.get(death.known_as, [])
     for fault in recorder.forgot:
         if fault.began <= ended + NOTICED and not any(fault.began < now <= ended for now in told):
             return fault
@@ -81,12 +85,12 @@ def _had(death: Death, hops: Iterable["Hop"]) -> bool:
                 is_leaving = True
         elif hop.what == "took":
             is_leaving = False
-            if hop.process.startswith(coming):
+            if hop.known_as == coming:
                 coming = ""
         elif hop.now <= death.fault.began or not death.part:
             # What is sent to an engine that has ended waits for it as long as nobody knows.
             receiver = hop.part if hop.is_outside else hop.towards
-            if receiver and death.process.startswith(receiver):
+            if receiver == death.known_as:
                 coming = receiver
     return has or is_leaving or bool(coming)
 

@@ -201,7 +201,8 @@ class Network:
         self.wires: list[Wire] = []
         #: Told what a ROUTER drops, since nobody is connected under its first frame: the socket's name, the message.
         self.on_drop: Callable[[str, tuple[Any, ...]], object] | None = None
-        #: Told what was sent into a connection of which the other side had let go: the names of its ends, the message.
+        #: Told what was sent into a connection of which the other side had let go, or still waited at the side that
+        #: listens when the connection ended: the names of its ends, sender first, and the message.
         self.on_lost: Callable[[tuple[str, str], tuple[Any, ...]], object] | None = None
         #: The bytes of a message, which counts where a link is narrow.
         self.weigh: Callable[[tuple[Any, ...]], int] = size_of

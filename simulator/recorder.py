@@ -20,7 +20,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from protocol.roles.base import Arrived, Effect, Event, Forward, Malformed, Note, Raw, Send, SendRaw, made
+from protocol.roles.engine import Engine
 from protocol.roles.speech import metadata_of, parent_id
+from protocol.roles.warden import Warden
 from protocol.rules import INVARIANTS, RULES, Judge, Rule, Setting, Vantage, Violation
 from protocol.wire import Codec, Frame, Message
 from protocol.world import SECOND, Direction, Fact, Observation
@@ -112,7 +114,8 @@ class Fault(NamedTuple):
 class Hop(NamedTuple):
     """Where a request was seen: who sent or took it, or its reply, and for whom it was.
 
-    `part` is the part of the controller that serves the channel, `towards` the first identity that it was given.
+    `part` is the part of the controller that serves the channel, `towards` the first identity that it was given;
+    `known_as` is how others would have addressed it to this process: see `Death`.
     """
 
     seq: int
@@ -123,6 +126,7 @@ class Hop(NamedTuple):
     towards: str
     is_outside: bool
     is_reply: bool
+    known_as: str
 
 
 class Recorder:
@@ -165,6 +169,8 @@ class Recorder:
         self.hops: dict[str, list[Hop]] = {}
         #: Reply without a parent -> the request that it answers, told by whoever sends such a thing.
         self.answers: dict[str, str] = {}
+        #: Process -> how messages are addressed to it.
+        self._known_as: dict[str, str] = {}
         self._altered: set[str] = set()
         #: What was altered on its way to one of several: that socket, and the message.
         self._altered_copies: set[tuple[str, str]] = set()
@@ -194,6 +200,11 @@ class Recorder:
         is_seen = is_outside or self.keeps_items
         has_shell, is_warden = role.NAME == "engine", role.NAME == "warden"
         away = process.host != CONTROLLER
+        if isinstance(role, Engine | Warden):
+            self._known_as[name] = role.config.uuid
+        else:
+            # A heart in Python is a guest in the process of its engine.
+            self._known_as.setdefault(name, name if away else _part(name))
         # One socket of an engine is for several channels: which one depends on the request.
         fixed = {socket: channel for socket, channel in channels.items() if not (has_shell and socket == "shell")}
 
@@ -367,12 +378,17 @@ class Recorder:
         if type(about) is not str or not about:
             about, is_reply = message.msg_id, False
         towards = identities[0].decode("ascii", "replace") if identities else ""
-        hop = made(Hop, (self._seq + 1, self.kernel.now, name, what, PEERS[channel], towards, away, is_reply))
+        known_as = self._known_as[name]
+        hop = made(Hop, (self._seq + 1, self.kernel.now, name, what, PEERS[channel], towards, away, is_reply, known_as))
         known = self.hops.get(about)
         if known is None:
             self.hops[about] = [hop]
         else:
             known.append(hop)
+
+    def stands_for(self, process: str, uuid: str) -> None:
+        """A process is all that there is of this engine, which no role plays."""
+        self._known_as[process] = uuid
 
     def mistaken(self, msg_id: str, why: str) -> None:
         """A client is about to send a request that is wrong on purpose; who passes it on is not to blame."""
@@ -398,7 +414,8 @@ class Recorder:
                 self._former.add(name)
             self._shut(process)
             number = self._strike(f"{name} ended with status {about[0]}", (name, process.host), is_over=not is_part)
-            self.deaths.append(Death(name, part if is_part else "", self.faults[number]))
+            known_as = self._known_as.get(name, part if is_part else name)
+            self.deaths.append(Death(name, part if is_part else "", self.faults[number], known_as))
         elif what == "paused":
             self._held[name] = self._strike(f"{name} was paused", (name, process.host), is_over=False)
             self._is_blurred = True

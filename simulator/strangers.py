@@ -168,6 +168,8 @@ class VirtualGround:
             (shell,) = (each for each in heart.shells if isinstance(each, VirtualShell))
             shell.sockets["ping"].set("UNSUBSCRIBE", b"")
         self._hearts.append(heart)
+        if self._world.recorder is not None:
+            self._world.recorder.stands_for(heart.name, uuid)
 
     def spoke(self, uuid: str, channel: str, message: Message) -> None:
         """Tell the recorder."""

@@ -83,6 +83,8 @@ class Session:
         self.pipe: Pipe | None = None
         self.out: Wire | None = None
         self.into: Wire | None = None
+        #: The names of the sockets at both ends of the last connection, ours first.
+        self.ends = ("", "")
         self.is_ready = False
         self.is_ending = False
         #: Pipes of earlier connections, which the socket has not let go of.
@@ -301,6 +303,7 @@ class Session:
     def plug(self, out: Wire, into: Wire) -> None:
         """Take the two wires of a connection."""
         self.out, self.into = out, into
+        self.ends = out.name
         out.on_room = self.pull
         self.epoch += 1
 
@@ -354,13 +357,18 @@ class Session:
         return [(wire, item) for wire, item in lost if item.__class__ is tuple]
 
     def lost(self) -> None:
-        """The other side has closed, or the connection broke."""
+        """The other side has closed, or the connection broke; what still waited for room on it is lost with it."""
         self.tell("DISCONNECTED")
         self._unplug()
         pipe = self.pipe
         if pipe is None:
             self._gone()
             return
+        on_lost = self.context.network.on_lost
+        if on_lost is not None:
+            for item in pipe.queue:
+                if item.__class__ is tuple:
+                    on_lost(self.ends, item)
         self.is_ending = True
         pipe.terminate(self.options.linger != 0)
         pipe.check_read()

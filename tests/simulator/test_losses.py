@@ -26,6 +26,9 @@ from simulator.faults import (
     Replays,
 )
 from simulator.judge import ANSWERED, Judgement, judge
+from simulator.kernel import Kernel
+from simulator.network import Network
+from simulator.sockets import Context, Errno
 
 #: What makes somebody wait, comes to an end, and takes nothing.
 HARMLESS: list[Fault] = [
@@ -149,6 +152,31 @@ def test_an_answer_to_who_sent_again_and_was_heard_first_is_lost_with_that() -> 
     assert [(one.msg_id, one.fault.name) for one in judgement.excused] == [(task.msg_id, repr(replays))]
 
 
+def test_what_waits_for_room_at_the_side_that_listens_is_lost_with_the_connection() -> None:
+    kernel = Kernel()
+    network = Network(kernel, wire_capacity=1)
+    lost: list[Any] = []
+    network.on_lost = lambda ends, load: lost.append((ends, load))
+    here, there = (Context(kernel, network, host=host) for host in "ab")
+    router, dealer = here.socket("ROUTER", "router"), there.socket("DEALER", "dealer")
+    dealer.set("ROUTING_ID", b"peer")
+    router.bind("tcp://a:1")
+    dealer.connect("tcp://a:1")
+    kernel.run(SECOND)
+    there.pause()
+    router.events()
+    for text in (b"1", b"2", b"3"):
+        router.send((b"peer", text))
+    kernel.run(2 * SECOND)
+    # The first is on the way, and arrives; a dialer would keep the others for its next connection.
+    here.sessions[0].cut()
+    assert lost == [(("router", "dealer"), (b"2",)), (("router", "dealer"), (b"3",))]
+    there.resume()
+    kernel.run(3 * SECOND)
+    assert dealer.recv() == (b"1",)
+    assert dealer.recv() is Errno.EAGAIN
+
+
 def test_an_engine_that_the_hub_forgot_ends_unnoticed() -> None:
     cluster = cluster_of()
     task = cluster.client().submit(Work(takes=SECOND))
@@ -157,6 +185,23 @@ def test_an_engine_that_the_hub_forgot_ends_unnoticed() -> None:
     engine = cluster.begin(EngineKilled(engine="engine-1", comes_back=True))
     engine.end()
     disk.end()
+    judgement = settled(cluster)
+    assert judgement.is_clean, judgement.text()
+    assert [(one.msg_id, one.fault.name) for one in judgement.excused] == [(task.msg_id, "DiskLost()")]
+
+
+@pytest.mark.parametrize("uuid", ["", "another-name"])
+def test_what_was_on_its_way_to_an_engine_is_lost_with_it_whatever_its_name(uuid: str) -> None:
+    cluster = cluster_of(engines=0)
+    cluster.engine(uuid=uuid)
+    client = cluster.client()
+    apart = cluster.begin(Partitioned(places=("engine-1",)))
+    task = client.submit(Work(takes=SECOND))
+    cluster.run_for(10 * MILLISECOND)
+    disk = cluster.begin(DiskLost())
+    engine = cluster.begin(EngineKilled(engine="engine-1", comes_back=True))
+    for trouble in (engine, disk, apart):
+        trouble.end()
     judgement = settled(cluster)
     assert judgement.is_clean, judgement.text()
     assert [(one.msg_id, one.fault.name) for one in judgement.excused] == [(task.msg_id, "DiskLost()")]
