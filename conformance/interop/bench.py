@@ -34,7 +34,7 @@ from conformance.targets.process import start
 #: An ability that did not come back is given up after so many times the patience. Its own deadlines come before.
 LIMIT: Final = 6.0
 #: Seconds in which engines have to be there.
-START: Final = 30.0
+START: Final = 90.0
 #: Seconds in which an engine has to end when it is told to.
 GRACE: Final = 2.0
 #: Seconds after which a wait looks whether somebody wants no more of it.
