@@ -7,7 +7,7 @@ before anything is judged. Nor does the end of an engine: whoever gave it the re
 the same; unless the Hub lost its disk at that time, and does not know that there was another engine of this name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from protocol.world import SECOND
@@ -47,6 +47,11 @@ def taker(recorder: "Recorder", msg_id: str) -> "Fault | None":
     loss = recorder.losses.get(msg_id)
     if loss is not None and (loss.is_altered or not _is_given_again(hops, loss.now)):
         return loss.fault
+    return _ended_with(recorder, hops) or _took_copies(recorder, msg_id)
+
+
+def _ended_with(recorder: "Recorder", hops: Sequence["Hop"]) -> "Fault | None":
+    """The fault by which somebody ended who had this in hand, of whose end nobody can know."""
     for death in reversed(recorder.deaths):
         if _had(death, hops):
             if death.part:
@@ -54,6 +59,23 @@ def taker(recorder: "Recorder", msg_id: str) -> "Fault | None":
             if (forgot := _forgotten(recorder, death)) is not None:
                 return forgot
     return None
+
+
+def _took_copies(recorder: "Recorder", msg_id: str) -> "Fault | None":
+    """The fault that took a copy of a broadcast, if nobody but those who lost copies owes a reply.
+
+    One reply for all waits for each of them. Otherwise each has its own, and one that is owed without a fault is owed.
+    """
+    found = None
+    for copy, is_coalescing in recorder.copies.get(msg_id, {}).items():
+        hops = recorder.hops[copy]
+        if any(hop.is_reply and not hop.is_outside and (is_coalescing or hop.what == "sent") for hop in hops):
+            continue
+        fault = _ended_with(recorder, hops)
+        if fault is None and not is_coalescing:
+            return None
+        found = found or fault
+    return found
 
 
 def _forgotten(recorder: "Recorder", death: Death) -> "Fault | None":

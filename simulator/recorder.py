@@ -167,6 +167,8 @@ class Recorder:
         self.listed: dict[str, list[int]] = {}
         #: Open request -> where it was seen, in order.
         self.hops: dict[str, list[Hop]] = {}
+        #: Open broadcast -> its copies for engines, which have hops of their own, and whether one reply is for all.
+        self.copies: dict[str, dict[str, bool]] = {}
         #: Reply without a parent -> the request that it answers, told by whoever sends such a thing.
         self.answers: dict[str, str] = {}
         #: Process -> how messages are addressed to it.
@@ -253,6 +255,8 @@ class Recorder:
         def notes(effect: Note) -> None:
             if effect.name == "client-request-done":
                 self.hops.pop(effect.data["msg_id"], None)
+                for copy in self.copies.pop(effect.data["msg_id"], ()):
+                    self.hops.pop(copy, None)
             elif effect.name == "hub-engine":
                 self.listed.setdefault(effect.data["uuid"], []).append(self.kernel.now)
             self._note(name, effect.name, dict(effect.data))
@@ -383,6 +387,11 @@ class Recorder:
         known = self.hops.get(about)
         if known is None:
             self.hops[about] = [hop]
+            if channel == "broadcast" and not is_reply:
+                metadata = metadata_of(message) or {}
+                original = metadata.get("original_msg_id")
+                if type(original) is str and original in self.hops and original != about:
+                    self.copies.setdefault(original, {})[about] = metadata.get("is_coalescing") is True
         else:
             known.append(hop)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from protocol.roles.speech import parent_id
 from protocol.roles.task import TaskScheduler
 from protocol.world import MILLISECOND, SECOND, Work
 from simulator.cluster import VirtualCluster
@@ -205,3 +206,30 @@ def test_what_was_on_its_way_to_an_engine_is_lost_with_it_whatever_its_name(uuid
     judgement = settled(cluster)
     assert judgement.is_clean, judgement.text()
     assert [(one.msg_id, one.fault.name) for one in judgement.excused] == [(task.msg_id, "DiskLost()")]
+
+
+@pytest.mark.parametrize("swallowed", ["", "engine-2"])
+@pytest.mark.parametrize("is_coalescing", [False, True])
+def test_a_broadcast_is_excused_by_the_copy_that_was_taken_unless_another_reply_is_owed(
+    is_coalescing: bool, swallowed: str
+) -> None:
+    cluster = cluster_of(engines=2)
+    client = cluster.client()
+    root: Any = cluster.controller.members["broadcast"].shells[0].role
+    take = root._child_reply
+    root._child_reply = lambda now, message, effects: (
+        None if swallowed and parent_id(message).endswith(swallowed) else take(now, message, effects)
+    )
+    task = client.broadcast(Work(takes=SECOND), is_coalescing=is_coalescing)
+    cluster.run_for(10 * MILLISECOND)
+    disk = cluster.begin(DiskLost())
+    engine = cluster.begin(EngineKilled(engine="engine-1", comes_back=True))
+    engine.end()
+    disk.end()
+    judgement = settled(cluster)
+    # One reply for all could not have come, whatever became of the other engine's.
+    is_owed = bool(swallowed) and not is_coalescing
+    assert [matter.msg_id for matter in judgement.open] == ([task.msg_id] if is_owed else [])
+    assert [(one.msg_id, one.fault.name) for one in judgement.excused] == (
+        [] if is_owed else [(task.msg_id, "DiskLost()")]
+    )
