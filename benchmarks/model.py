@@ -32,7 +32,7 @@ sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(_
 
 from conformance.cli.hunt import AT_ONCE  # noqa: E402
 from conformance.model.hunt import Hunt  # noqa: E402
-from conformance.model.stage import Stage  # noqa: E402
+from conformance.model.stage import KitFailed, Stage  # noqa: E402
 from conformance.mutants import Variant  # noqa: E402
 from conformance.mutants import load as mutants  # noqa: E402
 from conformance.targets import load  # noqa: E402
@@ -52,18 +52,19 @@ def hunted(job: tuple[str, float]) -> dict[str, Any]:
     search = Hunt(Stage(load(f"simulated+{name}")))
     start = time.process_time()
     found: list[str] = []
+    unplayed = 0
     while not found and time.process_time() - start < seconds:
         before = set(search.observed)
         try:
             search.step()
-        except Exception as error:  # a role with a mistake in it may do anything
-            found = [f"{type(error).__name__}: {error}"[:200]]
+        except KitFailed:  # that accuses nobody
+            unplayed += 1
         else:
             found = sorted({failure.violation.requirement for failure in search.failures.values()})
             found += sorted(search.observed - before)
     return {
         "mutant": name, "found": found, "seconds": round(time.process_time() - start, 2),
-        "conversations": search.progress.conversations,
+        "conversations": search.progress.conversations, "unplayed": unplayed,
     }  # fmt: skip
 
 
@@ -130,6 +131,8 @@ def _show(console: Console, fates: list[dict[str, Any]], rates: list[dict[str, A
     missed = [fate["mutant"] for fate in fates if not fate["found"]]
     if missed:
         console.print(f"Not found in {seconds:g} s each: {', '.join(missed)}", markup=False)
+    if unplayed := [fate["mutant"] for fate in fates if fate["unplayed"]]:
+        console.print(f"With conversations that the kit could not play: {', '.join(unplayed)}", markup=False)
     table = Table(title="Steps per second", box=None, title_justify="left")
     for column in ("target", "steps/s", "budget", "conversations", "accused"):
         table.add_column(column, justify="left" if column in ("target", "accused") else "right")
