@@ -34,6 +34,7 @@ from conformance.model.steps import (
 from conformance.model.vectors import VectorError, conversation_from, read, vector_of, write
 from conformance.targets import Deviation, load
 from protocol.damage import Given
+from protocol.roles.task import TaskScheduler
 
 #: Mistakes of different kinds: of the Hub, of a relay, of the scheduler, of the heart monitor.
 FOUND = ("answers-who-asked-last", "holds-two", "gives-up-early")
@@ -319,3 +320,14 @@ def test_a_conversation_ends_with_the_controller(innocent: Stage) -> None:
     types = [each.message.msg_type for each in outcome.observations if each.message is not None]
     assert "shutdown_reply" in types
     assert "shutdown_notification" in types
+
+
+def test_a_role_that_falls_before_anything_is_said_to_it_is_accused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def falls(*_: object) -> None:
+        raise TypeError("no engine was expected")
+
+    monkeypatch.setattr(TaskScheduler, "_came", falls)
+    outcome = Stage(load("simulated")).play([])
+    (violation,) = outcome.violations
+    assert violation.requirement == "wire.malformed-harms-nobody"
+    assert "TypeError: no engine was expected while tasks" in violation.found

@@ -106,8 +106,7 @@ class Stage:
         """Play one conversation. Raises TargetUnusable, and KitFailed if the kit itself could not play it."""
         settings = self._settings(conversation)
         if self.target.is_simulated:
-            with self._deployment.fresh(settings) as controller:
-                return self._play(controller, conversation, settings)
+            return self._play_virtually(conversation, settings)
         try:
             outcome = self._play(self._running(settings), conversation, settings)
         except KitFailed:
@@ -118,6 +117,18 @@ class Stage:
             # Who knows in what state it is.
             self._end_shared()
         return outcome
+
+    def _play_virtually(self, conversation: Conversation, settings: dict[str, object]) -> Outcome:
+        try:
+            with self._deployment.fresh(settings) as controller:
+                return self._play(controller, conversation, settings)
+        except KitFailed:
+            raise
+        except Exception as error:
+            # A role that fell when it was tried, before anything was said to it.
+            if not (fallen := _who_fell(error)):
+                raise
+            return Outcome(conversation, [_fell(fallen, 0)])
 
     def close(self) -> None:
         """End what was started."""
@@ -167,9 +178,8 @@ class Stage:
         except Exception as error:
             # Whoever stumbles over something that is accused anyway is not at fault.
             found = player.violations()
-            notes = " ".join(getattr(error, "__notes__", ()))
-            if self.target.is_simulated and notes:
-                found.append(_fell(f"{type(error).__name__}: {error} {notes}", player.world.now))
+            if self.target.is_simulated and (fallen := _who_fell(error)):
+                found.append(_fell(fallen, player.world.now))
             if not found:
                 raise KitFailed(conversation) from error
         outcome.is_undecided = outcome.is_undecided or player.is_undecided
@@ -210,6 +220,12 @@ def _from_end(end: CaseEnd, player: Player) -> list[Violation]:
 
 def _died(controller: Controller) -> Violation:
     return _fell(f"its process has ended (status {controller.instance.status})", controller.world.now)
+
+
+def _who_fell(error: Exception) -> str:
+    """What a role raised, with what it was doing; empty if it was no role."""
+    notes = " ".join(getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error} {notes}" if notes else ""
 
 
 def _fell(found: str, now: int) -> Violation:

@@ -33,6 +33,8 @@ class FillsOneFirst(Scheduler):
 
         def offer(old: Any, engine: Any) -> None:
             old(engine)
+            if engine.entry is None:  # another scheme chooses otherwise
+                return
             load, stamp, _ = engine.entry
             engine.entry = (-load, stamp, engine)
             heappush(heap._heap, engine.entry)
