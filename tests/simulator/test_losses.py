@@ -60,6 +60,14 @@ def settled(cluster: VirtualCluster) -> Judgement:
     return judge(cluster)
 
 
+def forgotten(cluster: VirtualCluster) -> None:
+    """Let an engine die, and come back, when the Hub has lost what it knew of it."""
+    disk = cluster.begin(DiskLost())
+    engine = cluster.begin(EngineKilled(engine="engine-1", comes_back=True))
+    engine.end()
+    disk.end()
+
+
 def swallow(cluster: VirtualCluster) -> None:
     """Let the task scheduler lose every result that it gets."""
     scheduler: Any = cluster.controller.role("tasks")
@@ -182,10 +190,7 @@ def test_an_engine_that_the_hub_forgot_ends_unnoticed() -> None:
     cluster = cluster_of()
     task = cluster.client().submit(Work(takes=SECOND))
     cluster.run_for(10 * MILLISECOND)
-    disk = cluster.begin(DiskLost())
-    engine = cluster.begin(EngineKilled(engine="engine-1", comes_back=True))
-    engine.end()
-    disk.end()
+    forgotten(cluster)
     judgement = settled(cluster)
     assert judgement.is_clean, judgement.text()
     assert [(one.msg_id, one.fault.name) for one in judgement.excused] == [(task.msg_id, "DiskLost()")]
@@ -222,10 +227,7 @@ def test_a_broadcast_is_excused_by_the_copy_that_was_taken_unless_another_reply_
     )
     task = client.broadcast(Work(takes=SECOND), is_coalescing=is_coalescing)
     cluster.run_for(10 * MILLISECOND)
-    disk = cluster.begin(DiskLost())
-    engine = cluster.begin(EngineKilled(engine="engine-1", comes_back=True))
-    engine.end()
-    disk.end()
+    forgotten(cluster)
     judgement = settled(cluster)
     # One reply for all could not have come, whatever became of the other engine's.
     is_owed = bool(swallowed) and not is_coalescing
