@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from conformance.harness.actors import RESULT_BUFFERS, Client, Engine
 from conformance.harness.hearts import Answer, echo, no_answer
@@ -15,10 +15,6 @@ from protocol.errors import ProtocolError
 from protocol.rules.parts import content_of
 from protocol.wire import Frame, Message
 from protocol.world import Observation
-
-if TYPE_CHECKING:
-    pass
-
 
 EXECUTED: Final = {"status": "ok", "execution_count": 1, "payload": [], "user_expressions": {}}
 OWN_ERRORS: Final = frozenset({"ImpossibleDependency", "InvalidDependency", "TaskTimeout", "EngineError"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conformance.harness.actors import Client
 from conformance.model import steps as alphabet
@@ -14,9 +14,6 @@ from conformance.model.questions import NOBODY, QUESTIONS, Question
 from conformance.model.working import Working
 from protocol.rules.parts import content_of
 from protocol.wire import Message
-
-if TYPE_CHECKING:
-    pass
 
 
 class Asking(Working):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from conformance.harness.actors import RESULT_BUFFERS, Client
 from conformance.model import steps as alphabet
@@ -17,10 +17,6 @@ from protocol.damage import Given, damage
 from protocol.errors import ProtocolError
 from protocol.wire import DELIMITER, Codec, Frame, Message
 from protocol.world import Observation
-
-if TYPE_CHECKING:
-    pass
-
 
 #: The delimiter, the signature and the four parts of a message.
 PARTS: Final = 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,10 +16,6 @@ from conformance.model.orders import ANYWHERE, ORDERS, SIMPLE, Plan
 from conformance.model.questions import NOBODY, Question
 from protocol.wire import Frame, Message
 from protocol.world import Observation
-
-if TYPE_CHECKING:
-    pass
-
 
 FAILURE: Final = {"status": "error", "ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": []}
 
