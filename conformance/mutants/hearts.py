@@ -352,12 +352,12 @@ class KeepsBeatsInStock(Mutant):
     part = MONITOR
 
     def prepare(self) -> None:
-        """Answers beyond the first of a period count for ten later periods."""
+        """Each answer beyond the first of a period counts for a later period."""
 
         def pong(old: Callable[..., object], frames: Sequence[bytes]) -> None:
             heart = bytes(frames[0])
             if heart in self.role.responses:
-                self.memory[heart.hex()] = self.memory.get(heart.hex(), 0) + 10
+                self.memory[heart.hex()] = self.memory.get(heart.hex(), 0) + 1
             old(frames)
 
         def beat(old: Callable[..., object], now: int) -> object:
