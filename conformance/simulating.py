@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from conformance.mutants import find
-from conformance.targets.adapters import EXPLAINED, cause, descriptor, maker
+from conformance.targets.adapters import EXPLAINED, descriptor, explained, maker
 from protocol.roles.marks import MARKS
 from simulator.cluster import VirtualCluster
-from simulator.judge import ANSWERED
 from simulator.rarity import PLACES
 from simulator.run import SWARM, Hooks, Known, Outcome, Setup, run
 from simulator.stage import SEEN
@@ -98,17 +97,14 @@ def carry_out(setup: Setup) -> Outcome:
         return run(setup, hooks=hooks)
     clusters: list[VirtualCluster] = []
     outcome = run(setup, hooks=hooks._replace(on_cluster=clusters.append))
-    _tell_known(setup, outcome, clusters[0])
+    tell_known(setup, outcome, clusters[0])
     return outcome
 
 
-def _tell_known(setup: Setup, outcome: Outcome, cluster: VirtualCluster) -> None:
+def tell_known(setup: Setup, outcome: Outcome, cluster: VirtualCluster) -> None:
     """Take what is known of a controller out of the violations, and keep it beside them."""
     target = descriptor(setup.controller)
-    # A violation names a request in its text only.
-    open_ones = [] if outcome.judgement is None else outcome.judgement.open
-    pages = {f" {one.msg_id} is open ": cause(cluster, ANSWERED, one.msg_id) for one in open_ones}
-    pages |= {f"{requirement}: ": cause(cluster, requirement) for requirement in EXPLAINED}
+    pages = explained(cluster, outcome)
     version = importlib.metadata.version(setup.controller)
     found = list(zip(outcome.violations, outcome.blames, strict=True))
     outcome.violations, outcome.blames = [], []
@@ -116,8 +112,11 @@ def _tell_known(setup: Setup, outcome: Outcome, cluster: VirtualCluster) -> None
         if blame.requirement == IN_ORDER and _has_lost_an_answer(cluster):
             outcome.excused.append(f"{text}: excused, as an answer was lost that names no request")
             continue
-        page = next((page for words, page in pages.items() if page and words in text), "")
-        reason = f"docs/findings/{page}.md" if page else target.reason_in(blame.requirement, setup.name, version)
+        if text in pages:
+            reason = f"docs/findings/{pages[text]}.md"
+        else:
+            is_told = blame.requirement in EXPLAINED
+            reason = "" if is_told else target.reason_in(blame.requirement, setup.name, version)
         if reason:
             outcome.known.append(Known(blame.requirement, text, reason))
         else:
@@ -183,4 +182,5 @@ __all__ = [
     "hooks_of",
     "prepare",
     "report",
+    "tell_known",
 ]

@@ -1,21 +1,26 @@
 """The controller of ipyparallel in virtual time: that it is theirs, that it does the same twice, what is made of it."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+import simulator.run
 from conformance.cli import main
-from conformance.simulating import carry_out
+from conformance.simulating import carry_out, hooks_of, tell_known
 from conformance.targets import adapters
 from conformance.targets.adapters import edition
 from conformance.targets.adapters.controller import IpyparallelController
 from conformance.targets.adapters.ordered import OrderedSet
-from protocol.world import SECOND, Work
+from conformance.targets.adapters.parts import BroadcastPart, Complaint, HeartPart, TaskPart
+from protocol.world import MILLISECOND, SECOND, Task, Work
 from simulator.cluster import VirtualCluster
+from simulator.faults import ClockJumped, Doubled, Dropped
 from simulator.judge import judge
-from simulator.run import Setup
+from simulator.run import Outcome, Setup, run
+from simulator.scenarios.scenario import Scenario
 
 THEIRS = "ipyparallel"
 
@@ -76,6 +81,125 @@ def test_a_task_that_waited_is_seen_to_run_twice() -> None:
     known = {one.requirement: one.reason for one in outcome.known}
     assert "stays in the\nscheduler's deque and is given out again" in known["task.dispatches-bounded"]
     assert known["wire.every-request-answered"] == "docs/findings/unreadable-metadata.md"
+
+
+@pytest.fixture
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for less time until everything has come to rest: what is open in these runs stays so."""
+    monkeypatch.setattr(simulator.run, "HEALED", 8 * SECOND)
+
+
+def play(happens: Callable[[VirtualCluster, IpyparallelController], None]) -> Outcome:
+    """A run in which this happens, with what is known of it told apart."""
+    clusters: list[VirtualCluster] = []
+
+    def run_it(cluster: VirtualCluster) -> None:
+        assert isinstance(cluster.controller, IpyparallelController)
+        happens(cluster, cluster.controller)
+
+    scenario = Scenario("swarm", run_it, 2, frozenset(), is_inside=False, text="It happens.")
+    setup = Setup(controller=THEIRS)
+    outcome = run(setup, scenario, hooks_of(setup)._replace(on_cluster=clusters.append))
+    tell_known(setup, outcome, clusters[0])
+    return outcome
+
+
+def known(outcome: Outcome) -> list[tuple[str, str]]:
+    return [(one.requirement, one.reason.rpartition("/")[2]) for one in outcome.known]
+
+
+def lose(theirs: IpyparallelController, task: Task) -> None:
+    """Let their scheduler enter a task as given, and give it to nobody."""
+    scheduler, usual = theirs.scheduler, theirs.scheduler.submit_task
+
+    def submit_task(job: Any, indices: Any = None) -> None:
+        if job.msg_id == task.msg_id:
+            scheduler.pending[scheduler.targets[0]][job.msg_id] = job
+        else:
+            usual(job, indices)
+
+    scheduler.submit_task = submit_task
+
+
+@pytest.mark.usefixtures("briefly")
+def test_a_task_that_is_lost_beside_known_defects_is_new() -> None:
+    complaints: list[Complaint] = []
+
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        client = cluster.client()
+        trouble = cluster.begin(Doubled(source="client-", share=1, delay=MILLISECOND))
+        twice = client.submit(Work(takes=SECOND // 2))
+        assert cluster.run_until(lambda: twice.is_done, cluster.now + SECOND)
+        trouble.end()
+        client.submit(more={"timeout": "soon"}, mistake="no number")
+        lost = client.submit(Work())
+        lose(theirs, lost)
+        cluster.run_for(SECOND)
+        client.submit(more={"after": [lost.msg_id]})
+        (part,) = theirs.members["tasks"].parts
+        assert isinstance(part, TaskPart)
+        complaints.extend(part.complaints)
+
+    outcome = play(happens)
+    assert known(outcome) == [("wire.every-request-answered", "unreadable-metadata.md")]
+    assert any("self.retries[msg_id]" in each.text for each in complaints)
+    assert [blame.requirement for blame in outcome.blames] == ["wire.every-request-answered"] * 2
+
+
+@pytest.mark.usefixtures("briefly")
+def test_an_engine_of_which_the_scheduler_was_not_told_is_known_and_one_that_it_forgot_is_new() -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        cluster.run_for(SECOND)
+        trouble = cluster.begin(Dropped(source="hub/notification", target="tasks/"))
+        late = cluster.engine(uuid="late")
+        assert late.uuid in theirs.registered().values()
+        cluster.run_for(SECOND)
+        trouble.end()
+        theirs.scheduler._unregister_engine(b"engine-1")
+
+    outcome = play(happens)
+    assert known(outcome) == [("task.converges", "told-once.md")]
+    assert outcome.violations == ["task.converges: tasks: engine-1 is not known, which waits on hub"]
+
+
+@pytest.mark.usefixtures("briefly")
+def test_a_broadcast_that_waits_for_the_dead_is_known_and_one_that_all_have_answered_is_new() -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        for part in theirs.members["broadcast"].parts:
+            assert isinstance(part, BroadcastPart)
+            if not dies:
+                part.scheduler.coalescing_reply = lambda *_: None
+        cluster.client().broadcast(Work(takes=SECOND), targets=cluster.engines, is_coalescing=True)
+        cluster.run_for(SECOND // 2)
+        if dies:
+            cluster.engines[0].kill()
+
+    dies = True
+    assert known(play(happens)) == [("wire.every-request-answered", "broadcast-waits-for-the-dead.md")]
+    dies = False
+    outcome = play(happens)
+    assert not outcome.known
+    assert [blame.requirement for blame in outcome.blames] == ["wire.every-request-answered"]
+
+
+@pytest.mark.usefixtures("briefly")
+def test_hearts_that_stand_still_for_a_clock_are_known_and_others_are_new() -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        if is_set_back:
+            cluster.begin(ClockJumped(who="hearts", nanoseconds=-3600 * SECOND))
+            cluster.run_for(SECOND)
+        else:
+            (part,) = theirs.members["hearts"].parts
+            assert isinstance(part, HeartPart)
+            part.monitor.handle_heart_failure = lambda _: None
+        cluster.engines[0].kill()
+
+    is_set_back = True
+    assert known(play(happens)) == [("heartbeat.silent-engine-removed", "clock-set-back.md")]
+    is_set_back = False
+    outcome = play(happens)
+    assert not outcome.known
+    assert [blame.requirement for blame in outcome.blames] == ["heartbeat.silent-engine-removed"]
 
 
 def test_what_cannot_be_done_to_it_is_not_applicable() -> None:

@@ -5,7 +5,7 @@
 * `streams`     the sockets that their code holds
 * `parts`       the processes of their controller, part by part
 * `controller`  all of them, as the controller of a cluster
-* `causes`      why it has not answered a request, where a finding says so
+* `causes`      why it has not answered a request or come to rest, where a finding says so
 
 Nothing here imports ipyparallel before a controller of it is made.
 """
@@ -16,6 +16,7 @@ from typing import Final
 from conformance.targets.descriptor import Target
 from conformance.targets.descriptor import load as load_descriptor
 from simulator.cluster import VirtualCluster
+from simulator.run import Outcome
 from simulator.standing import Maker
 
 
@@ -33,8 +34,14 @@ def _ipyparallel() -> Maker:
 CONTROLLERS: Final[dict[str, Callable[[], Maker]]] = {"ipyparallel": _ipyparallel}
 
 
-#: Requirements of which it follows from the whole run why they are broken.
-EXPLAINED: Final = ("task.converges", "wire.reply-parent", "query.hub-error-names-request")
+#: Requirements of which `explained` alone says why they are broken.
+EXPLAINED: Final = (
+    "task.converges",
+    "heartbeat.silent-engine-removed",
+    "registration.can-return",
+    "wire.reply-parent",
+    "query.hub-error-names-request",
+)
 
 
 def maker(name: str) -> Maker:
@@ -49,14 +56,11 @@ def descriptor(name: str) -> Target:
     return load_descriptor(name)
 
 
-def cause(cluster: VirtualCluster, requirement: str, msg_id: str = "") -> str:
-    """The page of the finding for which such a controller breaks a requirement in a run; empty if none is known.
-
-    It is asked of `wire.every-request-answered`, for one request, and of those in `EXPLAINED`.
-    """
+def explained(cluster: VirtualCluster, outcome: Outcome) -> dict[str, str]:
+    """The pages of the findings from which violations of such a controller follow, by the texts of those."""
     from conformance.targets.adapters import causes
 
-    return causes.cause(cluster, requirement, msg_id)
+    return causes.explained(cluster, outcome)
 
 
-__all__ = ["CONTROLLERS", "EXPLAINED", "cause", "descriptor", "maker"]
+__all__ = ["CONTROLLERS", "EXPLAINED", "descriptor", "explained", "maker"]

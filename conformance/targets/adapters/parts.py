@@ -5,6 +5,7 @@ launch its schedulers. Queues without a scheduler are pyzmq's monitored queues; 
 """
 
 import random
+import sys
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
@@ -29,6 +30,10 @@ from simulator.world import World
 
 #: No limit to what waits in a socket, in either direction.
 UNLIMITED: Final = (("SNDHWM", 0), ("RCVHWM", 0))
+#: What parts of a controller tell each other, once, of engines and hearts.
+TOLD: Final = ("new_heart", "stopped_heart", "registration_notification", "unregistration_notification")
+#: Where they do.
+TELLING: Final = ("monitor", "notification")
 #: The name of the file in which the Hub keeps its engines.
 STATE_FILE: Final = "engines.json"
 Options = tuple[tuple[str, int | bytes], ...]
@@ -50,10 +55,24 @@ class Places:
 
 
 class Complaint(NamedTuple):
-    """What a part wrote into its log, and with which request it was dealing."""
+    """What a part wrote into its log, when, and with which request it was dealing.
 
+    That is the one in hand where its code stumbled, which need not be the one of the message that it was handed last.
+    `ended` are the tasks whose end it was looking at: who waited for these.
+    """
+
+    now: int
     msg_id: str
     text: str
+    ended: tuple[str, ...] = ()
+
+
+class Word(NamedTuple):
+    """What a part told another one of engines: `names` are the uuids, or hearts, that it named."""
+
+    msg_id: str
+    msg_type: str
+    names: tuple[str, ...]
 
 
 class Part:
@@ -142,10 +161,16 @@ class Part:
 
 
 class QueuePart(Part):
-    """A monitored queue: MUX, control, IOPub, or tasks that nobody schedules."""
+    """A monitored queue: MUX, control, IOPub, or tasks that nobody schedules.
+
+    `swallowed` are the ids of messages that it took for the rest of one that was too short.
+    """
 
     def __init__(self, world: World, process: Process, role: type[Relay], places: Places) -> None:
         super().__init__(world, process, role, places)
+        self.swallowed: Final[set[str]] = set()
+        self._short: set[str] = set()
+        self._swaps = role.DEVICE.swap
         name = role.DEVICE.front.channel
         if name == "iopub":
             front = self.socket("in", "SUB", (("RCVHWM", 0), ("SUBSCRIBE", b"")), binds="engine iopub")
@@ -158,6 +183,16 @@ class QueuePart(Part):
             back = self.socket("out", kind, identity[1], binds=f"engine {name}")
             monitor = self.socket("monitor", "PUB", UNLIMITED, connects="monitor")
         self.device: Final = Queue(role.DEVICE, front, back, monitor)
+
+    def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
+        super()._took(name, frames)
+        if name in self._short:
+            self._short.remove(name)
+            message = message_in(frames, self._world.reader)
+            if message is not None:
+                self.swallowed.add(message.msg_id)
+        elif self._swaps and len(frames) == 2:
+            self._short.add(name)
 
 
 class CodePart(Part):
@@ -182,6 +217,9 @@ class CodePart(Part):
         #: What it was handed last, and what it complained of while it dealt with which request.
         self._handed: tuple[bytes, ...] = ()
         self.complaints: Final[list[Complaint]] = []
+        #: What it told others of engines, and the ids of what it was told.
+        self.words: Final[list[Word]] = []
+        self.heard: Final[set[str]] = set()
         with self.acting():
             self.session: Final = edition.session.Session(
                 session=name, key=world.key.encode(), signature_scheme=world.scheme
@@ -208,16 +246,34 @@ class CodePart(Part):
     def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
         self._handed = frames
         super()._took(name, frames)
+        if (word := self._word(name, frames)) is not None:
+            self.heard.add(word.msg_id)
+
+    def _sent(self, name: str, frames: tuple[bytes, ...]) -> None:
+        super()._sent(name, frames)
+        if (word := self._word(name, frames)) is not None:
+            self.words.append(word)
+
+    def _word(self, name: str, frames: tuple[bytes, ...]) -> Word | None:
+        if name not in TELLING or (name == "monitor" and frames[0] != b"heartmonitor"):
+            return None
+        message = message_in(frames, self._world.reader)
+        if message is None or message.msg_type not in TOLD:
+            return None
+        content = content_of(message) or {}
+        return Word(message.msg_id, message.msg_type, tuple(map(str, content.get("hearts") or (content.get("uuid"),))))
 
     def _failed(self, error: BaseException) -> None:
-        self.complains("".join(traceback.format_exception(error)))
+        self.complains("".join(traceback.format_exception(error)), error)
 
-    def complains(self, line: str) -> None:
+    def complains(self, line: str, error: BaseException | None = None) -> None:
         """It has written an error into its log, or raised one that nobody took."""
         self.process.said.append(line)
-        message = message_in(self._handed, self._world.reader)
-        about = () if message is None else (parent_id(message), message.msg_id)
-        self.complaints.append(Complaint(next(filter(None, about), ""), line))
+        error = error or sys.exc_info()[1]
+        msg_id = next(reversed(_values(error, "msg_id")), "")
+        if not msg_id and (message := message_in(self._handed, self._world.reader)) is not None:
+            msg_id = parent_id(message) or message.msg_id
+        self.complaints.append(Complaint(self._world.now, msg_id, line, tuple(_values(error, "dep_id"))))
 
     def _ends(self, status: int) -> None:
         self.status = status
@@ -225,16 +281,30 @@ class CodePart(Part):
         self.process.end(status)
 
 
+def _values(error: BaseException | None, name: str) -> list[str]:
+    """What texts a name stood for in the functions through which an error came, the outermost first."""
+    found = []
+    step = None if error is None else error.__traceback__
+    while step is not None:
+        value = step.tb_frame.f_locals.get(name)
+        if isinstance(value, str):
+            found.append(value)
+        step = step.tb_next
+    return found
+
+
 class HubPart(CodePart):
-    """The Hub."""
+    """The Hub. `blind` are its answers to what it could not read."""
 
     hub: Any = None
+    blind: set[str]
     #: Engine -> its latest request to be registered: the answer names none.
     asked: dict[bytes, str]
+    _is_blind = False
 
     def make(self) -> None:
         """As IPController.init_hub does."""
-        edition, config, self.asked = self.edition, self.config, {}
+        edition, config, self.asked, self.blind = self.edition, self.config, {}, set()
         query = self.stream("query", "ROUTER", UNLIMITED, binds="registration")
         notifier = self.stream("notification", "PUB", (("SNDHWM", 0),), binds="client notification")
         monitor = self.stream("monitor", "SUB", (("RCVHWM", 0), ("SUBSCRIBE", b"")), binds="monitor")
@@ -250,6 +320,7 @@ class HubPart(CodePart):
 
     def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
         super()._took(name, frames)
+        self._is_blind = False
         message = message_in(frames, self._world.reader) if name == "query" else None
         if message is not None and message.msg_type == "registration_request":
             self.asked[frames[0]] = message.msg_id
@@ -257,9 +328,16 @@ class HubPart(CodePart):
     def _sent(self, name: str, frames: tuple[bytes, ...]) -> None:
         recorder = self.process.recorder
         message = message_in(frames, self._world.reader) if name == "query" and recorder is not None else None
+        if message is not None and self._is_blind:
+            self.blind.add(message.msg_id)
         if recorder is not None and message is not None and not parent_id(message) and frames[0] in self.asked:
             recorder.answers[message.msg_id] = self.asked[frames[0]]
         super()._sent(name, frames)
+
+    def complains(self, line: str, error: BaseException | None = None) -> None:
+        """What it answers next is an answer to what it could not read, if it says so."""
+        super().complains(line, error)
+        self._is_blind = self._is_blind or line.startswith("Bad Query Message")
 
     def engine_info(self) -> dict[str, Any]:
         """Where engines connect."""
@@ -274,10 +352,10 @@ class HubPart(CodePart):
 
 
 class TaskPart(CodePart):
-    """The task scheduler. `lives` are how often each engine was announced to it."""
+    """The task scheduler. `lives` are the times at which each engine was announced to it."""
 
     scheduler: Any = None
-    lives: dict[str, int]
+    lives: dict[str, list[int]]
 
     def make(self) -> None:
         """As launch_scheduler does."""
@@ -299,7 +377,7 @@ class TaskPart(CodePart):
         message = message_in(frames, self._world.reader) if name == "notification" else None
         if message is not None and message.msg_type == "registration_notification":
             uuid = str((content_of(message) or {}).get("uuid"))
-            self.lives[uuid] = self.lives.get(uuid, 0) + 1
+            self.lives.setdefault(uuid, []).append(self._world.now)
 
 
 class HeartPart(CodePart):
