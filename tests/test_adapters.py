@@ -202,6 +202,22 @@ def test_hearts_that_stand_still_for_a_clock_are_known_and_others_are_new() -> N
     assert [blame.requirement for blame in outcome.blames] == ["heartbeat.silent-engine-removed"]
 
 
+@pytest.mark.usefixtures("briefly")
+@pytest.mark.parametrize(
+    ("name", "requirement", "page"),
+    [
+        ("frames-are-lost", "wire.reply-parent", "strangers-are-answered.md"),
+        ("pongs-are-lost", "registration.can-return", "beating-before-it-asks.md"),
+    ],
+)
+def test_what_a_scenario_is_known_to_show_is_told_by_the_page_of_its_finding(
+    name: str, requirement: str, page: str
+) -> None:
+    outcome = carry_out(Setup(name=name, controller=THEIRS))
+    assert outcome.is_clean
+    assert (requirement, page) in known(outcome)
+
+
 def test_what_cannot_be_done_to_it_is_not_applicable() -> None:
     result = simulate("scheduler-restarts")
     assert result.exit_code == 5, result.output

@@ -52,6 +52,8 @@ LOSING: Final = (
     Row("follows-what-never-ran", ("in update_graph", "in maybe_run", "self.destinations[m]")),
 )
 ONCE: Final = "told-once"
+#: What is demanded in the middle of a run, too.
+RETURNS: Final = "registration.can-return"
 #: What an answer breaks that the Hub gives to what it could not read.
 ANSWERS: Final = ("wire.reply-parent", "query.hub-error-names-request")
 #: What the content of an answer breaks, and how the ids in a history are told that should not be there.
@@ -72,6 +74,9 @@ def explained(cluster: VirtualCluster, outcome: Outcome) -> dict[str, str]:
     causes, found = _Causes(cluster), {}
     for matter in outcome.judgement.remarks:
         found[f"{demanded(matter)}: {matter}"] = causes.of_matter(matter)
+    if outcome.unmet is not None and outcome.unmet.requirement == RETURNS:
+        # It begins with the engine of which it speaks.
+        found[str(outcome.unmet)] = causes.of_unheard(outcome.unmet.what.partition(" ")[0])
     open_ones = {f"{matter.what} ": matter.msg_id for matter in outcome.judgement.open}
     for one in outcome.judgement.violations:
         if one.requirement == ANSWERED:
@@ -212,7 +217,7 @@ class _Causes:
             return ""
         if self._is_standing():
             return "clock-set-back"
-        return self._all(self._of_unheard(engine.uuid) for engine in self.cluster.engines if is_expected(engine))
+        return self._all(self.of_unheard(engine.uuid) for engine in self.cluster.engines if is_expected(engine))
 
     def _of_broadcast(self, msg_id: str, request: Request) -> str:
         if not request.targets:
@@ -254,7 +259,7 @@ class _Causes:
         if matter.whose == "hub":
             if what.endswith("dead"):
                 return self._of_dead(uuid)
-            return self._of_unheard(uuid.removesuffix(" lives and"))
+            return self.of_unheard(uuid.removesuffix(" lives and"))
         if matter.whose != "tasks":
             return ""
         if what == "gone and still has tasks":
@@ -281,7 +286,7 @@ class _Causes:
             return ONCE
         return "clock-set-back" if self._is_standing() else ""
 
-    def _of_unheard(self, uuid: str) -> str:
+    def of_unheard(self, uuid: str) -> str:
         """Why an engine that lives is not registered."""
         if self._is_standing():
             return "clock-set-back"

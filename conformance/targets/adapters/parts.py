@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from conformance.targets.adapters.edition import Edition
+from conformance.targets.adapters.edition import PID, Edition
 from conformance.targets.adapters.loop import TornadoLoop, VirtualLoop
 from conformance.targets.adapters.ordered import OrderedSet
 from conformance.targets.adapters.streams import PlainSocket, ToldSocket, stream
@@ -300,7 +300,6 @@ class HubPart(CodePart):
     blind: set[str]
     #: Engine -> its latest request to be registered: the answer names none.
     asked: dict[bytes, str]
-    _is_blind = False
 
     def make(self) -> None:
         """As IPController.init_hub does."""
@@ -320,7 +319,6 @@ class HubPart(CodePart):
 
     def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
         super()._took(name, frames)
-        self._is_blind = False
         message = message_in(frames, self._world.reader) if name == "query" else None
         if message is not None and message.msg_type == "registration_request":
             self.asked[frames[0]] = message.msg_id
@@ -328,16 +326,15 @@ class HubPart(CodePart):
     def _sent(self, name: str, frames: tuple[bytes, ...]) -> None:
         recorder = self.process.recorder
         message = message_in(frames, self._world.reader) if name == "query" and recorder is not None else None
-        if message is not None and self._is_blind:
-            self.blind.add(message.msg_id)
         if recorder is not None and message is not None and not parent_id(message) and frames[0] in self.asked:
             recorder.answers[message.msg_id] = self.asked[frames[0]]
         super()._sent(name, frames)
 
     def complains(self, line: str, error: BaseException | None = None) -> None:
-        """What it answers next is an answer to what it could not read, if it says so."""
+        """Where it could not read a message and says why, the next one that it makes is the answer."""
         super().complains(line, error)
-        self._is_blind = self._is_blind or line.startswith("Bad Query Message")
+        if line.startswith("Bad Query Message") and sys.exc_info()[1] is not None:
+            self.blind.add(f"{self.session.session}_{PID}_{self.session.message_count}")
 
     def engine_info(self) -> dict[str, Any]:
         """Where engines connect."""
