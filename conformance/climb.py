@@ -86,8 +86,22 @@ class _Climber:
                 self._on_done(below)
             self._current, self._told = step, place
         step.results += [from_dict(each) for each in getattr(report, DETAIL, ())]
-        if step.unmet is not None and report.when == "teardown" and self._session is not None:
+        if report.when == "teardown" and self._session is not None and self._ends_at(step):
             self._session.shouldstop = "a rung is not met"
+
+    def _ends_at(self, step: Step) -> bool:
+        """Whether a step is not met; one that only waits for what a later one is about leaves it to that to accuse."""
+        unmet = step.unmet
+        if unmet is None:
+            return False
+        later = [slug for each in self.steps[self.steps.index(step) :] for slug in each.rung.slugs]
+        return unmet.blocked_by not in later or unmet.blocked_by == unmet.requirement
+
+
+def first_unmet(steps: Sequence[Step]) -> Step | None:
+    """The step that is missing: one that is accused rather than one that waits for it, and the lowest of these."""
+    unmet = [(_UNMET.index(step.unmet.verdict), place) for place, step in enumerate(steps) if step.unmet is not None]
+    return steps[min(unmet)[1]] if unmet else None
 
 
 def climb(word: str, roles: Sequence[Role], on_done: Callable[[Step], None]) -> tuple[list[Step], str]:

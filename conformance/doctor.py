@@ -14,9 +14,10 @@ from conformance.harness.coding import Coding
 from conformance.harness.controller import Controller
 from conformance.harness.deployment import Deployment, engines
 from conformance.harness.engine import EngineUnderTest
+from conformance.harness.hearts import no_answer
 from conformance.harness.kernel import KernelUnderTest
 from conformance.harness.subject import NONSENSE, Subject
-from conformance.harness.verdict import CaseEnd, NotApplicable
+from conformance.harness.verdict import CaseEnd, Finding, NotApplicable, Violated
 from conformance.targets import Target, TargetUnusable
 from conformance.targets.process import Started, detect_version
 from conformance.targets.vocabulary import Role
@@ -40,6 +41,11 @@ Step = tuple[str, Callable[[Any], str]]
 def _hub(controller: Controller) -> str:
     known = controller.client().engines()
     return f"connection_request is answered; {len(known)} {'engine is' if len(known) == 1 else 'engines are'} known"
+
+
+def _pings(controller: Controller) -> str:
+    controller.heart(answer=no_answer).expect_ping()
+    return "a ping is heard"
 
 
 def _registration(controller: Controller) -> str:
@@ -83,17 +89,29 @@ def _nonsense(subject: Subject) -> str:
 
 
 def _answers(kernel: KernelUnderTest) -> str:
+    kernel.until_answered(kernel.frontend().send("kernel_info_request"))
+    return f"kernel_info_request is answered after {kernel.world.now / SECOND:.2f} s"
+
+
+def _published(kernel: KernelUnderTest) -> str:
     kernel.settle()
-    return f"kernel_info_request is answered after {kernel.world.now / SECOND:.2f} s, and what it publishes is heard"
+    if not kernel.first_words:
+        raise Violated(Finding("nothing is published about a kernel_info_request, neither busy nor idle"))
+    return "what it publishes is heard"
+
+
+def _echo(kernel: KernelUnderTest) -> str:
+    kernel.frontend().ping(b"ping")
+    return "a heartbeat comes back"
 
 
 _REFUSES: Final[Step] = (f"a {NONSENSE}", _nonsense)
 #: What is tried of a target that has just been started, in this order.
 STEPS: Final[Mapping[Role, tuple[Step, ...]]] = {
-    "controller": (("the Hub", _hub), ("an engine", _registration), _REFUSES),
+    "controller": (("the Hub", _hub), ("its heart monitor", _pings), ("an engine", _registration), _REFUSES),
     "engine": (("registers", _uuid), ("connects", _connected), ("its heart", _heart), ("code", _code), _REFUSES),
     "client": (("its driver", _driver), ("connects", _connects)),
-    "kernel": (("answers", _answers), ("code", _code), _REFUSES),
+    "kernel": (("answers", _answers), ("publishes", _published), ("its heart", _echo), ("code", _code), _REFUSES),
 }
 #: What starts targets of each role.
 _DEPLOYMENTS: Final[Mapping[Role, Callable[[Target], Deployment[Any]]]] = {

@@ -122,16 +122,18 @@ def _run_case(subject: Any, request: pytest.FixtureRequest, *, is_last: bool = F
     node = request.node
     command = command_of(request.config, request.getfixturevalue("target"))
     subject.begin_case()
-    subject.about = frozenset(slugs_of(node))
+    about = frozenset(slugs_of(node))
     node.stash[SUBJECT] = subject
     marker = node.get_closest_marker("needs")
     for feature in marker.args if marker else ():
         subject.need(feature)
-    if not subject.codec.key and subject.about & SIGNED:
+    if not subject.codec.key and about & SIGNED:
         raise NotApplicable("its connection file has no key, and without one nothing is signed")
     marker = node.get_closest_marker("needs_system")
     if marker and request.getfixturevalue("target").is_simulated:
         raise OnlyReal(*marker.args)
+    # Only while the case runs: what the kit asks before and after it is not about anything, and nothing blocks it.
+    subject.about = about
     yield subject
     subject.about = None
     subject.end_case()

@@ -6,7 +6,7 @@ from typing import ClassVar
 from conformance.mutants.changes import deaf, without
 from conformance.mutants.engines import Working
 from conformance.mutants.mutant import Mutant
-from protocol.roles.base import Arrived, Event
+from protocol.roles.base import Arrived, Effect, Event, SendRaw
 
 
 class LacksRegistration(Mutant):
@@ -15,6 +15,18 @@ class LacksRegistration(Mutant):
     breaks = ("registration.request-answered",)
     shows_in = ("*",)
     says = (without("registration_reply"),)
+
+
+class LacksPings(Mutant):
+    """Hearts are never pinged."""
+
+    breaks = ("heartbeat.ping-periodic",)
+    shows_in = ("*",)
+    part = "heart-monitor"
+
+    def do(self, now: int, effect: Effect) -> Sequence[Effect]:  # noqa: ARG002 - whenever it is
+        """Anything but a ping."""
+        return () if isinstance(effect, SendRaw) and effect.socket == "ping" else (effect,)
 
 
 class LacksHearts(Mutant):

@@ -14,7 +14,7 @@ from test_smoke import hub
 from conformance.catalogue import cases
 from conformance.cli import main
 from conformance.cli.venv import lend_driver, pinned
-from conformance.climb import Step
+from conformance.climb import Step, _Climber, first_unmet
 from conformance.doctor import STEPS, examine
 from conformance.harness.verdict import Result, Verdict
 from conformance.ladder import LADDERS, Rung
@@ -58,6 +58,23 @@ def step(*verdicts: Verdict) -> Step:
 def test_a_rung_is_met_unless_something_speaks_against_it(verdicts: list[Verdict], unmet: Verdict | None) -> None:
     found = step(*verdicts).unmet
     assert (found.verdict if found else None) == unmet
+
+
+def rung(number: int, slug: str, verdict: Verdict, blocked_by: str = "") -> Step:
+    found = [Result(slug, "test_a.py::test_x", "demo", verdict, blocked_by=blocked_by)]
+    return Step("engine", number, Rung(slug, (slug,)), 1, found)
+
+
+def test_a_step_that_only_waits_for_a_later_one_is_not_the_one_that_is_missing() -> None:
+    waits = rung(1, "wire.reply-parent", "blocked", "wire.reply-type")
+    lacks = rung(2, "wire.reply-type", "failed")
+    climber = _Climber([waits, lacks], lambda _: None)
+    assert [climber._ends_at(each) for each in (waits, lacks)] == [False, True]
+    assert first_unmet([waits, lacks]) is lacks
+    # Nobody above it could accuse.
+    below = rung(3, "wire.delimiter-present", "blocked", "wire.reply-type")
+    assert _Climber([lacks, below], lambda _: None)._ends_at(below)
+    assert first_unmet([rung(1, "wire.reply-parent", "passed"), below, waits]) is below
 
 
 def test_what_is_left_out_says_why() -> None:
@@ -109,7 +126,7 @@ reply_deadline_s = 1.5
 def test_the_doctor_tells_what_is_seen_until_something_is_wrong() -> None:
     seen = list(examine(hub("none")))
     assert [each.title for each in seen] == [
-        "descriptor", "starts as controller", "the Hub", "an engine", "a nonsense_request", "ends",
+        "descriptor", "starts as controller", "the Hub", "its heart monitor", "an engine", "a nonsense_request", "ends",
     ]  # fmt: skip
     assert all(each.is_well for each in seen)
     *_, last = examine(hub("grants-everything"))

@@ -8,23 +8,30 @@ from pathlib import Path
 
 import pytest
 
+from conformance.harness.case import requirement
 from conformance.harness.controller import Controller
 from conformance.harness.deployment import STUMBLES, Up, VirtualDeployment
 from conformance.harness.engine import HEART
 from conformance.harness.pilots import DELIVERY, OUTPUT, REGISTERED
-from conformance.harness.verdict import Blocked, Violated
+from conformance.harness.verdict import Blocked, NotApplicable, Violated
 from conformance.judging import setbacks
 from conformance.ladder import LADDERS
 from conformance.report.data import Judgement, read
 from conformance.results import CONFORMS, exit_status
-from conformance.targets import load
+from conformance.targets import Target, load
 from conformance.targets.vocabulary import AS_IT_IS
+from conformance.worlds import _run_case
 
 #: Target -> what it lacks, and what stands on that.
 LACKING = {
     "simulated+lacks-registration": (
         "registration.request-answered",
         {"registration.duplicate-uuid-refused", "registration.id-unique", "mux.fifo-per-engine"},
+    ),
+    "simulated+lacks-pings": (
+        "heartbeat.ping-periodic",
+        {"heartbeat.ping-single-frame", "heartbeat.unknown-heart-ignored", "registration.heard-is-registered",
+         "mux.fifo-per-engine"},
     ),
     "simulated+lacks-hearts": (
         "registration.heard-is-registered",
@@ -80,6 +87,22 @@ def test_what_blocks_others_is_a_step_of_the_ladder() -> None:
     assert steps["engine"] >= {HEART, "kernel.execute-answered", "iopub.status-brackets"}
     assert steps["kernel"] >= {"kernel.execute-answered", "kernel.status-brackets"}
     assert "client.addresses-engine" in steps["client"]
+
+
+@pytest.fixture
+def target() -> Target:
+    return load("simulated")
+
+
+@pytest.mark.needs("dask")
+@requirement("query.become-dask-answered")
+def test_what_the_kit_asks_between_cases_is_blocked_by_nothing(request: pytest.FixtureRequest, target: Target) -> None:
+    subject = VirtualDeployment(target).shared()
+    subject.features = frozenset()
+    with pytest.raises(NotApplicable):
+        next(_run_case(subject, request))
+    subject.missing["registration.request-answered"] = "no answer"
+    subject.stand_on("registration.request-answered")
 
 
 class NeverReady(VirtualDeployment):

@@ -7,7 +7,7 @@ import pytest
 
 from conformance import results as book
 from conformance.harness.verdict import Result, Verdict
-from conformance.report.console import summary
+from conformance.report.console import FEW, summary
 from conformance.targets.descriptor import Target, parse
 from conformance.targets.tables import Deviation
 from protocol.requirements import load
@@ -159,3 +159,12 @@ def test_what_is_left_out_is_told_by_its_reason_and_each_case_once() -> None:
     text = "\n".join(summary([*lacking, other], [target(reason="known")], lambda _: None))
     assert "no sample 'print': 2 cases" in text
     assert text.count("test_a.py::test_x") == text.count("test_a.py::test_y") == 1
+
+
+@pytest.mark.parametrize("verdict", ["warned", "not applicable", "blocked"])
+def test_where_many_cases_found_the_same_they_are_counted_by_file(verdict: Verdict) -> None:
+    many = [Result(SHOULD, f"test_{name}.py::test_{number}", "demo", verdict, summary="no answer")
+            for name in "ab" for number in range(FEW)]  # fmt: skip
+    text = "\n".join(summary(many, [target(reason="known")], lambda _: None))
+    assert f"test_a.py ({FEW}), test_b.py ({FEW})" in text
+    assert "test_a.py::" not in text

@@ -5,7 +5,7 @@ import sys
 import click
 
 from conformance.cli import ExitStatus
-from conformance.climb import Step, climb
+from conformance.climb import Step, climb, first_unmet
 from conformance.judging import replay
 from conformance.targets import DescriptorError, load
 
@@ -26,6 +26,8 @@ def next_step(target: str) -> int:
 
     def tell(step: Step) -> None:
         said = f"left out: {step.left_out}" if step.left_out else "reached"
+        if step.unmet is not None:
+            said = f"waits for {step.unmet.blocked_by}"
         click.echo(f"{_name(step, len(descriptor.roles) > 1)}: {said}", file=out)
         told.append(step)
 
@@ -35,8 +37,8 @@ def next_step(target: str) -> int:
         raise click.ClickException(
             f"nothing was tried: {(printed.strip().splitlines() or ['pytest said nothing'])[-1]}"
         )
-    if tried[-1].unmet is not None:
-        return _tell(target, tried[-1], steps)
+    if (missing := first_unmet(steps)) is not None:
+        return _tell(target, missing, steps)
     for step in steps[len(told) :]:
         tell(step)
     click.echo(f"The top is reached. ippkit test -t {target} judges all the rest.")
@@ -52,7 +54,8 @@ def _tell(target: str, step: Step, steps: list[Step]) -> int:
     unmet = step.unmet
     assert unmet is not None
     if unmet.is_unusable:
-        click.echo(f"{step.number:2d}  {step.rung.title}: the target is not usable\n\n{unmet.details}")
+        # Which step that is, nobody can tell: what could not be used was not tried.
+        click.echo(f"The target is not usable, and no step can be tried.\n\n{unmet.details}")
         return ExitStatus.UNUSABLE
     said = "something else is wrong" if unmet.by_rule else "NOT YET"
     click.echo(f"{step.number:2d}  {step.rung.title}: {said}\n")

@@ -313,14 +313,14 @@ class Engine(Client):
 
     def start_heart(self, *, answer: Answer = echo, delay: int = 0) -> Heart:
         """Begin to answer pings."""
-        self.controller.stand_on("registration.heard-is-registered")
+        self.controller.stand_on(*REGISTERED[1:3])
         self.stop_heart()
         self.heart = heart = Heart(self.controller, f"{self.name}-heart", self.uuid, answer=answer, delay=delay)
         return heart
 
     def start_device_heart(self) -> DeviceHeart:
         """Begin to answer pings from a device, which beats even while the case is busy."""
-        self.controller.stand_on("registration.heard-is-registered")
+        self.controller.stand_on(*REGISTERED[1:3])
         self.stop_heart()
         self.heart = heart = DeviceHeart(self.controller, f"{self.name}-heart", self.uuid)
         return heart

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from conformance.harness.party import Party
+from conformance.harness.pilots import PINGS
 from conformance.harness.verdict import Finding, Violated
 from protocol.rules.pings import Arrivals
 from protocol.wire import Frame
@@ -94,6 +95,7 @@ class Heart(Party):
 
     def expect_ping(self, requirement: str | None = None) -> Observation:
         """Wait for one more ping; none within the deadline is a violation."""
+        self.controller.stand_on(PINGS)
         seen = len(self.pings)
         started = self.world.now
         within = max(self.controller.timing.reply_deadline, 5 * self.controller.timing.heartbeat_period)

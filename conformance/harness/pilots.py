@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from conformance.harness.controller import Controller
     from protocol.wire import Message
 
+#: The requirement that is broken if no heart is ever pinged.
+PINGS: Final = "heartbeat.ping-periodic"
+
 #: What must hold before there is an engine, in this order.
 REGISTERED: Final = (
-    "registration.request-answered", "registration.heard-is-registered", "notification.registration-published",
+    "registration.request-answered", PINGS, "registration.heard-is-registered",
+    "notification.registration-published",
 )  # fmt: skip
 
 #: Channel -> the requirement that is broken if its requests reach no engine, and its replies no client.
@@ -48,17 +52,19 @@ def missing_registration(controller: Controller) -> dict[str, str]:
             engine.register()
         except Violated as violated:
             return {REGISTERED[0]: violated.finding.found}
-        engine.start_heart()
+        heart = engine.start_heart()
         found = "an engine whose heart beats was never announced"
         if controller.notifications.wait("registration_notification", uuid=engine.uuid) is not None:
             return {}
+        if not heart.pings:
+            return {PINGS: "the heart of a pilot was never pinged"}
         is_listed = engine.uuid in controller.client().engines().values()
         engine.leave()
     except Violated:
         return {}
     finally:
         engine.close()
-    return {REGISTERED[2]: f"{found}, though the Hub lists it"} if is_listed else {REGISTERED[1]: found}
+    return {REGISTERED[3]: f"{found}, though the Hub lists it"} if is_listed else {REGISTERED[2]: found}
 
 
 def missing_queues(controller: Controller) -> dict[str, str]:

@@ -5,7 +5,7 @@ The last lines say how much was judged, and how much was not.
 
 import io
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -112,8 +112,8 @@ def _grouped(results: Sequence[Result]) -> Iterator[Table]:
         lines.add_row("  found", Text(_short(first.summary)))
         if first.reason:
             lines.add_row("  why", Text(" ".join(first.reason.split())))
-        for case in dict.fromkeys(member.case for member in members):
-            lines.add_row("  in", Text(case))
+        for place in _places(member.case for member in members):
+            lines.add_row("  in", Text(place))
         group = Table.grid()
         group.add_row(title)
         group.add_row(lines)
@@ -129,8 +129,8 @@ def _left_out(results: Sequence[Result]) -> Iterator[Table]:
         names = dict.fromkeys(cases)
         group = Table.grid(padding=(0, 1))
         group.add_row(Text(f"{_short(reason)}: {len(names)} case{'s' if len(names) > 1 else ''}"))
-        for case in names:
-            group.add_row(Text(f"  {case}"))
+        for place in _places(names):
+            group.add_row(Text(f"  {place}"))
         yield group
 
 
@@ -141,7 +141,6 @@ def _blocked(results: Sequence[Result]) -> Iterator[Table]:
         causes.setdefault((result.blocked_by, result.reason), []).append(result)
     for (cause, reason), members in causes.items():
         cases = dict.fromkeys(member.case for member in members)
-        files = Counter(case.partition("::")[0] for case in cases)
         requirements = {member.requirement for member in members}
         many = f"{_count(requirements, 'requirement')} in {_count(cases, 'case')}"
         lines = Table.grid(padding=(0, 1))
@@ -150,11 +149,8 @@ def _blocked(results: Sequence[Result]) -> Iterator[Table]:
         lines.add_row("  found", Text(_short(told)))
         if reason:
             lines.add_row("  why", Text(" ".join(reason.split())))
-        if len(cases) <= FEW:
-            for case in cases:
-                lines.add_row("  in", Text(case))
-        else:
-            lines.add_row("  in", Text(", ".join(f"{file} ({count})" for file, count in files.items())))
+        for place in _places(cases):
+            lines.add_row("  in", Text(place))
         group = Table.grid()
         group.add_row(Text(f"{cause} keeps from being judged: {many}"))
         group.add_row(lines)
@@ -164,6 +160,15 @@ def _blocked(results: Sequence[Result]) -> Iterator[Table]:
 _GROUPED: Final[Mapping[str, Callable[[Sequence[Result]], Iterator[Table]]]] = {
     "not applicable": _left_out, "blocked": _blocked,
 }  # fmt: skip
+
+
+def _places(cases: Iterable[str]) -> list[str]:
+    """Cases, each once and one a line; where they are many, one line that counts them by file."""
+    names = dict.fromkeys(cases)
+    if len(names) <= FEW:
+        return list(names)
+    files = Counter(case.partition("::")[0] for case in names)
+    return [", ".join(f"{file} ({count})" for file, count in files.items())]
 
 
 def _count(things: Collection[str], what: str) -> str:
