@@ -100,13 +100,13 @@ def test_what_a_case_asks_for_is_put_behind_the_command():
             "samples: are code for an engine or a kernel, and",
         ),
         ("ipyparallel-9", "ipyparalel-9", "dialect: unknown value 'ipyparalel-9', did you mean 'ipyparallel-9'?"),
-        ("= 200", '= "200"', "timing.heartbeat_period_ms: expected `int`, got `str`, found '200'"),
+        ("= 200", '= "200"', "timing.heartbeat_period_ms: expected a whole number, got text in quotes, found '200'"),
         ("= 200", "= 0", "timing.heartbeat_period_ms: expected a positive number, found 0"),
         ("{client_file}", "{client_fil}", "controller.command: unknown placeholder {client_fil}, did you mean 'cl"),
         ('WHERE = "{dir}"', 'WHERE = "{dri}"', "controller.environment.WHERE: unknown placeholder {dri}, did you"),
         ("{dir}/client", "{client_file}/client", "controller.client_file: unknown placeholder {client_file}"),
         ("hwm = 2", "hmw = 2", "unknown key 'controller.settings.hmw', did you mean 'hwm'?"),
-        ("hwm = 2", "hwm = -2", "controller.settings.hwm: expected `int` >= 0"),
+        ("hwm = 2", "hwm = -2", "controller.settings.hwm: expected a whole number >= 0"),
         ("hwm = 2", 'scheme = "lur"', "controller.settings.scheme: unknown value 'lur', did you mean 'lru'?"),
         ('scheme = ["', 'sheme = ["', "controller.options: unknown value 'sheme', did you mean 'scheme'?"),
         ('"{scheme}"', '"{hwm}"', "controller.options.scheme: unknown placeholder {hwm}"),
@@ -114,8 +114,8 @@ def test_what_a_case_asks_for_is_put_behind_the_command():
         ('"<2"', '"~2"', "deviation[0].versions: '~2' is no comparison"),
         ('"argued here"', '" "', "deviation[0].reason: is empty"),
         ("[controller]", "[controller", "is not TOML"),
-        ('name = "mine"', "", "object missing required field `name`"),
-        ('client_file = "{dir}/client.json"', "", "controller: object missing required field `client_file`"),
+        ('name = "mine"', "", "lacks the key name"),
+        ('client_file = "{dir}/client.json"', "", "controller: lacks the key client_file"),
     ],
 )
 def test_a_mistake_is_named_in_one_sentence(before: str, after: str, sentence: str):
@@ -165,7 +165,11 @@ def test_an_engine_needs_no_controller_and_is_told_its_file():
             "command = []",
             "engine: lacks the key com",
         ),
-        ('"--file={engine_file}", "--max-misses={engine_misses}"', "3", "engine.command[1]: expected `str`, got `int`"),
+        (
+            '"--file={engine_file}", "--max-misses={engine_misses}"',
+            "3",
+            "engine.command[1]: expected text in quotes, got a",
+        ),
         ('"my-engine"', "' '", "engine.command: is empty"),
     ],
 )
@@ -339,6 +343,18 @@ def test_the_schema_accepts_every_shipped_descriptor(name: str):
 def test_text_that_is_not_utf_8_is_refused():
     with pytest.raises(DescriptorError, match="is not UTF-8 text"):
         parse(b"name = '\xff'", Path("mine.toml"))
+
+
+def test_a_byte_order_mark_is_told_as_that():
+    with pytest.raises(DescriptorError, match="begins with a byte order mark"):
+        parse(b"\xef\xbb\xbfname = 'mine'", Path("mine.toml"))
+
+
+def test_a_folder_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DescriptorError, match="mine: is a directory, and no descriptor file"):
+        load("mine")
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -30,6 +30,14 @@ _PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_]*)\}")
 #: A step on the way to a place: a key, or an index.
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _HEADER: Final = re.compile(r"\s*(\[{1,2})\s*([A-Za-z0-9_.-]+)\s*\]{1,2}\s*(?:#.*)?$")
+#: What msgspec says of types, and of a key that is not there.
+_TYPE: Final = re.compile(r"`([a-z]+)(?: \| null)?`")
+_NO_KEY: Final = re.compile(r"object missing required field `([^`]+)`")
+#: Its names of types, as someone who writes TOML knows them.
+_TYPES: Final[Mapping[str, str]] = {
+    "array": "a list in [ ]", "object": "a table", "str": "text in quotes", "int": "a whole number",
+    "float": "a number", "bool": "true or false",
+}  # fmt: skip
 _KEY: Final = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=")
 
 
@@ -88,11 +96,18 @@ def check_types(raw: Mapping[str, Any], more: Mapping[str, object], table: type[
     except msgspec.ValidationError as error:
         sentence, _, where = str(error).partition(" - at ")
         place = where.strip("`").removeprefix("$.").removeprefix("$")
-        sentence = sentence[:1].lower() + sentence[1:]
+        sentence = _in_words(sentence[:1].lower() + sentence[1:])
         found, is_there = _value_at(raw, place)
         if is_there and place:
             sentence += f", found {_short(found)}"
         raise Mistake(place, sentence, is_complete=not place) from None
+
+
+def _in_words(sentence: str) -> str:
+    """What msgspec found, in words for a file of TOML."""
+    if no_key := _NO_KEY.fullmatch(sentence):
+        return f"lacks the key {no_key[1]}"
+    return _TYPE.sub(lambda found: _TYPES.get(found[1], found[0]), sentence)
 
 
 def _value_at(raw: Mapping[str, Any], place: str) -> tuple[Any, bool]:

@@ -71,6 +71,7 @@ known one: a typo must never quietly weaken a run.
 
 import sys
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -207,6 +208,8 @@ def load(name_or_path: str | Path) -> Target:
         path = Path(name_or_path)
     else:
         if text not in known():
+            if Path(text).is_dir():
+                raise DescriptorError(f"{text}: is a directory, and no descriptor file")
             choice = ", ".join(known()) or "none"
             raise DescriptorError(
                 f"there is no target {text!r}{hint(text, known())}; known targets: {choice}; or give the path of a "
@@ -249,6 +252,8 @@ def _infected(target: Target, mutant: str) -> Target:
 
 def parse(content: bytes, path: Path) -> Target:
     """The target that these bytes describe; `path` is where they stood. Raises DescriptorError, in one sentence."""
+    if content.startswith(BOM_UTF8):
+        raise DescriptorError(f"{path}: begins with a byte order mark; save it as UTF-8 without one")
     try:
         raw = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
