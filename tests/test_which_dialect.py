@@ -82,6 +82,7 @@ def test_what_fits_several_dialects_is_left_open() -> None:
     assert "nothing was shown" in peer.sentence
     peer.add([Sign("kernel.error", "error", ("error",))])
     assert peer.best == ("documented", "ipyparallel-9")
+    assert peer.sentence == "somebody: documented, 1 of 1 or ipyparallel-9, 1 of 1 signs fit (ipython-0.1x 0 of 1)"
     peer.add([Sign("envelope.packer", "json", ("json",))])
     # In every dialect the same.
     assert len(peer.telling) == 1
@@ -107,6 +108,8 @@ def test_a_running_controller_is_asked(tmp_path: Path) -> None:
     with cluster(tmp_path / "home") as made:
         result = run("which-dialect", str(made.client_file), str(made.engine_file))
         assert (result.exit_code, result.stderr) == (0, "")
+        # Whoever remembers what it was sent takes nothing for a replay when it is asked again.
+        assert run("which-dialect", str(made.client_file), str(made.engine_file)).stdout == result.stdout
         *_, last = result.stdout.splitlines()
         assert last.startswith("the controller: ipyparallel-9, ")
         for expected in ("query.refusal", "hub_error", "sockets.relay-identities", "mux_in, mux_out"):

@@ -10,6 +10,7 @@ from typing import Any, Final
 import zmq
 
 from conformance.dialects.signs import Sign, of_message, of_relays
+from conformance.harness.deployment import new_token
 from conformance.harness.probe import ProbeError, meet
 from protocol.connection import ClientFile, ConnectionFile, EngineFile, KernelFile
 from protocol.messages import build
@@ -52,10 +53,12 @@ def _talk(
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.linger = 0
+    # What was asked before is a replay to whoever remembers it, and is not answered a second time.
+    session = new_token()
     try:
         socket.connect(address)
         for number, (msg_type, content) in enumerate(questions):
-            asked = build(msg_type, content, msg_id=f"which-dialect-{number}", session="which-dialect")
+            asked = build(msg_type, content, msg_id=f"{session}_{number}", session=session)
             yield from _answer(socket, codec, channel, asked, deadline)
     finally:
         socket.close()

@@ -42,8 +42,7 @@ class Peer(msgspec.Struct, kw_only=True):
         """What it speaks, in one sentence."""
         if not self.best:
             return f"{self.name}: nothing was shown that tells dialects apart"
-        rest = [dialect for dialect in DIALECTS if dialect not in self.best]
-        good, known = self.agreeing(self.best[0])
-        counts = [f"{dialect} {self.agreeing(dialect)[0]} of {self.agreeing(dialect)[1]}" for dialect in rest]
-        more = f" ({', '.join(counts)})" if counts else ""
-        return f"{self.name}: {' or '.join(self.best)}, {good} of {known} signs fit{more}"
+        counts = {dialect: "{} of {}".format(*self.agreeing(dialect)) for dialect in DIALECTS}
+        rest = ", ".join(f"{dialect} {counts[dialect]}" for dialect in DIALECTS if dialect not in self.best)
+        best = " or ".join(f"{dialect}, {counts[dialect]}" for dialect in self.best)
+        return f"{self.name}: {best} signs fit{f' ({rest})' if rest else ''}"
