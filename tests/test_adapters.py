@@ -17,7 +17,7 @@ from conformance.targets.adapters.ordered import OrderedSet
 from conformance.targets.adapters.parts import BroadcastPart, Complaint, HeartPart, TaskPart
 from protocol.world import MILLISECOND, SECOND, Task, Work
 from simulator.cluster import VirtualCluster
-from simulator.faults import ClockJumped, Doubled, Dropped
+from simulator.faults import ClockJumped, Cut, Doubled, Dropped, PartStalled
 from simulator.judge import judge
 from simulator.run import Outcome, Setup, run
 from simulator.scenarios.scenario import Scenario
@@ -200,6 +200,19 @@ def test_hearts_that_stand_still_for_a_clock_are_known_and_others_are_new() -> N
     outcome = play(happens)
     assert not outcome.known
     assert [blame.requirement for blame in outcome.blames] == ["heartbeat.silent-engine-removed"]
+
+
+@pytest.mark.usefixtures("briefly")
+def test_hearts_whose_name_is_still_taken_are_known() -> None:
+    def happens(cluster: VirtualCluster, _: IpyparallelController) -> None:
+        cluster.begin(PartStalled(part="hearts", nanoseconds=3 * SECOND))
+        cut = cluster.begin(Cut(who="hearts", where="within"))
+        cluster.run_for(8 * SECOND)
+        cut.end()
+
+    outcome = play(happens)
+    assert outcome.is_clean
+    assert set(known(outcome)) >= {("registration.can-return", "name-still-taken.md")}
 
 
 @pytest.mark.usefixtures("briefly")

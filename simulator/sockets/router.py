@@ -32,6 +32,8 @@ class Router(Socket):
         self._peers: dict[bytes, Pipe] = {}
         #: Pipes whose identity is not known, or belongs to another.
         self._anonymous: list[Pipe] = []
+        #: The identities of those that belong to another.
+        self._refused: dict[Pipe, bytes] = {}
         #: Pipes that were found full: of these, and no others, libzmq expects to hear that there is room.
         self._blocked: set[Pipe] = set()
         self._count = context.kernel.schedule.getrandbits(32)
@@ -45,6 +47,11 @@ class Router(Socket):
         self._target: Pipe | None = None
 
     # -- peers ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def zombies(self) -> tuple[bytes, ...]:
+        """The identities under which peers are connected that are never heard, as another peer had them first."""
+        return tuple(self._refused.values())
 
     def _attached(self, pipe: Pipe, is_local: bool) -> None:
         if self.options.probe_router:
@@ -76,6 +83,7 @@ class Router(Socket):
                 if not self.options.router_handover:
                     if not self.context.quirks.duplicate_is_zombie:
                         pipe.peer.owner.dropped(pipe.peer)
+                    self._refused[pipe] = identity
                     return False
                 self._hand_over(identity)
         pipe.identity = identity
@@ -103,6 +111,7 @@ class Router(Socket):
             self._is_dangling = True
         if pipe in self._anonymous:
             self._anonymous.remove(pipe)
+            self._refused.pop(pipe, None)
             return
         del self._peers[pipe.identity]
         self._in.terminated(pipe)

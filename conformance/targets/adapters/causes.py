@@ -147,6 +147,8 @@ class _Causes:
             return "unknown-type-takes-an-engine"
         if page := self._of_engine(uuid.decode()):
             return page
+        if self._is_zombie("tasks", uuid):
+            return "name-still-taken"
         # It came twice, and the engine has had it: it takes a message that it has accepted for a replay.
         hops = [hop for hop in self.recorder.hops.get(msg_id, []) if not hop.is_reply]
         came = sum(hop.what == "took" and not hop.is_outside for hop in hops)
@@ -290,11 +292,17 @@ class _Causes:
         """Why an engine that lives is not registered."""
         if self._is_standing():
             return "clock-set-back"
+        if self._is_zombie("hearts", uuid.encode()):
+            return "name-still-taken"
         (hub,), (hearts,) = self._parts("hub", HubPart), self._parts("hearts", HeartPart)
         last = self._last(hearts, uuid)
         if last is None or last.msg_type != "new_heart" or uuid.encode() not in hearts.monitor.hearts:
             return ""
         return "beating-before-it-asks" if last.msg_id in hub.heard else ONCE
+
+    def _is_zombie(self, name: str, uuid: bytes) -> bool:
+        """Whether a part has a connection under this name that it never hears, as an older one had the name."""
+        return any(uuid in router.zombies for part in self.controller.members[name].parts for router in part.routers)
 
     @staticmethod
     def _last(part: CodePart, name: str) -> Word | None:

@@ -26,6 +26,7 @@ from simulator.hosts import Process
 from simulator.shell import message_in
 from simulator.sockets.base import POLLIN
 from simulator.sockets.devices import Relay as Queue
+from simulator.sockets.router import Router
 from simulator.world import World
 
 #: No limit to what waits in a socket, in either direction.
@@ -84,6 +85,7 @@ class Part:
         self.places: Final = places
         self.status: int | None = None
         self._world = world
+        self.routers: Final[list[Router]] = []
         self._hear: list[Callable[[Event], None]] = []
         self._effects: dict[type[Effect], list[Callable[[Any], None]]] = {Send: [], SendRaw: []}
         process.adopt(self)
@@ -153,6 +155,8 @@ class Part:
     def socket(self, name: str, kind: str, options: Options = (), *, binds: str = "", connects: str = "") -> ToldSocket:
         """A new socket, which binds or connects at a place."""
         made = self.process.context.socket(kind, f"{self.process.name}/{name}", options)
+        if isinstance(made, Router):
+            self.routers.append(made)
         if binds:
             made.bind(self.places[binds])
         if connects:
