@@ -253,6 +253,45 @@ def test_an_answer_named_after_a_request_that_does_not_exist_is_no_strange_type(
 
 
 @pytest.mark.parametrize("is_damaged", [True, False])
+def test_an_engine_that_repeats_the_mistake_of_a_broadcast_has_not_made_it(is_damaged: bool) -> None:
+    story = make_logs.Story()
+    about = {"targets": [["a", 0]], "is_broadcast": True, "is_coalescing": "x"}
+    request = story.message("client-1", "apply_request", {}, metadata=about, buffers=(b"f", b"", b""))
+    if is_damaged:
+        story.see("client-1", "broadcast", "sent", story.frames(request), why="a flag is wrong")
+    copy = {**request.header, "msg_id": f"{request.msg_id}_a"}
+    told = {
+        "is_broadcast": True,
+        "is_coalescing": "x",
+        "original_msg_id": request.msg_id,
+        "status": "ok",
+        "engine": "a",
+    }
+    reply = story.message("a", "apply_reply", make_logs.OK, parent=copy, metadata=told)
+    story.see("client-1", "broadcast", "received", story.frames(reply))
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    accused = "wire.metadata-matches-type" in {violation.requirement for violation in judge.violations}
+    assert accused is not is_damaged
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_registration_reply_may_be_about_a_later_request_than_one_that_makes_no_sense(is_damaged: bool) -> None:
+    story = make_logs.Story()
+    first = story.message("a", "registration_request", {"uuid": "a"})
+    damaged = {3: b'\xff{"uuid":"a"}'} if is_damaged else {}
+    story.see("a", "query", "sent", story.frames(first, damaged), why="no text" if is_damaged else None)
+    second = story.message("a", "registration_request", {"uuid": "a"}, identities=(b"x",))
+    story.see("a", "query", "sent", story.frames(second))
+    reply = story.message("hub", "registration_reply", {**make_logs.OK, "id": 0}, identities=(b"x",))
+    story.see("a", "query", "received", story.frames(reply))
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    accused = "wire.reply-identities-echoed" in {violation.requirement for violation in judge.violations}
+    assert accused is not is_damaged
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
 def test_a_tree_that_sends_a_mistaken_request_on_has_not_made_the_mistake(is_damaged: bool) -> None:
     story = make_logs.Story()
     metadata = {"targets": [["a", 0]], "is_broadcast": True, "is_coalescing": False}

@@ -262,8 +262,12 @@ class Ledger:
             metadata = claimed_metadata(seen.frames) if seen.message is None else seen.message.metadata
             original = metadata.get("original_msg_id", "")
             return not isinstance(original, str) or original in self._damaged
-        asked = parent_of(seen.message).get("msg_id") if seen.message is not None else None
-        return isinstance(asked, str) and asked in self._damaged
+        if seen.message is None:
+            return False
+        # Each engine answers a copy of its own, and says of which request that is one.
+        names = [parent_of(seen.message).get("msg_id")]
+        names += [claimed_metadata(seen.frames).get("original_msg_id")] if seen.channel == "broadcast" else []
+        return any(isinstance(name, str) and name in self._damaged for name in names)
 
     def is_sent_on_damage(self, seen: Observation) -> bool:
         """Whether a tree has sent a wrong request on: to it the parts are opaque, and it signs them again."""

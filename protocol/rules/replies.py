@@ -82,6 +82,9 @@ class IdentitiesEchoed(AnswerRule):
         if exchange.message.msg_id in self.ledger.altered:
             # Identities are not signed: who answers cannot know what they were.
             return ()
+        if exchange.is_damaged and not parent_of(seen.message):
+            # A reply that names nothing may belong to a later request, where one that makes no sense was passed over.
+            return ()
         sent, got = exchange.message.identities, seen.message.identities
         found = f"{len(got)} identities {list(got)[:4]!r}"
         return self.judge(got == sent, seen, found, f"{list(sent)[:4]!r}", evidence=[exchange.request])
