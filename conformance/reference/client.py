@@ -37,6 +37,10 @@ LINGER: Final = 1000
 CLIENT_FILE: Final = "ipcontroller-client.json"
 
 
+#: Nanoseconds after which it asks again which engines there are: a notification may have been lost.
+REFRESH: Final = 10 * SECOND
+
+
 class ClientError(Exception):
     """A request did not end as it should; the text says how."""
 
@@ -133,7 +137,7 @@ class Client:
 
     def __init__(self, file: ClientFile, *, timeout: float = PATIENCE) -> None:
         session = new_id()
-        self.machine = machine.Client(machine.ClientConfig(session=session), RealEnv(session))
+        self.machine = machine.Client(machine.ClientConfig(session=session, refresh=REFRESH), RealEnv(session))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         curve = Curve(file.curve_serverkey.encode()) if file.curve_serverkey else None
         sockets = {}
