@@ -4,7 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
@@ -14,14 +17,18 @@ from simulating import simulate
 
 from conformance.cli import main
 from conformance.onreal import tour
+from conformance.onreal.cluster import RealCluster
 from conformance.onreal.driven import DrivenClient
-from conformance.onreal.faults import ACTS, THEMSELVES, ends_of
+from conformance.onreal.engines import RealEngine
+from conformance.onreal.faults import ACTS, THEMSELVES, RealTrouble, ends_of
 from conformance.onreal.kernels import KERNELS, KernelScenario, Stage
 from conformance.onreal.run import Found, Setup, Verdict, reason, timed
 from conformance.onreal.speech import spoken
+from conformance.onreal.watching import Watcher
 from conformance.relay.hops import Hop
 from conformance.relay.rewriting import Drop, of
 from conformance.targets.descriptor import load
+from conformance.targets.process import Running
 from conformance.targets.tables import Samples
 from protocol.world import SECOND, Work
 from simulator.faults import vocabulary
@@ -281,3 +288,47 @@ def test_verdicts_take_the_place_of_the_last_ones_of_the_same_world(tmp_path: Pa
     assert told["b"] == "wire.reply-true"
     assert worlds[0].verdicts["a"] == ("undecided", "late")
     assert (told["d"], told["e"], told["f"]) == ("needs wings", "held up", "two")
+
+
+class Hub:
+    """Stands for a cluster whose Hub has given up an engine that lives, and for that engine."""
+
+    name = uuid = "engine-1"
+    is_alive = has_heart = is_able = True
+
+    def __init__(self, asked: int, is_faulty: bool) -> None:
+        self.done: list[str] = []
+        cluster = RealCluster.__new__(RealCluster)
+        cluster.pace, cluster.started_again = 1.0, []
+        cluster.troubles = cast("list[RealTrouble]", [SimpleNamespace(is_over=not is_faulty, fault=None)])
+        cluster.engines = cast("list[RealEngine]", [self])
+        cluster.watcher = cast("Watcher", SimpleNamespace(asked=lambda *_: asked))
+        cluster.running = cast("Running", SimpleNamespace(target=load("reference")))
+        cluster.clients = []
+        vars(cluster).update(_partitions=[], _is_down=False, _ever={0: self.uuid}, _run=self.run, _answered=1 << 63,
+                             _epoch=0, last_registered={})  # fmt: skip
+        self.cluster = cluster
+
+    def run(self, predicate: Callable[[], bool], _: int) -> bool:
+        self.done.append("time passes")
+        return predicate()
+
+    def end(self) -> None:
+        self.done.append("it is ended")
+
+    def start(self) -> None:
+        self.done.append("it is started")
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_faulty", "is_long", "expected"),
+    [(1, False, True, True), (2, False, True, False), (1, True, True, False), (1, False, False, False)],
+    ids=["forgotten", "asks by itself", "during a fault", "soon"],
+)
+def test_an_engine_that_does_not_ask_again_is_started_again(
+    asked: int, is_faulty: bool, is_long: bool, expected: bool
+) -> None:
+    hub = Hub(asked, is_faulty)
+    hub.cluster.run_until(lambda: False, hub.cluster.now + (20 * SECOND if is_long else SECOND))
+    assert hub.cluster.started_again == (["engine-1"] if expected else [])
+    assert ("it is ended, time passes, it is started" in ", ".join(hub.done)) is expected

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 
@@ -40,8 +41,9 @@ from protocol.wire import Codec
 from protocol.world import MILLISECOND, SECOND, HeartKind, Part, Place
 from simulator.asking import Asked
 from simulator.cluster import CONFIG, REFRESH
-from simulator.faults import Fault
+from simulator.faults import Cut, Fault
 from simulator.lacking import Lacking
+from simulator.scenarios.scenario import SOON
 from simulator.settling import Matter
 
 #: Milliseconds that one look at all sockets may wait.
@@ -102,6 +104,8 @@ class RealCluster:
         self.stalls: list[Stall] = []
         #: When the controller was killed, by the monotonic clock, with what it had in memory.
         self.deaths: list[int] = []
+        #: Engines that never asked to be registered again, and were started again for it.
+        self.started_again: list[str] = []
         self.last_registered: Mapping[int, str] = {}
         #: All that were ever registered.
         self._ever: dict[int, str] = {}
@@ -156,9 +160,39 @@ class RealCluster:
     def run_until(self, predicate: Callable[[], bool], deadline: int) -> bool:
         """Let time pass until the predicate holds (True) or the deadline has passed (its last value).
 
-        On a machine that has other things to do, everything may take a little longer.
+        On a machine that has other things to do, everything may take a little longer. Where half of a long time has
+        passed in vain, engines are started again that the Hub has given up, and that do not ask to be taken up again.
         """
-        return self._run(predicate, deadline + self._more(deadline - self.now))
+        within, last = deadline - self.now, deadline + self._more(deadline - self.now)
+        if within > LONG and not self._run(predicate, deadline - within // 2):
+            self._start_the_forgotten()
+        return self._run(predicate, last)
+
+    def _start_the_forgotten(self) -> None:
+        """Do what whoever runs an engine would: nobody demands that it notices by itself that it was given up."""
+        # What was cut is whole again by then.
+        lasting = [trouble for trouble in self.troubles if not (trouble.is_over or isinstance(trouble.fault, Cut))]
+        is_broken = self._partitions or self._is_down or lasting
+        for engine in () if is_broken else self.engines:
+            if engine.is_able and self.is_forgotten(engine) and self.watcher.asked(engine.name, COMES) == 1:
+                self.started_again.append(engine.name)
+                engine.end()
+                # The heart of the old one must be missed, or the new one is given up for it.
+                timing = self.running.target.timing
+                self._run(lambda: False, self.now + round((timing.heart_failure[1] + timing.margin) / self.pace))
+                engine.start()
+                # Clients hear of it a moment after the Hub has it, and what they ask before that is for the old one.
+                self._run(partial(self._is_known, engine), self.now + SOON // 4)
+
+    def _is_known(self, engine: RealEngine) -> bool:
+        """Whether the Hub names an engine, and all clients do."""
+        alive = [client for client in self.clients if client.is_alive]
+        return all(engine.uuid in names.values() for names in (self.registered, *(one.engines for one in alive)))
+
+    def is_forgotten(self, engine: RealEngine) -> bool:
+        """Whether the Hub once named an engine that lives, and does so no more."""
+        is_gone = engine.uuid in self.ever_registered and engine.uuid not in self.registered.values()
+        return is_gone and engine.is_alive and engine.has_heart
 
     def _more(self, within: int) -> int:
         """By how much a deadline is extended: what has to come before a heart is given up still has to."""

@@ -37,6 +37,8 @@ class RealEngine:
         #: Nobody who could be asked in its place, as in a simulation.
         self.warden: None = None
         self.has_heart = heart != "none"
+        #: Whether it stands still: it lives, and can do nothing.
+        self.is_paused = False
         self._target = target
         self._file = file
         self._ways = ways
@@ -78,6 +80,11 @@ class RealEngine:
         """Whether its process is there, be it stopped."""
         return self._running.is_running
 
+    @property
+    def is_able(self) -> bool:
+        """Whether it goes on, and can be started again under its name."""
+        return not self.is_paused and "uuid" in self._options
+
     def output(self) -> tuple[str, str]:
         """The end of what it printed."""
         return self._running.output()
@@ -103,6 +110,7 @@ class RealEngine:
 
     def pause(self) -> None:
         """Let its process stand still until `resume`."""
+        self.is_paused = True
         pids = self._pids()
         for pid in pids:
             _send(pid, signal.SIGSTOP)
@@ -110,6 +118,7 @@ class RealEngine:
 
     def resume(self) -> None:
         """Let it go on."""
+        self.is_paused = False
         for pid in self._pids():
             _send(pid, signal.SIGCONT)
 

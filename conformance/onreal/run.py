@@ -237,6 +237,8 @@ def _happen(cluster: RealCluster, scenario: Scenario, verdict: Verdict, judged: 
     except Lacking as lack:
         verdict.lacking = str(lack)
         return
+    for name in cluster.started_again:
+        verdict.excused.append(f"{name} did not ask to be registered again, as nobody demands, and was started again")
     excused = _excuses(cluster, matters := list(cluster.open_matters()))
     for matter in matters:
         if silent := _never_asked(cluster, matter):
