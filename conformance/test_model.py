@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from conformance.harness.case import needs, requirement
 from conformance.harness.controller import Controller
 from conformance.model.machine import machine
+from conformance.model.stage import avoided
 from conformance.targets.descriptor import Target
 
 #: Conversations with a controller in virtual time, and with a real one; and the steps of each, at most.
@@ -23,7 +24,7 @@ def test_conversations_that_nobody_wrote_down(fresh_controller: Controller, targ
     known = [each for each in target.deviations if not each.unreviewed]
     conversations = machine(
         fresh_controller,
-        avoid=frozenset(each.slug for each in known),
+        avoid=avoided(known),
         is_excused=lambda slug, found: any(each.excuses(slug, found) for each in known),
     )
     run_state_machine_as_test(

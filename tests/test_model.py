@@ -10,7 +10,7 @@ from conformance.cli import main
 from conformance.harness.controller import Controller
 from conformance.model.hunt import Failure, Hunt
 from conformance.model.player import Player
-from conformance.model.stage import KitFailed, Stage, key_of
+from conformance.model.stage import KitFailed, Stage, avoided, key_of
 from conformance.model.steps import (
     CHOICES,
     WEIGHTS,
@@ -154,6 +154,14 @@ def test_what_was_found_must_fit_what_a_descriptor_lists() -> None:
     assert not listed.excuses("wire.reply-parent", "a reply of nobody")
     # What is known of one message says nothing of another.
     assert not Deviation(slug="wire.reply-true", evidence="by hand", reason="so it is").excuses("wire.reply-true", "x")
+
+
+def test_what_a_descriptor_lists_of_one_case_is_avoided_and_not_known_in_conversations() -> None:
+    of_a_case = Deviation(slug="query.db-all", evidence="by hand", reason="so it is", case="test_everything")
+    in_words = Deviation(slug="query.history-once", evidence="by hand", reason="so it is", found="* twice")
+    assert not of_a_case.excuses("query.db-all", "a refusal")
+    assert in_words.excuses("query.history-once", "3 entries, some twice")
+    assert avoided([of_a_case, in_words]) == {"query.db-all"}
 
 
 #: On real sockets: something is done and known, then the controller is killed and comes again.

@@ -30,6 +30,13 @@ def nothing(_: Message) -> Iterable[Complaint]:
     return ()
 
 
+def in_words(content: object, longest: int = 200) -> str:
+    """A content as it is told; of an error its name and its words, for a traceback names the files of one machine."""
+    if isinstance(content, dict) and content.get("status") == "error":
+        return f"the error {content.get('ename')}: {content.get('evalue')!s:.{longest}}"
+    return f"{content!r:.{longest}}"
+
+
 def ids_of(jobs: Sequence[Job]) -> list[str]:
     """The ids of requests."""
     return [job.msg_id for job in jobs]
@@ -144,8 +151,8 @@ def statuses(book: Ledger, jobs: Sequence[Job]) -> Check:
             place = book.place(job)
             found = [name for name, ids in (("pending", pending), ("completed", completed)) if job.msg_id in ids]
             if place is not None and found != [place]:
-                yield Complaint(f"query.result-{place if place != 'unknown' else 'unknown-id'}",
-                                f"{job.message.msg_type} {job.msg_id} is in {found or 'no place'}", place)  # fmt: skip
+                slug = f"query.result-{place}" if place != "unknown" else "query.purge-forgets"
+                yield Complaint(slug, f"{job.message.msg_type} {job.msg_id} is in {found or 'no place'}", place)
         others = ({*pending, *completed} | set(content_of(reply))) & (set(book.by_id) - {job.msg_id for job in jobs})
         if others:
             yield Complaint("query.result-by-msg-id", f"{sorted(others)[:3]}, too", "what was asked for")
@@ -172,8 +179,11 @@ def contents(book: Ledger, jobs: Sequence[Job]) -> Check:
             if place != "completed" or result is None or not isinstance(entry, dict):
                 continue
             if entry.get("result_content") != result.content:
-                yield Complaint("query.result-content", f"result_content {entry.get('result_content')!r:.200} of "
-                                f"{job.msg_id}", f"{result.content!r:.200}")  # fmt: skip
+                what = f"result_content {in_words(entry.get('result_content'))} of {job.msg_id}"
+                yield Complaint("query.result-content", what, f"{result.content!r:.200}")
+                # Another result has another header and other buffers.
+                buffers = None
+                continue
             missing = [key for key in RECORD_KEYS if key not in entry]
             if missing:
                 yield Complaint("query.result-record-keys", f"an entry without {missing}", "all keys")
@@ -284,8 +294,8 @@ def _record(job: Job, record: Json, *, is_done: bool) -> Iterable[Complaint]:
             yield Complaint(slug, f"{key} {record.get(key)!r:.200} {name}", f"{value!r:.200}")
     result, last = result_of(job), job.last
     if is_done and result is not None and record.get("result_content") != result.content:
-        yield Complaint("query.db-agrees-with-result", f"result_content {record.get('result_content')!r:.200} {name}",
-                        f"{result.content!r:.200}")  # fmt: skip
+        what = f"result_content {in_words(record.get('result_content'))} {name}"
+        yield Complaint("query.db-agrees-with-result", what, f"{result.content!r:.200}")
     if is_done and last is not None and last.end in ("ok", "failed") and record.get("engine_uuid") != last.peer.uuid:
         yield Complaint("storage.client-and-engine-named", f"engine_uuid {record.get('engine_uuid')!r} {name}",
                         last.peer.uuid)  # fmt: skip

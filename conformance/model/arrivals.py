@@ -7,6 +7,7 @@ from typing import Final
 
 from conformance.harness.actors import RESULT_BUFFERS, Client, Engine
 from conformance.harness.hearts import Answer, echo, no_answer
+from conformance.model.answers import in_words
 from conformance.model.ledger import Cast, Job, Peer, Run, metadata_of, parent_id
 from conformance.model.orders import NEVER
 from conformance.model.parties import Parties
@@ -86,7 +87,7 @@ class Arrivals(Parties):
         assert reply is not None
         content = content_of(reply)
         is_error = content.get("status") == "error"
-        found = f"{reply.msg_type} {content!r:.200} for {request.msg_type} {question.content!r:.150}"
+        found = f"{reply.msg_type} {in_words(content)} for {request.msg_type} {question.content!r:.150}"
         if any(peer.state not in ("pending", "here") for peer in question.whom):
             return
         if question.form == "ok" and is_error:

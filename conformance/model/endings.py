@@ -44,20 +44,25 @@ class Endings(Asking):
         done = self.book.settled("completed")[-ASKED:]
         here, gone = list(self.book.here), [peer for peer in self.book.gone if peer.uuid not in self.book.contested]
         question = Question("result_request", {"msg_ids": [job.msg_id for job in done]}, "ok", "query.result-by-msg-id")
-        before = self.ask_now(question, client)
+        # An empty list would tell nothing of what is kept.
+        before = self.ask_now(question, client) if done else None
+        is_shown = before is not None and content_of(before).get("status") == "ok"
         # What has been shown, and some time ago, may be relied on.
         self.controller.let_pass(self.timing.durable)
-        if before is None or any(peer.state != "here" for peer in here):
+        if (done and not is_shown) or any(peer.state != "here" for peer in here):
             return
         self.book.is_ended = True
         self.controller.restart()
-        question.slug = "storage.persistent-survives"
-        after = self.ask_now(question, client)
-        if after is not None and content_of(after).get("status") == "ok":
-            self._compare_results(done, before, after)
+        since = self.world.now
+        if before is not None:
+            question.slug = "storage.persistent-survives"
+            after = self.ask_now(question, client)
+            if after is not None and content_of(after).get("status") == "ok":
+                self._compare_results(done, before, after)
         reply = self.ask_now(Question("connection_request", {}, "ok", "connection.request-answered"), client)
         listed = content_of(reply).get("engines") if reply is not None else None
-        if not isinstance(listed, dict):
+        if not isinstance(listed, dict) or not self.is_steady(since, self.timing.heart_failure[0]):
+            # Hearts that we could not let beat since then may have been missed.
             return
         slug = "registration.state-survives-restore"
         for peer in here:

@@ -152,6 +152,10 @@ class Parties(ABC):
     def settle(self) -> None:
         """Wait until every matter is closed."""
 
+    @abstractmethod
+    def is_steady(self, since: int, limit: int) -> bool:
+        """Whether the harness itself looked often enough for silence to mean something."""
+
     def _cast_of(self, msg_id: object) -> Cast | None:
         return next((cast for cast in self.book.casts if cast.message.msg_id == msg_id), None)
 

@@ -1,8 +1,9 @@
 """Where conversations are played: a controller of a target, fresh for each in virtual time, shared where it is real.
 
 What comes of a conversation is an `Outcome`: violations, each excused or not, and what was reached on the way. A
-deviation that the target's descriptor lists is known, whatever conversation shows it, and steps that would provoke
-nothing else are left out: what a known mistake breaks besides would hide what nobody knows yet.
+deviation that the target's descriptor lists in the words in which it was found is known, whatever conversation shows
+it. Steps that would provoke nothing but what is known without such words are left out, and so are those whose harm goes
+on: what a known mistake breaks besides would hide what nobody knows yet.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from conformance.model.player import Player, play
 from conformance.model.steps import ENDS, Begin, Conversation
 from conformance.targets import Target
 from conformance.targets.process import detect_version
+from conformance.targets.tables import Deviation
 from protocol.requirements import get
 from protocol.rules import Violation
 from protocol.rules.parts import content_of
@@ -30,10 +32,9 @@ from protocol.world import Observation
 #: How much of what led to a violation is shown.
 ROWS: Final = 40
 #: Settings that are left as they are if this is known: whatever else was wrong with them could not be told from it.
-SPOILT: Final = {
-    "hwm": "task.dispatches-bounded", "database": "storage.sqlite-same-answers",
-    "restore": "storage.sqlite-same-answers",
-}  # fmt: skip
+SPOILT: Final = {"hwm": "task.dispatches-bounded"}
+#: What is avoided even if it is known in so many words: a second run of a task, and an answer that names no request.
+LASTING: Final = frozenset({*SPOILT.values(), "wire.all-parts-present"})
 #: Features that a target must declare to be talked to at all.
 NEEDED: Final = (
     "queue", "results", "purge", "db", "history", "resubmit", "mux", "tasks", "control", "iopub", "broadcast",
@@ -76,6 +77,11 @@ def told(outcome: Outcome, violation: Violation, replay: str) -> str:
     return explain(get(violation.requirement), finding_of(violation), shown, replay)
 
 
+def avoided(deviations: Iterable[Deviation]) -> frozenset[str]:
+    """The requirements that no step is to provoke a violation of, as these deviations are known."""
+    return frozenset(each.slug for each in deviations if not each.found or each.slug in LASTING)
+
+
 class KitFailed(Exception):
     """The kit could not play a conversation; the cause says why."""
 
@@ -96,7 +102,7 @@ class Stage:
         self.deviations = [] if is_strict else [
             each for each in target.deviations if each.is_about(version) and not each.unreviewed
         ]  # fmt: skip
-        self.avoid = frozenset(each.slug for each in self.deviations)
+        self.avoid = avoided(self.deviations)
         self._deployment = controllers(target, may_disturb=False)
         self._open = ExitStack()
         self._shared: Controller | None = None
@@ -261,4 +267,4 @@ def _covered(controller: Controller, seen: Sequence[Observation]) -> Iterable[st
             yield f"mark {slug}"
 
 
-__all__ = ["NEEDED", "KitFailed", "Outcome", "Stage", "key_of", "told"]
+__all__ = ["NEEDED", "KitFailed", "Outcome", "Stage", "avoided", "key_of", "told"]

@@ -403,6 +403,9 @@ class Working(Arrivals):
         job = self.book.by_id.get(request.msg_id)
         if run.is_lost and job is not None:
             job.is_muddled = True
+        if run.peer.state == "leaving" and channel == "mux" and job is not None and not self.is_virtual:
+            # The Hub may have counted it among the dead by then, with what it had: that is recorded, or this.
+            job.is_blurred = True
         run.reply, run.end = reply, end if channel == "task" or end != "refused" else "failed"
         if job is not None:
             job.is_fresh = True

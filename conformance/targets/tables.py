@@ -8,6 +8,9 @@ import msgspec
 from conformance.targets import versions
 from protocol.world import MILLISECOND, SECOND
 
+#: The pattern of a deviation that any case may show.
+ANY = "*"
+
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every table of a descriptor."""
@@ -233,7 +236,7 @@ class Deviation(Table, frozen=True, kw_only=True):
     slug: str
     evidence: str
     reason: str
-    case: str = "*"
+    case: str = ANY
     found: str = ""
     versions: str = ""
     intermittent: bool = False
@@ -250,12 +253,14 @@ class Deviation(Table, frozen=True, kw_only=True):
     def excuses(self, slug: str, found: str) -> bool:
         """Whether this is about a violation of `slug` in a conversation that nobody wrote down, with these words.
 
-        `found` is a pattern with `*` and `?`. Without one every violation of the slug is meant, but none of `wire.`:
-        those are about all messages, and what is known of one says nothing of another.
+        `found` is a pattern with `*` and `?`. Without one every violation of the slug is meant if every case is, but
+        none of `wire.`: those are about all messages, and what is known of one says nothing of another.
         """
         if slug != self.slug:
             return False
-        return fnmatchcase(found, self.found.replace("[", "[[]")) if self.found else not slug.startswith("wire.")
+        if self.found:
+            return self.tells(found)
+        return self.case == ANY and not slug.startswith("wire.")
 
     def tells(self, found: str) -> bool:
         """Whether this is about harm in these words, done by damage to a running target; any, if it names none."""

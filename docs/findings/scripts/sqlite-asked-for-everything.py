@@ -8,5 +8,13 @@ with Cluster("--sqlitedb") as cluster:
     engine.answer(engine.take())
     mux.receive()
     time.sleep(0.5)
-    reply = hub.ask("db_request", {"query": {}, "keys": ["msg_id"]})
-    conclude(reply.content["status"] == "error", "an empty query, which means everything, fails")
+    replies = [
+        hub.ask("db_request", {"query": {}, "keys": ["msg_id"]}),
+        hub.ask("result_request", {"msg_ids": []}),
+        hub.ask("resubmit_request", {"msg_ids": []}),
+        hub.ask("purge_request", {}),
+    ]
+    conclude(
+        all(reply.content["status"] == "error" for reply in replies),
+        "an empty query, which means everything, fails, and so do empty lists",
+    )
