@@ -9,9 +9,10 @@ leads through all that was seen so far, the two differ.
 Marks are left at their defaults here: how much fits into the buffers of a connection is nobody's promise.
 """
 
+import random
 import socket as plain
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import zmq
@@ -20,6 +21,8 @@ from zmq.utils.monitor import recv_monitor_message
 from conformance.certify.compare import Divergence
 from conformance.certify.operations import Operation
 from conformance.certify.worlds import Handle, RealHandle, RealWorld, VirtualHandle, VirtualWorld, agree
+from simulator.kernel import Kernel
+from simulator.network import Network, Wire
 from simulator.sockets import LibraryAborts, Socket
 
 #: Set on every socket: short times, and nothing that a context would wait for in the end.
@@ -41,7 +44,7 @@ _QUIET_AFTER: Final = {
 }  # fmt: skip
 #: Seeds that are tried before something counts as impossible.
 _SEEDS: Final = 60
-#: Messages that a connection holds, by seed.
+#: Messages that a connection holds, in the first seeds all of them alike; after that, each what chance says.
 _CAPACITIES: Final = (256, 1, 2, 3)
 #: What is counted of a monitor.
 _COUNTED: Final = ("HANDSHAKE_SUCCEEDED", "DISCONNECTED")
@@ -53,15 +56,34 @@ _PORTS: Final = range(20_000, 32_000)
 State = tuple[dict[int, int], dict[int, tuple[int, ...]]]
 
 
+class UnevenNetwork(Network):
+    """A network of which every connection holds another number of messages."""
+
+    def __init__(self, kernel: Kernel, chance: random.Random) -> None:
+        super().__init__(kernel)
+        self._chance = chance
+
+    def wire(self, source: str, target: str, name: tuple[str, str], take: Callable[[Any], bool]) -> Wire:
+        """A new wire, of a capacity that chance says."""
+        self.wire_capacity = self._chance.choice(_CAPACITIES)
+        return super().wire(source, target, name, take)
+
+
+def _uneven(seed: int) -> Callable[[Kernel], Network]:
+    return lambda kernel: UnevenNetwork(kernel, random.Random(seed))
+
+
 class VirtualNet(VirtualWorld):
     """Virtual sockets that meet over TCP; the seed decides who is faster."""
 
     def __init__(self, seed: int, kinds: "dict[str, type[Socket]] | None" = None) -> None:
-        super().__init__(kinds, seed=seed)
+        # How much of a burst was sent when a connection is lost; the rest is sent over the next one.
+        row = seed // 8
+        super().__init__(kinds, seed=seed, network=Network if row < len(_CAPACITIES) else _uneven(seed))
+        if row < len(_CAPACITIES):
+            self.context.network.wire_capacity = _CAPACITIES[row]
         #: How often the application comes by at first.
         self._glance = 20_000 << seed % 8
-        # How much of a burst was sent when a connection is lost; the rest is sent over the next one.
-        self.context.network.wire_capacity = _CAPACITIES[seed // 8 % len(_CAPACITIES)]
         # Attempts to connect are spread by chance already.
         self.context.network.link("localhost", "localhost", jitter=0 if not seed else 100_000)
 

@@ -206,10 +206,16 @@ def _refusal(action: Callable[[], object]) -> str | None:
 class VirtualWorld(World):
     """Virtual sockets in one context."""
 
-    def __init__(self, kinds: "dict[str, type[Socket]] | None" = None, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        kinds: "dict[str, type[Socket]] | None" = None,
+        *,
+        seed: int = 0,
+        network: Callable[[Kernel], Network] = Network,
+    ) -> None:
         super().__init__()
         self.kernel = Kernel(seed)
-        self.context = Context(self.kernel, Network(self.kernel), kinds=kinds)
+        self.context = Context(self.kernel, network(self.kernel), kinds=kinds)
 
     def open(self, kind: str) -> Handle:
         """A new socket."""
