@@ -1,16 +1,17 @@
 """What most cases stand on: if a target lacks it, the cases about it accuse, and all others name it and are blocked."""
 
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from conformance.harness.case import requirement
 from conformance.harness.controller import Controller
-from conformance.harness.deployment import STUMBLES, Up, VirtualDeployment
+from conformance.harness.deployment import PEERS, STUMBLES, Up, VirtualDeployment
 from conformance.harness.engine import HEART
 from conformance.harness.pilots import DELIVERY, OUTPUT, REGISTERED
 from conformance.harness.verdict import Blocked, NotApplicable, Violated
@@ -19,6 +20,7 @@ from conformance.ladder import LADDERS
 from conformance.report.data import Judgement, read
 from conformance.results import CONFORMS, exit_status
 from conformance.targets import Target, load
+from conformance.targets.listening import taken
 from conformance.targets.vocabulary import AS_IT_IS
 from conformance.worlds import _run_case
 
@@ -158,6 +160,51 @@ def test_what_one_controller_lacks_that_others_had_is_told_and_blocks_nobody() -
     with deployment.fresh() as another:
         assert (deployment._started, another.missing) == (6, {})
     deployment.close()
+
+
+class Robbed(VirtualDeployment):
+    """Those of its controllers with these numbers have lost a port."""
+
+    robbed: tuple[int, ...] = ()
+
+    def _taken(self, _: Controller) -> Sequence[int]:
+        return (4321,) if self._started in self.robbed else ()
+
+
+def test_a_controller_that_lost_a_port_to_somebody_else_is_replaced_and_that_is_told() -> None:
+    deployment = Robbed(load("simulated"))
+    deployment.robbed = (1, 2)
+    shared = deployment.shared()
+    assert (deployment._started, shared.missing) == (3, {})
+    (told,) = setbacks(shared, "test_a.py::test_a")
+    assert (told.requirement, told.verdict, "4321" in told.summary) == (PEERS, "undecided", True)
+    assert exit_status([told], 0) == CONFORMS
+    # If it happens again and again, there is something about this target that is not understood.
+    deployment.robbed = tuple(range(4, 20))
+    with deployment.fresh() as another:
+        assert (deployment._started, another.missing) == (4 + STUMBLES, {})
+    deployment.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_ports_that_others_hold_are_told_from_our_own() -> None:
+    code = (
+        "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    )
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
+    ):
+        assert other.stdout is not None
+        mine, foreign, free = server.getsockname()[1], int(other.stdout.readline()), 1
+        assert taken([mine, foreign, free], [os.getpid()]) == [foreign]
+        assert taken([mine, free], [os.getpid()]) == []
+        # Where nothing is our own, the target may be in a container.
+        assert taken([foreign], [os.getpid()]) == []
+        assert taken([mine, foreign], [os.getpid(), other.pid]) == []
+        other.communicate("\n")
 
 
 def test_what_the_first_controller_lacks_all_others_lack() -> None:

@@ -80,6 +80,9 @@ class ControllerProcess(ControllerInstance, Protocol):
     def hub(self) -> int | None:
         """What stands for the Hub alone, and none of the queues; None if there is nothing of that kind."""
 
+    def taken(self) -> Sequence[int]:
+        """The ports of its connection files that somebody else holds, where the system can tell."""
+
     def pause(self, pid: int) -> None:
         """Tell a process to stand still; it takes a moment until it does."""
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from conformance.harness.controller import Controller, ControllerInstance, ControllerWorld
+from conformance.harness.controller import Controller, ControllerInstance, ControllerProcess, ControllerWorld
 from conformance.harness.controllerside import ControllerSide, VirtualControllerSide
 from conformance.harness.engine import EngineUnderTest
 from conformance.harness.observing import Observer
@@ -40,6 +40,9 @@ S = TypeVar("S", bound=Subject)
 
 #: After how many starts in a row that did not come to where cases begin no further one is tried.
 STUMBLES: Final = 3
+
+#: That peers can connect at all.
+PEERS: Final = "connection.peers-connect"
 
 #: How many cases share a virtual controller.
 CASES_IN_A_WORLD: Final = 25
@@ -224,6 +227,8 @@ class ControllerDeployment(Deployment[Controller]):
         #: Whether one of them has announced an engine; and what the one lacked in whose place another one is started.
         self._has_announced = False
         self._setbacks: dict[str, str] = {}
+        #: How many in a row were robbed of a port.
+        self._robbed = 0
 
     def to_set(self, wanted: Mapping[str, Sequence[object]]) -> dict[str, object]:
         """What has to be set for a case that needs one of these values for each name; {} if the target runs so anyway.
@@ -316,22 +321,41 @@ class ControllerDeployment(Deployment[Controller]):
 
     def _begin(self, subject: Controller) -> bool:
         # What is silent would else be accused of not registering anybody.
-        if not self._is_fit(subject):
+        if self._is_robbed(subject) or not self._is_fit(subject):
             return False
         missing = subject.prove_subscription()
-        if missing and self._has_announced and not self._setbacks:
-            # Others of it could do that. What ails this one, such as a port that somebody else was quicker to take, may
-            # be no fault of the target; nor is it passed over in silence, see `Subject.setbacks`.
-            self._setbacks = missing
+        # By now all of it has bound, or failed to.
+        if self._is_robbed(subject):
             return False
+        self._robbed = 0
         before, self._setbacks = self._setbacks, {}
+        if missing and self._has_announced and not before.keys() - {PEERS}:
+            # Others of it could do that: what ails this one may be no fault of the target.
+            self._setbacks = before | missing
+            return False
+        subject.setbacks = {slug: found for slug, found in before.items() if slug not in missing}
         if not missing:
-            self._has_announced, subject.setbacks = True, before
+            self._has_announced = True
         elif self._has_announced:
             subject.missing = subject.missing | missing
         else:
             self._missing |= missing
         return True
+
+    def _is_robbed(self, subject: Controller) -> bool:
+        """Whether another one is to be started, as somebody else was quicker to bind a port that this one had chosen.
+
+        What talks there says nothing about the target. Nor is it passed over in silence, see `Subject.setbacks`.
+        """
+        ports = self._taken(subject)
+        if not ports or self._robbed >= STUMBLES:
+            return False
+        self._robbed += 1
+        self._setbacks[PEERS] = f"somebody else holds the port {ports[0]}, which its connection files name"
+        return True
+
+    def _taken(self, subject: Controller) -> Sequence[int]:
+        return subject.instance.taken() if isinstance(subject.instance, ControllerProcess) else ()
 
     def _settle(self, subject: Controller) -> None:
         subject.missing |= subject.prove_subscription()

@@ -4,7 +4,7 @@ All as Linux tells it in /proc; elsewhere nothing is found.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,21 +22,40 @@ def listener(port: int, processes: Iterable[int]) -> int | None:
     return next(_holders(port, processes, _LISTEN), None)
 
 
+def taken(ports: Collection[int], processes: Iterable[int]) -> list[int]:
+    """Those of these ports at which somebody listens, and none of these processes; they must hold some of the others.
+
+    Where they hold none, they are known by other numbers, as in a container, or the system does not tell.
+    """
+    held: dict[int, set[str]] = {}
+    for port, inode in _entries(_LISTEN):
+        if port in ports:
+            held.setdefault(port, set()).add(f"socket:[{inode}]")
+    own = set().union(*map(_links, processes)) if held else set()
+    found = [port for port, links in sorted(held.items()) if not links & own]
+    return found if len(found) < len(held) else []
+
+
 def connected(port: int, processes: Iterable[int]) -> list[int]:
     """Those of these processes that are connected to a port, in their order."""
     return list(dict.fromkeys(_holders(port, processes, _CONNECTED)))
 
 
 def _holders(port: int, processes: Iterable[int], kind: tuple[str, int]) -> Iterator[int]:
-    if sys.platform != "linux":
-        return
-    links = {f"socket:[{inode}]" for inode in _inodes(port, kind)}
-    for pid in processes:
-        with suppress(OSError):
-            for entry in Path(f"/proc/{pid}/fd").iterdir():
-                with suppress(OSError):
-                    if str(entry.readlink()) in links:
-                        yield pid
+    links = {f"socket:[{inode}]" for number, inode in _entries(kind) if number == port}
+    for pid in processes if links else ():
+        if links & _links(pid):
+            yield pid
+
+
+def _links(pid: int) -> set[str]:
+    """What the open files of a process are."""
+    found = set()
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.add(str(entry.readlink()))
+    return found
 
 
 def descendants(pid: int) -> list[int]:
@@ -64,13 +83,12 @@ def is_stopped(pid: int) -> bool:
     return False
 
 
-def _inodes(port: int, kind: tuple[str, int]) -> set[str]:
+def _entries(kind: tuple[str, int]) -> Iterator[tuple[int, str]]:
+    """Port and inode of all sockets of a kind."""
     state, column = kind
-    found = set()
-    for table in ("tcp", "tcp6"):
+    for table in ("tcp", "tcp6") if sys.platform == "linux" else ():
         with suppress(OSError):
             for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == state and int(fields[column].rpartition(":")[2], 16) == port:
-                    found.add(fields[9])
-    return found
+                if fields[3] == state:
+                    yield int(fields[column].rpartition(":")[2], 16), fields[9]

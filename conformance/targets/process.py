@@ -39,7 +39,7 @@ from conformance.targets.command import STEP, TAIL, Process, describe_status, en
 from conformance.targets.delays import delays
 from conformance.targets.descriptor import Target
 from conformance.targets.errors import TargetUnusable
-from conformance.targets.listening import is_stopped, listener
+from conformance.targets.listening import is_stopped, listener, taken
 from conformance.targets.vocabulary import AS_IT_IS, FILES, Role
 from protocol.connection import ClientFile, ConnectionFileError, EngineFile, KernelFile, parse, render
 from protocol.wire import Message
@@ -227,6 +227,13 @@ class Running(Started):
         ports = (self.client.registration, self.client.mux, self.client.task, self.client.control)
         found, *others = (listener(port, processes) for port in ports)
         return None if found in others else found
+
+    def taken(self) -> list[int]:
+        """The ports of its connection files that somebody else was quicker to take (Linux; empty elsewhere)."""
+        files = (self.client, self.engine)
+        addresses = {each for file in files for key in file.ports for each in file.addresses(key)}
+        ports = {int(each.rpartition(":")[2]) for each in addresses if each.startswith("tcp:")}
+        return taken(ports, self.processes())
 
     def pause(self, pid: int) -> None:
         """Tell one of its processes to stand still (SIGSTOP); see `is_paused`."""
