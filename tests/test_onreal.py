@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from unittest.mock import MagicMock
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from reference_cluster import PATIENCE, wait_for
 from simulating import simulate
 
 from conformance.cli import main
-from conformance.onreal import tour
+from conformance.onreal import run, tour
 from conformance.onreal.cluster import RealCluster
 from conformance.onreal.driven import DrivenClient
 from conformance.onreal.engines import RealEngine
@@ -205,6 +206,20 @@ def test_what_real_processes_cannot_do_is_not_applicable() -> None:
 def test_every_fault_is_done_or_refused_here_too() -> None:
     assert set(ACTS) | set(THEMSELVES) == set(vocabulary())
     assert not set(ACTS) & set(THEMSELVES)
+
+
+def test_a_controller_that_lost_a_port_to_somebody_else_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    accused = Found(requirement="task.no-starvation", role="controller", guilty="", text="nothing came")
+    cluster = MagicMock()
+    monkeypatch.setattr(run, "RealCluster", lambda *_, **__: cluster)
+    monkeypatch.setattr(run, "_happen", lambda _, __, verdict, ___: verdict.found.append(accused))
+    monkeypatch.setattr(run, "_judge", lambda *_: None)
+    setup = Setup(name="slow-joiner", controller=load("reference"), engine=load("reference-engine"))
+    cluster.running.taken.return_value = []
+    assert run.carry_out(setup).word == "broken"
+    cluster.running.taken.return_value = [4321]
+    verdict = run.carry_out(setup)
+    assert (verdict.word, "4321" in verdict.undecided) == ("undecided", True)
 
 
 def test_timers_are_those_of_scenarios_where_a_command_sets_them() -> None:

@@ -184,7 +184,12 @@ def carry_out(setup: Setup) -> Verdict:
             )  # fmt: skip
             with cluster:
                 _happen(cluster, scenario, verdict, setup.judged)
-        if not verdict.lacking:
+                ports = cluster.running.taken()
+        if ports:
+            # Whoever talks there says nothing about the target.
+            verdict.found.clear()
+            verdict.undecided = f"somebody else holds the port {ports[0]}, which its connection files name"
+        elif not verdict.lacking:
             _judge(path, cluster, setup, verdict)
     _tell_known(setup, verdict)
     verdict.seconds = time.monotonic() - started
