@@ -1,5 +1,6 @@
 """Damaged messages at running targets: nobody notices them at a sound one, and harm is told with what does it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -7,7 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from conformance.cli import main
-from conformance.livefuzz.arena import HARM, Arena, Blow
+from conformance.harness.observing import Unreachable
+from conformance.harness.verdict import Undecided
+from conformance.livefuzz.arena import HARM, Arena, Blow, Trouble
 from conformance.livefuzz.blows import IN_A_ROW, Forge, kinds_at
 from conformance.livefuzz.campaign import Campaign, Harm, case_of
 from conformance.targets import load
@@ -96,6 +99,39 @@ def test_what_the_descriptor_lists_is_known_and_does_not_fail() -> None:
     assert not campaign.outcome.new
     strict = Campaign(target, "controller", 0, ["query"], is_strict=True)
     assert harms_of(strict, SOME) == strict.outcome.new != []
+
+
+def test_a_batch_of_which_nothing_is_known_is_counted_apart_and_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    fight, fought = Arena.fight, []
+
+    def held_up(self: Arena[Any], blows: Sequence[Blow]) -> list[Trouble]:
+        fought.append(len(blows))
+        if len(fought) == 2:
+            raise Undecided("this process was held up")
+        return fight(self, blows)
+
+    monkeypatch.setattr(Arena, "fight", held_up)
+    result = run("-t", "simulated", "-n", str(SOME))
+    assert result.exit_code == 0, result.output
+    assert f"{SOME} messages of seed 0" in result.output
+    assert "1 more batches tell nothing" in result.output
+    monkeypatch.setattr(Arena, "fight", lambda *_: (_ for _ in ()).throw(Undecided("held up for ever")))
+    result = run("-t", "simulated", "-n", str(SOME))
+    assert (result.exit_code, result.output) == (6, "Undecided: held up for ever\n")
+
+
+def test_a_target_that_nobody_can_reach_any_more_is_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    strike = Arena.strike
+
+    def unheard(self: Arena[Any], blow: Blow) -> None:
+        if blow.spot == "query":
+            raise Unreachable("nobody is connected")
+        strike(self, blow)
+
+    monkeypatch.setattr(Arena, "strike", unheard)
+    (harm,) = harms_of(Campaign(load("simulated"), "controller", 0), 280)
+    assert [(each.where, each.found) for each in harm.troubles] == [("the target", "nobody is connected")]
+    assert {blow.spot for blow in harm.blows} == {"query"}
 
 
 def test_harm_at_an_engine_names_its_socket() -> None:

@@ -128,6 +128,8 @@ def _run(console: Console, campaign: Campaign, name: str, messages: int) -> int:
         f"\n{outcome.sent:,} messages of seed {campaign.seed} at {spots} sockets in"
         f" {outcome.batches:,} batches; {seconds:.1f} s, {outcome.sent / seconds:,.0f} per second.{memory}"
     )
+    if outcome.undecided:
+        console.print(f"{outcome.undecided} more batches tell nothing: the machine was too busy to look.")
     if outcome.new:
         console.print(f"{len(outcome.new)} ways to do harm.", style="bold red")
         return ExitStatus.VIOLATIONS

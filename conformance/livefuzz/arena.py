@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from conformance.harness.observing import Unreachable
 from conformance.harness.subject import Subject
 from conformance.harness.verdict import Blocked, Undecided, Violated
 from conformance.livefuzz.blows import Forge, Spot
@@ -125,8 +126,9 @@ class Arena(ABC, Generic[S]):
                 self._settle()
             if not self.troubles:
                 self.look_closer()
-        except (Blocked, Violated) as end:
-            # Somebody could not even ask.
+        except (Blocked, Violated, Unreachable) as end:
+            # Somebody could not even ask. A process that ends leaves its sockets first.
+            self.world.run_until(lambda: not self.subject.is_running, self.world.now + self.subject.timing.margin)
             if self.subject.is_running:
                 self.notice(HARM, "the target", str(end))
             else:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from conformance.harness.verdict import Blocked, Violated
+from conformance.harness.verdict import Blocked, Undecided, Violated
 from conformance.livefuzz.arena import HARM, PATIENCE, Arena, Blow, Trouble
 from conformance.livefuzz.blows import IN_A_ROW, Spot, kind_of, kinds_at
 from conformance.livefuzz.rings import LIFE, Ring
@@ -33,6 +33,8 @@ TRIES: Final = 40
 GROWTH: Final = 64 << 20
 #: Bytes by which it may grow for each message that it has accepted: of what was done there is a history.
 HISTORY: Final = 1 << 10
+#: How many batches in a row that tell nothing, as the kit was held up, are too many.
+HELD_UP: Final = 5
 #: The share of all messages that warm a target up.
 WARM: Final = 0.2
 
@@ -76,11 +78,13 @@ class Outcome:
     """What a campaign has seen so far.
 
     `tally` counts by spot, kind, and `sent`, `answered`, `error` or `harm`; `memory` is that after the warm-up and at
-    the end, in bytes, where it could be seen.
+    the end, in bytes, where it could be seen. `undecided` are batches that told nothing, as the kit was held up: they
+    are counted nowhere else.
     """
 
     sent: int = 0
     batches: int = 0
+    undecided: int = 0
     tally: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     harms: list[Harm] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
@@ -132,19 +136,32 @@ class Campaign:
     def run(self, messages: int) -> Iterator[Outcome]:
         """Strike so many blows; the outcome after each batch, which is always the same object.
 
-        Raises Unfit, TargetUnusable, and Undecided if the kit was held up for too long.
+        Raises Unfit, TargetUnusable, and Undecided if the kit was held up again and again.
         """
-        outcome, before, life, batch = self.outcome, list[Blow](), 0, 0
+        outcome, before, life, batch, held_up = self.outcome, list[Blow](), 0, 0, 0
         while outcome.sent < messages:
-            arena = self.arena()
-            if not self._is_left(arena):
-                break
-            blows = self.batch(arena, batch)[: messages - outcome.sent]
-            if not blows:
-                batch += 1
+            try:
+                arena = self.arena()
+                if not self._is_left(arena):
+                    break
+                blows = self.batch(arena, batch)[: messages - outcome.sent]
+                if not blows:
+                    batch += 1
+                    continue
+                troubles = arena.fight(blows)
+            except Undecided:
+                # What they have done may show later: whoever stood there goes, and other blows come in their place.
+                batch, held_up = batch + 1, held_up + 1
+                if held_up == HELD_UP:
+                    raise
+                outcome.undecided += 1
+                self._kept = outcome.tally.copy()
+                self._ring.restart()
+                before, life = [], 0
+                outcome.memory.clear()
+                yield outcome
                 continue
-            troubles = arena.fight(blows)
-            batch += 1
+            batch, held_up = batch + 1, 0
             life += len(blows)
             outcome.sent += len(blows)
             outcome.batches = batch
@@ -315,10 +332,14 @@ class Campaign:
     def _shows(self, blows: Sequence[Blow], patience: int = 1) -> Shown | None:
         """Whether these blows alone do harm to a new target: the harm, and their frames."""
         self._ring.restart()
-        arena = self.arena()
-        arena.patience = patience
-        frames = [arena.frames(blow) for blow in blows] if len(blows) <= IN_A_ROW else []
-        troubles = arena.fight(blows) or arena.fight([])
+        frames: list[list[Frame]] = []
+        try:
+            arena = self.arena()
+            arena.patience = patience
+            frames = [arena.frames(blow) for blow in blows] if len(blows) <= IN_A_ROW else []
+            troubles = arena.fight(blows) or arena.fight([])
+        except Undecided:
+            troubles = []
         self._ring.restart()
         return (troubles, frames) if troubles else None
 
