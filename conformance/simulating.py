@@ -6,6 +6,7 @@ whoever wants to see it.
 
 import gc
 import importlib.metadata
+import re
 import traceback
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,8 @@ from simulator.run import SWARM, Hooks, Known, Outcome, Setup, run
 from simulator.stage import SEEN
 
 IN_ORDER: Final = "query.answered-in-order"
+#: How that names the request: by its session, and a number.
+ASKED: Final = re.compile(r"the answer to (\S+_)\d+ after")
 #: What a campaign should have taken once: the rare branches of the roles, and what is right and seldom done or seen.
 RARE: Final = {**MARKS, **PLACES, **SEEN}
 
@@ -109,7 +112,7 @@ def tell_known(setup: Setup, outcome: Outcome, cluster: VirtualCluster) -> None:
     found = list(zip(outcome.violations, outcome.blames, strict=True))
     outcome.violations, outcome.blames = [], []
     for text, blame in found:
-        if blame.requirement == IN_ORDER and _has_lost_an_answer(cluster):
+        if blame.requirement == IN_ORDER and _has_lost_an_answer(cluster, text):
             outcome.excused.append(f"{text}: excused, as an answer was lost that names no request")
             continue
         if text in pages:
@@ -123,11 +126,20 @@ def tell_known(setup: Setup, outcome: Outcome, cluster: VirtualCluster) -> None:
             outcome.accuse(*blame, text)
 
 
-def _has_lost_an_answer(cluster: VirtualCluster) -> bool:
-    """Whether a fault took an answer that names no request: which one the next of them answers, nobody can tell."""
-    recorder = cluster.world.recorder
-    taken = {one for trouble in cluster.stage.troubles for *_, own, parent in trouble.taken for one in (own, parent)}
-    return recorder is not None and not taken.isdisjoint(recorder.answers)
+def _has_lost_an_answer(cluster: VirtualCluster, text: str) -> bool:
+    """Whether a fault took an answer that names no request, or the request, of whoever has asked what this is about.
+
+    Which one the next such answer is for, nobody can tell.
+    """
+    recorder, about = cluster.world.recorder, ASKED.search(text)
+    if recorder is None or about is None:
+        return False
+    for trouble in cluster.stage.troubles:
+        for *_, msg_type, own, _parent in trouble.taken:
+            asked = own if msg_type == "registration_request" else recorder.answers.get(own, "")
+            if asked.startswith(about[1]):
+                return True
+    return False
 
 
 def hooks_of(setup: Setup) -> Hooks:

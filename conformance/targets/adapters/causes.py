@@ -5,6 +5,7 @@ stumbled over it, from what they told each other of that engine, and from the st
 waits for others, or for room, each of those must be known, or excused, in turn. What no row here knows of is new.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -158,10 +159,8 @@ class _Causes:
 
     def _of_engine(self, uuid: str) -> str:
         """Why work goes to an engine that is gone."""
-        if self._is_there(uuid):
-            return ""
         if uuid in self.controller.registered().values():
-            return self._of_dead(uuid)
+            return "" if self._is_there(uuid) else self._of_dead(uuid)
         is_known = self.scheduler is not None and uuid.encode() in self.scheduler.targets
         return self._of_missed(uuid) if is_known else ""
 
@@ -224,6 +223,10 @@ class _Causes:
     def _of_broadcast(self, msg_id: str, request: Request) -> str:
         if not request.targets:
             return "broadcast-to-nobody"
+        hops = self.recorder.hops.get(msg_id, [])
+        came = sum(hop.what == "took" and not hop.is_outside and not hop.is_reply for hop in hops)
+        if request.coalescing and came > 1:
+            return "same-id-runs-twice"
         missing = [
             self._is_lasting(uuid, number)
             for uuid, number in request.targets.items()
@@ -325,7 +328,7 @@ class _Causes:
     def of_content(self, violation: Violation) -> str:
         """Whether all that is wrong with a history are ids that somebody's requests had and that are no text."""
         records: Mapping[object, object] = self.hub.db._records
-        odd = {repr(msg_id) for msg_id in records if not isinstance(msg_id, str)}
+        odd = {show(msg_id) for msg_id in records if not isinstance(msg_id, str) for show in (repr, json.dumps)}
         _, told, wrong = violation.found.partition("history_reply ")
         listed = LISTED.findall(wrong)
         is_all = len(listed) == wrong.count("$")
