@@ -1,14 +1,19 @@
 """The model of conversations: it finds mistakes by itself, makes them short, keeps them, and accuses nobody else."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from conformance.cli import main
+from conformance.harness.actors import Client, Engine
 from conformance.harness.controller import Controller
 from conformance.model.hunt import Failure, Hunt
+from conformance.model.ledger import Job, Ledger, Peer
+from conformance.model.matters import open_matters
 from conformance.model.player import Player
 from conformance.model.stage import KitFailed, Stage, avoided, key_of
 from conformance.model.steps import (
@@ -35,6 +40,8 @@ from conformance.model.vectors import VectorError, conversation_from, read, vect
 from conformance.targets import Deviation, load
 from protocol.damage import Given
 from protocol.roles.task import TaskScheduler
+from protocol.wire import Message
+from protocol.world import SECOND
 
 #: Mistakes of different kinds: of the Hub, of a relay, of the scheduler, of the heart monitor.
 FOUND = ("answers-who-asked-last", "holds-two", "gives-up-early")
@@ -339,3 +346,19 @@ def test_a_role_that_falls_before_anything_is_said_to_it_is_accused(monkeypatch:
     (violation,) = outcome.violations
     assert violation.requirement == "wire.malformed-harms-nobody"
     assert "TypeError: no engine was expected while tasks" in violation.found
+
+
+@pytest.mark.parametrize("has_vanished", [True, False])
+def test_a_task_may_have_been_given_to_an_engine_whose_death_is_not_known_yet(has_vanished: bool) -> None:
+    book, timing = Ledger(hwm=1, is_alone=False), load("ipyparallel").timing
+    for slot, is_there in enumerate((True, not has_vanished)):
+        engine = cast("Engine", SimpleNamespace(is_open=is_there, uuid=f"engine-{slot}", name=f"engine-{slot}"))
+        book.peers.append(
+            Peer(slot, engine, state="here" if is_there else "gone", gone_at=0 if is_there else 3 * SECOND)
+        )
+    header = {"msg_id": "client-1_1", "msg_type": "apply_request"}
+    book.add(Job(Message(header, metadata={}, content={}), cast("Client", SimpleNamespace()), "task", at=SECOND))
+    (matter,) = open_matters(book, timing, SECOND)
+    assert matter.slug == "task.no-starvation"
+    since = 3 * SECOND + timing.scheduler_grace + timing.margin if has_vanished else SECOND
+    assert matter.due == since + timing.reply_deadline
