@@ -17,7 +17,7 @@ from conformance.targets.adapters.ordered import OrderedSet
 from conformance.targets.adapters.parts import BroadcastPart, Complaint, HeartPart, TaskPart
 from protocol.world import MILLISECOND, SECOND, Task, Work
 from simulator.cluster import VirtualCluster
-from simulator.faults import ClockJumped, Cut, Doubled, Dropped, PartStalled
+from simulator.faults import ClockJumped, Cut, Doubled, Dropped, HeartKilled, PartStalled
 from simulator.judge import judge
 from simulator.run import Outcome, Setup, run
 from simulator.scenarios.scenario import Scenario
@@ -213,6 +213,23 @@ def test_hearts_whose_name_is_still_taken_are_known() -> None:
     outcome = play(happens)
     assert outcome.is_clean
     assert set(known(outcome)) >= {("registration.can-return", "name-still-taken.md")}
+
+
+@pytest.mark.usefixtures("briefly")
+def test_an_answer_without_a_parent_is_not_blamed_for_a_registration_that_was_lost() -> None:
+    def happens(cluster: VirtualCluster, _: IpyparallelController) -> None:
+        cluster.run_for(SECOND)
+        lost = cluster.begin(Dropped(source="engine-1/query", msg_type="registration_request"))
+        # Its heart is silent, and it asks anew; the Hub has not heard that, and says that the name is in use.
+        cluster.begin(Dropped(source="hearts/monitor", msg_type="stopped_heart"))
+        cluster.begin(HeartKilled(engine="engine-1"))
+        cluster.run_for(4 * SECOND)
+        lost.end()
+        cluster.run_for(10 * SECOND)
+
+    outcome = play(happens)
+    assert outcome.is_clean
+    assert [text.partition(":")[0] for text in outcome.excused] == ["query.answered-in-order"]
 
 
 @pytest.mark.usefixtures("briefly")

@@ -64,6 +64,8 @@ LISTED: Final = re.compile(r"\$\.history\[\d+\]: (.+?)(?=; \$|$)")
 WORK: Final = ("apply_request", "execute_request")
 #: What keeps nobody from running a task, and gives none a reason to run it.
 NOT_WANTED: Final = "-"
+#: With this begin the ids of those who are no client.
+STRANGER: Final = "stranger"
 #: What waits for something that a fault took.
 EXCUSED: Final = "excused"
 
@@ -115,8 +117,12 @@ class _Causes:
         """The page for which a request has no answer; `EXCUSED` if a fault took it, empty if nothing is known."""
         if msg_id in seen:
             return ""
-        page = self._of_itself(msg_id, seen)
-        return EXCUSED if not page and taker(self.recorder, msg_id) is not None else page
+        if page := self._of_itself(msg_id, seen):
+            return page
+        # What strangers say counts as altered, all of it; that explains nothing of what becomes of it afterwards.
+        loss = self.recorder.losses.get(msg_id)
+        is_mischief = loss is not None and loss.is_altered and msg_id.startswith(STRANGER)
+        return EXCUSED if not is_mischief and taker(self.recorder, msg_id) is not None else ""
 
     def _of_itself(self, msg_id: str, seen: frozenset[str]) -> str:
         for row in ROWS:
