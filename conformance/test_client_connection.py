@@ -26,11 +26,12 @@ def test_a_client_takes_the_engines_from_the_reply(new_client: ClientUnderTest) 
     new_client.expect_engines(*ENGINES)
 
 
-@requirement("client.learns-engines")
+@requirement("client.follows-notifications", "client.learns-engines")
 def test_a_client_may_come_before_any_engine(new_client: ClientUnderTest) -> None:
     new_client.engines.clear()
-    connected(new_client)
-    new_client.expect_engines()
+    new_client.success(new_client.connect(), requirement="client.learns-engines")
+    new_client.until_subscribed()
+    new_client.expect_engines(requirement="client.learns-engines")
     new_client.add_engine(0)
     new_client.expect_engines(0)
 

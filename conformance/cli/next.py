@@ -54,8 +54,10 @@ def _tell(target: str, step: Step, steps: list[Step]) -> int:
     unmet = step.unmet
     assert unmet is not None
     if unmet.is_unusable:
-        # Which step that is, nobody can tell: what could not be used was not tried.
-        click.echo(f"The target is not usable, and no step can be tried.\n\n{unmet.details}")
+        # Where nothing was found before, nobody can tell which step is missing.
+        is_first = not any(each.results for each in steps if each is not step)
+        at = "No step can be tried" if is_first else f"{step.number:2d}  {step.rung.title}"
+        click.echo(f"{at}: the target is not usable\n\n{unmet.details}")
         return ExitStatus.UNUSABLE
     said = "something else is wrong" if unmet.by_rule else "NOT YET"
     click.echo(f"{step.number:2d}  {step.rung.title}: {said}\n")
