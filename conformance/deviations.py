@@ -18,12 +18,15 @@ _LONGEST: Final = 500
 
 
 def unlisted(results: Sequence[Result], target: Target, version: str | None) -> list[Result]:
-    """The violations of a target that no entry of its descriptor covers, one for each requirement and case."""
+    """The violations of a target that no entry of its descriptor covers, one for each requirement and case.
+
+    Rules watch every case, and see the same in most of them: what one accuses is one, whatever the case was about.
+    """
     found: dict[tuple[str, str], Result] = {}
     for each in results:
         is_accusation = each.target == target.name and each.verdict in ("failed", "warned")
         if is_accusation and target.deviation(each.requirement, each.case, version) is None:
-            found.setdefault((each.requirement, each.case), each)
+            found.setdefault((each.requirement, "" if each.by_rule else each.case), each)
     return list(found.values())
 
 
@@ -33,8 +36,8 @@ def entry(result: Result, version: str | None) -> str:
     lines = [
         "[[deviation]]",
         f"slug = {_text(result.requirement)}",
-        # What rules saw after the last case belongs to none.
-        *([f"case = {_text(case)}"] if case.startswith("test_") else []),
+        # What rules saw belongs to no case.
+        *([f"case = {_text(case)}"] if case.startswith("test_") and not result.by_rule else []),
         *([f"versions = {_text(f'=={version}')}"] if version else []),
         f"evidence = {_text(result.summary[:_LONGEST] or 'see the report')}",
         'reason = ""',

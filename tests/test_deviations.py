@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_new_violations_are_written_as_unreviewed_and_still_fail(target: Target)
     assert (first.slug, first.case, first.versions, first.unreviewed) == (SLUG, "test_x", "==1.9", True)
     assert (second.case, third.case, third.evidence) == ("test_y", "*", 'said "\x7f\n\\"')
     assert book.excuse(found[0], again, "1.9").verdict == "failed"
+    assert deviations.update(found, again, "1.9") == 0
+
+
+def test_what_a_rule_saw_in_many_cases_is_one_entry_for_all(target: Target) -> None:
+    found = [replace(result("warned", f"test_a.py::test_{number}"), by_rule=True) for number in range(9)]
+    assert deviations.update(found, target, "1.9") == 1
+    again = load(target.file)
+    assert again.deviations[-1].case == "*"
     assert deviations.update(found, again, "1.9") == 0
 
 
