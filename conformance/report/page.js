@@ -271,3 +271,8 @@ for (const lane of (/^#hide=(.*)$/.exec(decodeURIComponent(location.hash)) || ["
 if (off.lanes.size) { pressLanes(); show(); }
 const asked = /^#line-(\d+)$/.exec(location.hash);
 if (asked && rows[Number(asked[1])]) choose(Number(asked[1]));
+// Whoever opens the page of a violation wants to see what is accused.
+else if (!location.hash) {
+  const at = story.lines.findLastIndex((each) => each.accused.length);
+  if (at >= 0) choose(at);
+}
