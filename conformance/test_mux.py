@@ -172,7 +172,7 @@ def test_spelling_and_unknown_keys_survive(controller: Controller, mux: Queue) -
     sent = controller.codec.encode(
         client.make("apply_request", {}, buffers=APPLY_BUFFERS, identities=[engine.uuid.encode()], extra={"é": [1.0]})
     )
-    parts = [b" " + bytes(sent[3]).replace(b":", b" : "), b"{ }", b'{"label": null, "\\u00e9": 1e2}', b"{ }"]
+    parts = [b" " + bytes(sent[3]).replace(b'":', b'" :'), b"{ }", b'{"label": null, "\\u00e9": 1e2}', b"{ }"]
     frames = [sent[0], DELIMITER, controller.codec.sign(b"".join(parts)), *parts, *sent[7:]]
     mux.disturb(client, frames, "spelt unlike other messages, and valid")
     expect_same(engine.take().frames, frames)
