@@ -56,9 +56,9 @@ LADDERS: Final[Mapping[Role, tuple[Rung, ...]]] = {
     "client": (
         Rung("it connects, and knows the engines", ("client.learns-engines",)),
         Rung("its code reaches the engine", ("client.code-unchanged", "client.addresses-engine")),
+        Rung("it follows what engines come and go", ("client.follows-notifications",)),
         Rung("what is signed wrongly is not believed", ("wire.signature-verified",)),
         Rung("it tells what became of a request", ("client.first-reply-counts", "client.error-told")),
-        Rung("it follows what engines come and go", ("client.follows-notifications",)),
         Rung("no request waits for a dead engine", ("mux.dead-engine-inferred",)),
         Rung("it waits as long as it was told, and no longer", ("client.wait-all", "client.wait-ends-in-time")),
         Rung("it names who is silent", ("client.silence-named", "client.connect-ends-in-time")),

@@ -14,8 +14,9 @@ from jsonschema import Draft202012Validator
 from conformance.cli import main
 from conformance.drivers import lines
 from conformance.drivers.lines import Answer, AnyCommand, Hello, LineError, Outcome, Problem, Told
+from conformance.harness.clients import clients
 from conformance.harness.driver import Driver
-from conformance.targets import TargetUnusable
+from conformance.targets import TargetUnusable, load
 from conformance.targets.descriptor import parse
 
 VALIDATOR = Draft202012Validator(lines.schema())
@@ -187,3 +188,14 @@ def test_the_command_shows_the_schema() -> None:
     refused = CliRunner().invoke(main, ["schema", "--driver", "apply_request"])
     assert (refused.exit_code, refused.stdout) == (4, "")
     assert "--driver goes with nothing else" in refused.stderr
+
+
+def test_a_driver_that_lacks_what_was_declared_is_told_the_way_out() -> None:
+    with clients(load("simulated-client")).fresh() as client:
+        pending = client.tell(lines.Close)
+        client.answer(pending)
+        pending.end(Answer(id=pending.command.id, error=Problem(kind="unsupported", message="not yet")))
+        with pytest.raises(
+            TargetUnusable, match="`close`: unsupported: not yet; what a client lacks is not to be decl"
+        ):
+            client.answer(pending)

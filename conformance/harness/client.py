@@ -150,7 +150,10 @@ class ClientUnderTest(Subject):
             raise Violated(Finding(found, ("it ends",)), requirement)
         assert pending.answer is not None
         if pending.answer.error is not None and pending.answer.error.kind in ("internal", "unsupported"):
-            raise self._driver.unusable(f"its driver failed at `{pending.word}`: {told(pending.answer)}")
+            way_out = (
+                "; what a client lacks is not to be declared" if pending.answer.error.kind == "unsupported" else ""
+            )
+            raise self._driver.unusable(f"its driver failed at `{pending.word}`: {told(pending.answer)}{way_out}")
         return pending.answer
 
     def _is_answered(self, pending: Pending, within: int = 0) -> bool:
