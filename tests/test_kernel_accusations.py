@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from kernel_mischief import MISTAKES, every
+from kernel_mischief import MISTAKES, every, published
 
 import conformance
 from conformance.harness.deployment import date_of_now, new_token
@@ -20,6 +20,7 @@ from conformance.harness.kernel import KernelUnderTest
 from conformance.harness.kernelside import KernelSide
 from conformance.harness.verdict import Undecided, Violated
 from conformance.relay.relay import Relay
+from conformance.relay.rewriting import Drop
 from conformance.targets import load
 from conformance.targets.process import start_kernel
 from protocol.world import Observation
@@ -147,6 +148,18 @@ def test_a_kernel_that_says_twice_that_it_starts_is_found(bench: Bench, monkeypa
     assert bench.accused(STARTING) is None
     monkeypatch.setattr(kernel, "first_words", [said, said])
     assert bench.accused(STARTING) == "kernel.starting-once"
+
+
+def test_a_kernel_that_never_says_what_it_does_is_used_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = bench.ready()
+    monkeypatch.setattr(kernel, "first_words", [])
+    monkeypatch.setattr(kernel, "missing", {})
+    bench.relay.rules = [Drop(published("status"))]
+    kernel.explore()
+    assert list(kernel.missing) == [kernel.brackets]
+    kernel.end_case()
+    kernel.distrust()
+    assert any(kernel.recovers() for _ in range(TRIES))
 
 
 def starting(kernel: KernelUnderTest) -> Observation:

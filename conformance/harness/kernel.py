@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from conformance.harness.actors import Reply
-from conformance.harness.coding import Asker, Coding, parent_id
+from conformance.harness.coding import EXECUTED, Asker, Coding, parent_id
 from conformance.harness.kernelside import KernelSide
 from conformance.harness.pump import RealSocket
 from conformance.harness.verdict import Finding, NotApplicable, Undecided, Violated
@@ -59,6 +59,12 @@ class KernelUnderTest(Coding):
         if not self.is_of_earlier_case(str(parent.get("session"))):
             self.published.append(seen)
 
+    def explore(self) -> None:
+        """See whether code is answered, and whether anything at all was published until now."""
+        super().explore()
+        if EXECUTED not in self.missing and not self.first_words:
+            self.missing[self.brackets] = "nothing is published, neither busy nor idle"
+
     def until_answered(self, request: Message) -> None:
         """Wait for the first answer that it gives at all. Raises TargetUnusable."""
         while not self.answers(request):
@@ -100,13 +106,16 @@ class KernelUnderTest(Coding):
         if self.is_spent and self.is_running:
             self.begin_case()
             frontend = self.frontend()
-            request = frontend.execute("")
-            self.world.run_until(
-                lambda: bool(frontend.answers(request)) and self.states(request) == ["busy", "idle"],
-                self.world.now + self.timing.margin,
-            )
+            # What it never did is no sign that it does not recover.
+            request = frontend.send("kernel_info_request") if EXECUTED in self.missing else frontend.execute("")
+
+            def is_done() -> bool:
+                is_idle = self.brackets in self.missing or self.states(request) == ["busy", "idle"]
+                return bool(frontend.answers(request)) and is_idle
+
+            self.world.run_until(is_done, self.world.now + self.timing.margin)
             replies = [seen.message.content.get("status") for seen in frontend.answers(request) if seen.message]
-            self.is_spent = replies != ["ok"] or self.states(request) != ["busy", "idle"]
+            self.is_spent = replies != ["ok"] or not is_done()
             self.end_case()
         return self.is_running and not self.is_spent
 
