@@ -1,6 +1,7 @@
 """What most cases stand on: if a target lacks it, the cases about it accuse, and all others name it and are blocked."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,13 +14,15 @@ from conformance.harness.case import requirement
 from conformance.harness.controller import Controller
 from conformance.harness.deployment import PEERS, STUMBLES, Up, VirtualDeployment
 from conformance.harness.engine import HEART
+from conformance.harness.kernel import KernelUnderTest
+from conformance.harness.kernels import KernelDeployment
 from conformance.harness.pilots import DELIVERY, OUTPUT, REGISTERED
 from conformance.harness.verdict import Blocked, NotApplicable, Violated
 from conformance.judging import setbacks
 from conformance.ladder import LADDERS
 from conformance.report.data import Judgement, read
 from conformance.results import CONFORMS, exit_status
-from conformance.targets import Target, load
+from conformance.targets import Target, TargetUnusable, load
 from conformance.targets.listening import taken
 from conformance.targets.vocabulary import AS_IT_IS
 from conformance.worlds import _run_case
@@ -214,3 +217,27 @@ def test_what_the_first_controller_lacks_all_others_lack() -> None:
     with deployment.fresh() as another:
         assert another.missing == SILENT
     deployment.close()
+
+
+class Particular(KernelDeployment):
+    """Its kernels never come up with a file that is unusual, or with none."""
+
+    is_usable = True
+
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[KernelUnderTest]:  # noqa: ARG002 - whatever it is
+        raise TargetUnusable("was not ready")
+
+    def shared(self) -> KernelUnderTest:
+        if self.is_usable:
+            return None  # type: ignore[return-value]
+        return super().shared()
+
+
+def test_a_kernel_that_cannot_go_by_an_unusual_file_is_accused_and_not_unusable() -> None:
+    deployment = Particular(load("ipykernel"))
+    told = re.escape("with {'transport': 'ipc'} in its file: was not ready")
+    with pytest.raises(Violated, match=told), deployment.fresh({"transport": "ipc"}):
+        pass
+    deployment.is_usable = False
+    with pytest.raises(TargetUnusable), deployment.fresh({"transport": "ipc"}):
+        pass

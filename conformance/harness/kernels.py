@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from conformance.harness.deployment import Deployment, Up, date_of_now, new_token
 from conformance.harness.kernel import KernelUnderTest
 from conformance.harness.kernelside import KernelSide
+from conformance.harness.verdict import Finding, Violated
+from conformance.targets import TargetUnusable
 from conformance.targets.process import start_kernel
 from conformance.targets.vocabulary import AS_IT_IS
 
@@ -21,6 +23,16 @@ class KernelDeployment(Deployment[KernelUnderTest]):
             raise
         subject = KernelUnderTest(world, self.target, token=new_token(), date=date_of_now, instance=running)
         return Up(running, world, subject)
+
+    def _settled(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[KernelUnderTest]:
+        """One more; that it cannot go by an unusual file, as it did by a usual one, is what a case is about."""
+        try:
+            return super()._settled(settings)
+        except TargetUnusable as error:
+            if not settings:
+                raise
+            self.shared()  # raises what is wrong with it whatever its file says
+            raise Violated(Finding(f"with {dict(settings)} in its file: {error}", ("it goes by its file",))) from None
 
     def _settle(self, subject: KernelUnderTest) -> None:
         subject.settle()
