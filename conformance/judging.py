@@ -51,6 +51,9 @@ def results_of(
     case = case_name(item.nodeid)
     if error is None:
         return [Result(slug, case, target, "passed") for slug in slugs]
+    if isinstance(error, Violated) and subject is not None and (why := subject.robbed()):
+        # What talks at an address of somebody else says nothing about the target.
+        error = Undecided(f"{error.finding.found}; but {why}")
     if isinstance(error, Violated):
         accused = error.requirement or slugs[0]
         text = explain(get(accused), error.finding, subject.observations if subject else (), replay(command, case))
@@ -129,6 +132,11 @@ def by_rules(
     """
     counts = Counter(violation.requirement for violation in violations)
     firsts = {violation.requirement: violation for violation in reversed(violations)}
+    if violations and (why := subject.robbed()):
+        return [
+            Result(slug, case, subject.name, "undecided", f"{first.found}; but {why}", by_rule=True)
+            for slug, first in firsts.items()
+        ]
     results = []
     for requirement, violation in reversed(firsts.items()):
         result = _by_rule(case, subject, violation, command, pages)

@@ -16,7 +16,7 @@ from conformance.mutants.unproved import REAL_CONTROLLERS, REASONS
 HERE = Path(__file__).parent
 
 #: One run of the suite with some fifteen controllers, on a machine that may do other things.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 #: Fault -> the case that must find it, and the requirement that is broken.
 FOUND = {
@@ -72,9 +72,15 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> str:
     chosen = " or ".join(f"({case} and {fault})" for fault, (case, _) in FOUND.items())
     command = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "-p", "no:cacheprovider", "-n", "2", "-q",
                *targets, "-k", chosen]  # fmt: skip
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 1, done.stdout[-4000:] + done.stderr
-    return done.stdout
+    said = ""
+    for _ in range(2):
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 1, done.stdout[-4000:] + done.stderr
+        said += done.stdout
+        if " undecided" not in done.stdout.splitlines()[-1]:
+            break
+        # The kit was held up by others. What it could not judge it is asked once more.
+    return said
 
 
 def test_every_fault_has_a_case() -> None:

@@ -215,9 +215,9 @@ def test_a_controller_that_lost_a_port_to_somebody_else_is_not_judged(monkeypatc
     monkeypatch.setattr(run, "_happen", lambda _, __, verdict, ___: verdict.found.append(accused))
     monkeypatch.setattr(run, "_judge", lambda *_: None)
     setup = Setup(name="slow-joiner", controller=load("reference"), engine=load("reference-engine"))
-    cluster.running.taken.return_value = []
+    cluster.running.robbed.return_value = ""
     assert run.carry_out(setup).word == "broken"
-    cluster.running.taken.return_value = [4321]
+    cluster.running.robbed.return_value = "somebody else holds the port 4321"
     verdict = run.carry_out(setup)
     assert (verdict.word, "4321" in verdict.undecided) == ("undecided", True)
 

@@ -5,27 +5,31 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
 from conformance.harness.case import requirement
-from conformance.harness.controller import Controller
+from conformance.harness.controller import Controller, ControllerProcess
 from conformance.harness.deployment import PEERS, STUMBLES, Up, VirtualDeployment
 from conformance.harness.engine import HEART
 from conformance.harness.kernel import KernelUnderTest
 from conformance.harness.kernels import KernelDeployment
 from conformance.harness.pilots import DELIVERY, OUTPUT, REGISTERED
 from conformance.harness.verdict import Blocked, NotApplicable, Violated
-from conformance.judging import setbacks
+from conformance.judging import by_rules, setbacks
 from conformance.ladder import LADDERS
 from conformance.report.data import Judgement, read
-from conformance.results import CONFORMS, exit_status
+from conformance.results import CONFORMS, UNDECIDED, exit_status
 from conformance.targets import Target, TargetUnusable, load
 from conformance.targets.listening import taken
 from conformance.targets.vocabulary import AS_IT_IS
 from conformance.worlds import _run_case
+from protocol.rules import Violation
+
+pytestmark = pytest.mark.timeout(300)
 
 #: Target -> what it lacks, and what stands on that.
 LACKING = {
@@ -64,7 +68,7 @@ def judgements(tmp_path_factory: pytest.TempPathFactory) -> tuple[Judgement, ...
     words += [word for target in LACKING for word in ("--target", target)]
     words += [word for slug in sorted(TRIED) for word in ("--requirement", slug)]
     done = subprocess.run(
-        words, cwd=directory, capture_output=True, text=True, timeout=150, check=False,
+        words, cwd=directory, capture_output=True, text=True, timeout=280, check=False,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
@@ -170,8 +174,12 @@ class Robbed(VirtualDeployment):
 
     robbed: tuple[int, ...] = ()
 
-    def _taken(self, _: Controller) -> Sequence[int]:
-        return (4321,) if self._started in self.robbed else ()
+    def _start(self, settings: Mapping[str, object] = AS_IT_IS) -> Up[Controller]:
+        up = super()._start(settings)
+        subject, is_meant = up.subject, self._started in self.robbed
+        why = "somebody else holds the port 4321" if is_meant else ""
+        subject.robbed = lambda: why if subject.may_be_robbed else ""  # type: ignore[method-assign]
+        return up
 
 
 def test_a_controller_that_lost_a_port_to_somebody_else_is_replaced_and_that_is_told() -> None:
@@ -182,10 +190,26 @@ def test_a_controller_that_lost_a_port_to_somebody_else_is_replaced_and_that_is_
     (told,) = setbacks(shared, "test_a.py::test_a")
     assert (told.requirement, told.verdict, "4321" in told.summary) == (PEERS, "undecided", True)
     assert exit_status([told], 0) == CONFORMS
-    # If it happens again and again, there is something about this target that is not understood.
+    # If it happens again and again, that is no accident.
     deployment.robbed = tuple(range(4, 20))
-    with deployment.fresh() as another:
-        assert (deployment._started, another.missing) == (4 + STUMBLES, {})
+    for started in (4 + STUMBLES, 5 + STUMBLES):
+        with deployment.fresh() as another:
+            assert (deployment._started, another.missing, another.setbacks) == (started, {}, {})
+    deployment.close()
+
+
+def test_what_a_controller_that_lost_a_port_is_accused_of_is_undecided_and_another_one_is_started() -> None:
+    deployment = VirtualDeployment(load("simulated"))
+    shared = deployment.shared()
+    found = Violation(requirement=PEERS, rule=PEERS, guilty="the target", evidence=(), found="a SUB", allowed=(), now=0)
+    assert [each.verdict for each in by_rules("a case", shared, [found], command="")] == ["failed"]
+    shared.instance = MagicMock(spec=ControllerProcess)
+    shared.instance.robbed.return_value = "it could not have one of its addresses: Address already in use"
+    (told,) = by_rules("a case", shared, [found], command="")
+    assert (told.verdict, told.summary.startswith("a SUB; but it could not")) == ("undecided", True)
+    assert exit_status([told], 0) == UNDECIDED
+    shared.instance.is_running = True
+    assert not deployment._is_usable(shared)
     deployment.close()
 
 

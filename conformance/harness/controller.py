@@ -80,8 +80,8 @@ class ControllerProcess(ControllerInstance, Protocol):
     def hub(self) -> int | None:
         """What stands for the Hub alone, and none of the queues; None if there is nothing of that kind."""
 
-    def taken(self) -> Sequence[int]:
-        """The ports of its connection files that somebody else holds, where the system can tell."""
+    def robbed(self) -> str:
+        """In words, what shows that somebody else was quicker to take one of its ports; empty if nothing does."""
 
     def pause(self, pid: int) -> None:
         """Tell a process to stand still; it takes a moment until it does."""
@@ -122,6 +122,8 @@ class Controller(Subject):
         self.notifications = Notifications(self)
         #: How many engines belong to somebody else, and whether one of the kit's may stand beside them.
         self._strangers, self._may_register = 0, True
+        #: Whether somebody was seen to have taken one of its ports, and whether that may have been an accident at all.
+        self.is_robbed, self.may_be_robbed = False, True
 
     @property
     def engine_file(self) -> EngineFile:
@@ -212,6 +214,12 @@ class Controller(Subject):
     def doze(self) -> int:
         """Until the hearts of the kit's engines are given up."""
         return self.timing.heart_failure[0]
+
+    def robbed(self) -> str:
+        """In words, what shows that somebody else was quicker to take one of its addresses; empty if nothing does."""
+        why = self.instance.robbed() if self.may_be_robbed and isinstance(self.instance, ControllerProcess) else ""
+        self.is_robbed = self.is_robbed or bool(why)
+        return why
 
     def smoke(self) -> bool:
         """The Hub answers a client, and not with ok to what does not exist. Raises TargetUnusable.

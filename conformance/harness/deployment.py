@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from conformance.harness.controller import Controller, ControllerInstance, ControllerProcess, ControllerWorld
+from conformance.harness.controller import Controller, ControllerInstance, ControllerWorld
 from conformance.harness.controllerside import ControllerSide, VirtualControllerSide
 from conformance.harness.engine import EngineUnderTest
 from conformance.harness.observing import Observer
@@ -327,7 +327,8 @@ class ControllerDeployment(Deployment[Controller]):
         # By now all of it has bound, or failed to.
         if self._is_robbed(subject):
             return False
-        self._robbed = 0
+        if self._robbed < STUMBLES:
+            self._robbed = 0
         before, self._setbacks = self._setbacks, {}
         if missing and self._has_announced and not before.keys() - {PEERS}:
             # Others of it could do that: what ails this one may be no fault of the target.
@@ -347,15 +348,17 @@ class ControllerDeployment(Deployment[Controller]):
 
         What talks there says nothing about the target. Nor is it passed over in silence, see `Subject.setbacks`.
         """
-        ports = self._taken(subject)
-        if not ports or self._robbed >= STUMBLES:
-            return False
-        self._robbed += 1
-        self._setbacks[PEERS] = f"somebody else holds the port {ports[0]}, which its connection files name"
-        return True
+        if self._robbed == STUMBLES:
+            # So many in a row are no accident: what ails them is the target's own.
+            subject.may_be_robbed = False
+            self._setbacks.pop(PEERS, None)
+        if why := subject.robbed():
+            self._robbed += 1
+            self._setbacks[PEERS] = why
+        return bool(why)
 
-    def _taken(self, subject: Controller) -> Sequence[int]:
-        return subject.instance.taken() if isinstance(subject.instance, ControllerProcess) else ()
+    def _is_usable(self, subject: Controller) -> bool:
+        return super()._is_usable(subject) and not subject.is_robbed
 
     def _settle(self, subject: Controller) -> None:
         subject.missing |= subject.prove_subscription()

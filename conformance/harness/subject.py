@@ -157,6 +157,10 @@ class Subject:
         """Whether the target's process is still there."""
         return self.instance.is_running
 
+    def robbed(self) -> str:
+        """In words, what shows that somebody else was quicker to take one of its addresses; empty if nothing does."""
+        return ""
+
     @property
     def observations(self) -> Sequence[Observation]:
         """What was seen since the case began, but for what the Hub alone is told."""

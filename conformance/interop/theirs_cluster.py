@@ -53,6 +53,8 @@ def get_result(d: Theirs) -> None:
     path = d.file()
     pending = d.client[d.ids[0]].apply_async(calls.await_file, str(path), d.patience)
     d.recorded(*result.msg_ids, *failed.msg_ids)
+    # Whoever asks for a request before the Hub has heard of it is told that there is none.
+    d.until("one is pending", lambda: d.status(*pending.msg_ids)["pending"] == pending.msg_ids)
     other = d.connect()
     try:
         d.equal("the values", d.get(other.get_result(result.msg_ids, owner=False)), [144] * len(d.ids))

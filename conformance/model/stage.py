@@ -189,6 +189,8 @@ class Stage:
             if not found:
                 raise KitFailed(conversation) from error
         outcome.is_undecided = outcome.is_undecided or player.is_undecided
+        if found and controller.robbed():
+            outcome.is_undecided, found = True, []
         for each in found:
             if get(each.requirement).level == "MAY":
                 outcome.observed.append(each)

@@ -184,11 +184,11 @@ def carry_out(setup: Setup) -> Verdict:
             )  # fmt: skip
             with cluster:
                 _happen(cluster, scenario, verdict, setup.judged)
-                ports = cluster.running.taken()
-        if ports:
+                robbed = cluster.running.robbed()
+        if robbed:
             # Whoever talks there says nothing about the target.
             verdict.found.clear()
-            verdict.undecided = f"somebody else holds the port {ports[0]}, which its connection files name"
+            verdict.undecided = robbed
         elif not verdict.lacking:
             _judge(path, cluster, setup, verdict)
     _tell_known(setup, verdict)

@@ -55,6 +55,8 @@ ASSUMED: Final[Mapping[str, object]] = {
     "unpack": "json", "signature_scheme": "hmac-sha256",
 }  # fmt: skip
 
+#: How systems and libraries say that somebody else has an address.
+IN_USE: Final = re.compile("address already in use|EADDRINUSE", re.IGNORECASE)
 _KEY: Final = re.compile(r"""((?:exec_)?key["']?\s*[:=]\s*b?["'])([^"']+)(["'])""")
 
 
@@ -182,6 +184,7 @@ class Running(Started):
     ) -> None:
         self.client: ClientFile
         self.engine: EngineFile
+        self._is_restarted = False
         super().__init__(target, "controller", directory, version, settings)
 
     @property
@@ -205,6 +208,7 @@ class Running(Started):
         Whether it keeps its addresses is for the cases to judge. `engine_file` has keys of the file for engines that
         are changed in between.
         """
+        self._is_restarted = True
         self.process.send_signal(signal.SIGKILL)
         self.process.stop()
         if engine_file:
@@ -228,12 +232,21 @@ class Running(Started):
         found, *others = (listener(port, processes) for port in ports)
         return None if found in others else found
 
-    def taken(self) -> list[int]:
-        """The ports of its connection files that somebody else was quicker to take (Linux; empty elsewhere)."""
+    def robbed(self) -> str:
+        """In words, what shows that somebody else was quicker to take one of its ports; empty if nothing does.
+
+        Of ports in its connection files that is seen (on Linux), of others only in what it prints.
+        """
+        if self._is_restarted:
+            # Who holds its ports now may be what it left behind itself.
+            return ""
         files = (self.client, self.engine)
         addresses = {each for file in files for key in file.ports for each in file.addresses(key)}
         ports = {int(each.rpartition(":")[2]) for each in addresses if each.startswith("tcp:")}
-        return taken(ports, self.processes())
+        if lost := taken(ports, self.processes()):
+            return f"somebody else holds the port {lost[0]}, which its connection files name"
+        said = next((line for text in self.output() for line in text.splitlines() if IN_USE.search(line)), "")
+        return f"it could not have one of its addresses: {said.strip()}" if said else ""
 
     def pause(self, pid: int) -> None:
         """Tell one of its processes to stand still (SIGSTOP); see `is_paused`."""
