@@ -26,6 +26,13 @@ MAXIMUM_BYTES: Final = 1 << 20
 F = TypeVar("F", bound=ConnectionFile)
 
 
+def private(path: str, flags: int) -> int:
+    """An `opener` for a file that nobody else may read, whether it was there before or not."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 def data(relative: str | os.PathLike[str]) -> Path:
     """Where a data file or folder of the kit is, such as `fixtures/targets/ipyparallel.toml`.
 

@@ -129,6 +129,17 @@ def test_a_swarm_is_read_from_its_trace_with_all_faults(tmp_path: Path) -> None:
     assert of_file(path).notes == ()
 
 
+def test_a_drawing_of_a_file_that_only_its_owner_may_read_is_as_private(trace: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "private.jsonl", tmp_path / "drawing.txt"
+    source.write_bytes(trace.read_bytes())
+    out.touch(mode=0o644)
+    for mode, others in ((0o644, True), (0o600, False)):
+        source.chmod(mode)
+        assert view(str(source), "--out", str(out)).exit_code == 0
+        assert bool(out.stat().st_mode & 0o044) == others
+    assert "apply_request" in out.read_text()
+
+
 def test_a_trace_of_a_run_that_goes_otherwise_now_says_so(trace: Path, tmp_path: Path) -> None:
     lines = trace.read_text().splitlines()
     other = tmp_path / "other.jsonl"

@@ -89,7 +89,7 @@ def one(setup: Setup, trace: Path | None, diagram: Path | None, keeps: Path | No
     verdict = try_out(msgspec.structs.replace(setup, recording=recording))
     if recording is not None and recording.is_file():
         if diagram is not None:
-            write(select(of_file(recording), is_all=is_whole(diagram)), diagram)
+            write(select(of_file(recording), is_all=is_whole(diagram)), diagram, source=recording)
             console.print(f"Diagram: {diagram}", markup=False)
         if trace is None:
             recording.unlink()

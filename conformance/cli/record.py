@@ -1,6 +1,5 @@
 """`ippkit record`: what happens between parties, written down by a relay."""
 
-import os
 import shutil
 import signal
 import threading
@@ -13,6 +12,7 @@ from types import FrameType
 import click
 
 from conformance.cli.options import SOME_SECONDS
+from conformance.files import private
 
 #: Seconds after which what was recorded is handed over to the system.
 SLICE = 0.5
@@ -50,7 +50,7 @@ def record(directory: Path, out: Path, copies: Path | None, seconds: float | Non
         over.set()
 
     with ExitStack() as stack:
-        stream = stack.enter_context(open(out, "wb", opener=_private))
+        stream = stack.enter_context(open(out, "wb", opener=private))
         far = {path.name: "kernel" for path, file in found.items() if file.kind == "kernel"}
         if len(far) > 1:
             far = {name: f"kernel-{number}" for number, name in enumerate(far, 1)}
@@ -77,10 +77,3 @@ def record(directory: Path, out: Path, copies: Path | None, seconds: float | Non
     click.echo(f"{out}: {capture.messages} messages on {capture.connections} connections")
     for reason, count in Counter(capture.unread.values()).items():
         click.echo(f"{count} of them could not be read: {reason}")
-
-
-def _private(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags, 0o600)
-    # It may have been there before.
-    os.fchmod(descriptor, 0o600)
-    return descriptor

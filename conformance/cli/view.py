@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from conformance.console import plain_or_rich
+from conformance.files import private
 from conformance.report.page import as_html
 from conformance.report.reading import UnreadableStory, of_file
 from conformance.report.sequence import as_svg, as_text
@@ -29,9 +30,11 @@ class DiagramPath(click.Path):
         return path
 
 
-def write(story: Story, path: Path) -> None:
-    """Write a story in the form that the name of the file asks for."""
-    path.write_text(FORMS[path.suffix](story) + "\n", encoding="utf-8")
+def write(story: Story, path: Path, *, source: Path | None = None) -> None:
+    """Write a story in the form that the name of the file asks for; as private as the file that it was read from."""
+    is_private = source is not None and not source.stat().st_mode & 0o077
+    with open(path, "w", encoding="utf-8", opener=private if is_private else None) as file:
+        file.write(FORMS[path.suffix](story) + "\n")
 
 
 def is_whole(path: Path | None) -> bool:
@@ -69,5 +72,5 @@ def view(
     if out is None:
         console.print(as_text(story), markup=False, soft_wrap=True)
     else:
-        write(story, out)
+        write(story, out, source=file)
         console.print(f"{out}: {len(story.lines)} of {len(whole.lines)} lines", markup=False, soft_wrap=True)
