@@ -24,7 +24,7 @@ def accusation(case_start: int) -> str:
     judge.feed(story.items, story.now)
     seen = [item for item in story.items if isinstance(item, Observation)]
     subject: Any = SimpleNamespace(
-        name="demo", world=SimpleNamespace(observations=story.items), observations=seen[case_start:]
+        name="demo", world=SimpleNamespace(observations=story.items), observations=seen[case_start:], robbed=str
     )
     (result,) = by_rules("test_a.py::test_x", subject, judge.violations, command="ippkit test -t demo")
     assert result.requirement == "wire.at-most-one-reply"
