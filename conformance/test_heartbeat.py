@@ -73,15 +73,20 @@ def test_the_lifetime_grows_from_ping_to_ping(controller: Controller) -> None:
 
 @requirement("heartbeat.lifetime-tracks-period")
 def test_the_lifetime_grows_as_time_passes(controller: Controller) -> None:
-    started = controller.world.now
-    pings = controller.heart(answer=no_answer).expect_pings(1 + max(7, -(-WHILE // controller.timing.heartbeat_period)))
-    told = lifetimes(pings)
-    grown, passed = told[-1] - told[0], (pings[-1].now - pings[0].now) / SECOND
-    # When a ping arrives tells when it was sent, except where somebody was late to look.
-    late = max(controller.timing.heartbeat_period, WHILE // 7) + controller.world.hindered(started)
-    if abs(grown - passed) > late / SECOND:
-        controller.expect_steady(started, controller.timing.heartbeat_period)
-        violate(f"the lifetime grew by {grown:.3f} s in {passed:.3f} s", f"about {passed:.3f} s")
+    heart, count = controller.heart(answer=no_answer), max(7, -(-WHILE // controller.timing.heartbeat_period))
+    grown = passed = 0.0
+    # What was late once is soon made up for; a clock that goes wrong is further off after a longer time.
+    for times in (1, 4):
+        started = controller.world.now
+        pings = heart.expect_pings(1 + times * count)
+        told = lifetimes(pings)
+        grown, passed = told[-1] - told[0], (pings[-1].now - pings[0].now) / SECOND
+        # When a ping arrives tells when it was sent, except where somebody was late to look.
+        late = max(controller.timing.heartbeat_period, WHILE // 7) + controller.world.hindered(started)
+        if abs(grown - passed) <= late / SECOND:
+            return
+    controller.expect_steady(started, controller.timing.heartbeat_period)
+    violate(f"the lifetime grew by {grown:.3f} s in {passed:.3f} s", f"about {passed:.3f} s")
 
 
 @requirement("heartbeat.ping-matches-hb-period")
