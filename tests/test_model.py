@@ -24,6 +24,7 @@ from conformance.model.steps import (
     Begin,
     Cast,
     Conversation,
+    Leave,
     Purge,
     Quiet,
     Register,
@@ -80,6 +81,22 @@ def test_each_kind_of_step_can_be_played_in_any_state(kind: type[Step], innocent
 def test_a_name_that_expired_and_came_again_accuses_nobody(innocent: Stage) -> None:
     late = (Register(heart="mute"), Wait(periods=7, is_long=True), Register(), Quiet(), Wait(periods=4))
     assert innocent.play(late).violations == []
+
+
+def test_what_an_engine_had_that_has_just_vanished_is_not_over_yet(innocent: Stage) -> None:
+    conversation = (
+        Register(), Wait(periods=2), Submit(), Quiet(), Leave(how="vanishes"), Ask(question="results-done"),
+    )  # fmt: skip
+    assert innocent.play(conversation).violations == []
+
+
+def test_a_task_need_not_follow_to_where_another_was_refused(innocent: Stage) -> None:
+    conversation = (
+        Register(), Purge(), Submit(queue="task"), Submit(queue="task", order="follow-any-end"), Submit(queue="task"),
+        Register(engine=1), Wait(periods=2), Submit(queue="task", engine=3), Work(rounds=0), Answer(how="refused"),
+        Submit(queue="task", order="follow-either-any-end", about=5),
+    )  # fmt: skip
+    assert innocent.play(conversation).violations == []
 
 
 def test_a_registration_whose_heart_is_not_heard_gives_its_name_back() -> None:

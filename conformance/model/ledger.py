@@ -255,6 +255,9 @@ class Ledger:
             if job.peer is None or not job.runs:
                 return None
             run = job.runs[-1]
+            if run.is_lost and run.end is None and run.peer.state != "gone":
+                # The Hub does not know yet that its engine has vanished.
+                return None
             return "completed" if run.end is not None or run.is_lost else "pending"
         if job.client is None:
             # What the scheduler says of it, the Hub alone is told.

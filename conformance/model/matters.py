@@ -152,7 +152,8 @@ def _where(book: Ledger, follow: Dependency) -> list[Peer] | None:
         job = book.by_id[msg_id]
         good = job.was_good
         last = job.last
-        if last is None:
+        if last is None or last.end == "refused":
+            # It ran nowhere.
             return None
         if follow.all or (good is not None and (follow.success if good else follow.failure)):
             places.append([last.peer])
