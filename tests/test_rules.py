@@ -238,6 +238,13 @@ def test_times_of_a_death_follow_from_period_and_misses() -> None:
     assert (setting.soonest_death_ns, setting.latest_death_ns) == (40, 50)
 
 
+def accuses(story: make_logs.Story, slug: str) -> bool:
+    """Whether a rule finds in a story that a requirement is broken."""
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    return slug in {violation.requirement for violation in judge.violations}
+
+
 @pytest.mark.parametrize("is_damaged", [True, False])
 def test_an_answer_named_after_a_request_that_does_not_exist_is_no_strange_type(is_damaged: bool) -> None:
     story = make_logs.Story()
@@ -246,10 +253,7 @@ def test_an_answer_named_after_a_request_that_does_not_exist_is_no_strange_type(
         story.see("client-1", "broadcast", "sent", story.frames(request), why="a type of another channel")
     reply = story.message("scheduler", "tomorrow_reply", make_logs.ERROR, parent=request.header)
     story.see("client-1", "broadcast", "received", story.frames(reply))
-    judge = Judge(RULES, story.setting)
-    judge.feed(story.items, story.now)
-    accused = "wire.message-type-known" in {violation.requirement for violation in judge.violations}
-    assert accused is not is_damaged
+    assert accuses(story, "wire.message-type-known") is not is_damaged
 
 
 @pytest.mark.parametrize("is_damaged", [True, False])
@@ -269,10 +273,7 @@ def test_an_engine_that_repeats_the_mistake_of_a_broadcast_has_not_made_it(is_da
     }
     reply = story.message("a", "apply_reply", make_logs.OK, parent=copy, metadata=told)
     story.see("client-1", "broadcast", "received", story.frames(reply))
-    judge = Judge(RULES, story.setting)
-    judge.feed(story.items, story.now)
-    accused = "wire.metadata-matches-type" in {violation.requirement for violation in judge.violations}
-    assert accused is not is_damaged
+    assert accuses(story, "wire.metadata-matches-type") is not is_damaged
 
 
 @pytest.mark.parametrize("is_damaged", [True, False])
@@ -285,10 +286,7 @@ def test_a_registration_reply_may_be_about_a_later_request_than_one_that_makes_n
     story.see("a", "query", "sent", story.frames(second))
     reply = story.message("hub", "registration_reply", {**make_logs.OK, "id": 0}, identities=(b"x",))
     story.see("a", "query", "received", story.frames(reply))
-    judge = Judge(RULES, story.setting)
-    judge.feed(story.items, story.now)
-    accused = "wire.reply-identities-echoed" in {violation.requirement for violation in judge.violations}
-    assert accused is not is_damaged
+    assert accuses(story, "wire.reply-identities-echoed") is not is_damaged
 
 
 @pytest.mark.parametrize("is_damaged", [True, False])
@@ -300,10 +298,7 @@ def test_a_tree_that_sends_a_mistaken_request_on_has_not_made_the_mistake(is_dam
         story.see("client-1", "broadcast", "sent", story.frames(request), why="no buffers")
     given = story.message("client-1", "apply_request", {}, metadata=metadata | {"original_msg_id": request.msg_id})
     story.see("a", "broadcast", "received", story.frames(given))
-    judge = Judge(RULES, story.setting)
-    judge.feed(story.items, story.now)
-    accused = "wire.buffer-count" in {violation.requirement for violation in judge.violations}
-    assert accused is not is_damaged
+    assert accuses(story, "wire.buffer-count") is not is_damaged
 
 
 @pytest.mark.parametrize(
