@@ -226,13 +226,16 @@ class TaskScheduler(Depending):
         """An engine that was given a task is not connected, or not yet: with the message, the task would be lost."""
         msg_id = event.message.header.get("msg_id")
         task = self.tasks.get(msg_id) if type(msg_id) is str else None
-        if task is not None and task.engine is not None and task.engine.uuid == event.peer:
+        if task is not None and task.engine is not None and task.engine.uuid == event.peer and task.engine.is_live:
             self.env.mark("task.not-connected")
             self._timer(f"{event.peer.hex()}:{task.id}", now + AGAIN)
 
     def _try_again(self, uuid: str, task: Task | None) -> None:
-        """Send a task once more, if it is still the same engine's, dead or alive: its end decides otherwise."""
-        if task is not None and task.engine is not None and task.engine.uuid.hex() == uuid:
+        """Send a task once more, if it is still the same engine's.
+
+        To one that is gone nothing is sent: whoever comes back under its name is another, and not registered yet.
+        """
+        if task is not None and task.engine is not None and task.engine.uuid.hex() == uuid and task.engine.is_live:
             self._out.append(made(Forward, ("out", (task.engine.uuid, *task.identities), task.message)))
 
     # -- engines -------------------------------------------------------------------------------------------------------
