@@ -345,6 +345,26 @@ def test_an_engine_that_returned_keeps_its_new_requests() -> None:
     assert desk.queues(1)["1"]["queue"] == ["new"]
 
 
+def test_an_engine_that_returned_does_not_have_what_its_earlier_life_left_open() -> None:
+    desk = desk_with_engine()
+    desk.mux("e1", "old")
+    desk.assigned(desk.task("old task"), "e1")
+    desk.stopped("e1")
+    desk.assigned(desk.task("late task"), "e1")
+    desk.register("e1")
+    desk.heard("e1")
+    desk.mux("e1", "new")
+    answered = desk.task("new task")
+    desk.assigned(answered, "e1")
+    assert desk.queues([0, 1])["0"] == {"queue": ["old"], "completed": [], "tasks": ["old task", "late task"]}
+    assert desk.queues([0, 1])["1"] == {"queue": ["new"], "completed": [], "tasks": ["new task"]}
+    assert [desk.told("load_request", {"targets": each})[str(each)] for each in (0, 1)] == [3, 2]
+    desk.task_result("e1", answered)
+    desk.let_pass(TIMEOUT)
+    assert (desk.queues(1)["1"]["queue"], desk.queues(1)["1"]["tasks"]) == (["new"], [])
+    assert desk.told("load_request", {"targets": 1})["1"] == 1
+
+
 # -- restarts ----------------------------------------------------------------------------------------------------------
 
 

@@ -126,9 +126,9 @@ class Inquiries:
         content: Json = {"status": "ok"}
         for number, uuid in targets:
             content[str(number)] = {
-                "queue": told(queue.of(uuid)),
+                "queue": told(self._of(number, queue.of(uuid))),
                 "completed": told(completed.of(uuid)),
-                "tasks": told(tasks.of(uuid)),
+                "tasks": told(self._of(number, tasks.of(uuid))),
             }
         return Answer(content | {"unassigned": told(list(_by_id(found[2])))})
 
@@ -140,7 +140,13 @@ class Inquiries:
 
     def _load_reply(self, now: int, kept: tuple[Any, ...], found: Found) -> Answer:  # noqa: ARG002
         loads = _Grouped(found[0])
-        return Answer({"status": "ok"} | {str(number): len(loads.of(uuid)) for number, uuid in kept[0]})
+        return Answer(
+            {"status": "ok"} | {str(number): len(self._of(number, loads.of(uuid))) for number, uuid in kept[0]}
+        )
+
+    def _of(self, number: int, open_ids: list[str]) -> list[str]:
+        """Of the open messages that went to this name those that did not go to another engine that had it."""
+        return [msg_id for msg_id in open_ids if self.traffic.owners.get(msg_id, number) == number]
 
     # -- results, history, database ------------------------------------------------------------------------------------
 

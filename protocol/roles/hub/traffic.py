@@ -39,6 +39,8 @@ class Traffic:
         self.notes = notes
         #: Messages without a result, and for those sent through the MUX queue the engine they went to.
         self.open: dict[str, str | None] = {}
+        #: The number of the engine that an open message went to: one that came back under its name is another.
+        self.owners: dict[str, int] = {}
         #: By number of an engine that is gone: its uuid, and its messages that wait for the end of the grace time.
         self.stranded: dict[int, tuple[str, list[str]]] = {}
         #: Fields and values that were published for messages not seen yet, the oldest first.
@@ -54,17 +56,23 @@ class Traffic:
 
     def _mux_request(self, now: int, message: Message) -> Effects:
         uuid = _name(message, 1)
+        number = self._number_of(uuid)
+        if number is None:
+            self.voice.env.mark("hub.request-to-nobody")
+            return NOTHING
+        if number in self.stranded:
+            self.voice.env.mark("hub.request-to-the-dead")
+            self.stranded[number][1].append(message.msg_id)
+        if message.msg_id not in self.open:
+            self.owners[message.msg_id] = number
+        return self._opened(now, message, queue="mux", engine_uuid=uuid)
+
+    def _number_of(self, uuid: str) -> int | None:
+        """Who has this name now, or had it last: the copy of a message may come after the news of its engine's end."""
         engine = self.engines.by_uuid.get(uuid)
         if engine is not None and engine.is_live:
-            return self._opened(now, message, queue="mux", engine_uuid=uuid)
-        # The copy of a request may come behind the news that its engine is gone.
-        for gone, stranded in self.stranded.values():
-            if uuid and gone == uuid:
-                self.voice.env.mark("hub.request-to-the-dead")
-                stranded.append(message.msg_id)
-                return self._opened(now, message, queue="mux", engine_uuid=uuid)
-        self.voice.env.mark("hub.request-to-nobody")
-        return NOTHING
+            return engine.id
+        return max((number for number, (gone, _) in self.stranded.items() if uuid and gone == uuid), default=None)
 
     def _task_request(self, now: int, message: Message) -> Effects:
         return self._opened(now, message, queue="task", engine_uuid=None)
@@ -154,6 +162,7 @@ class Traffic:
             if not msg_id:
                 return NOTHING
         self.open.pop(msg_id, None)
+        self.owners.pop(msg_id, None)
         metadata = metadata_of(message) or {}
         received = self.voice.env.date(now)
         changes |= {
@@ -176,6 +185,9 @@ class Traffic:
         msg_id, uuid = content.get("msg_id"), content.get("engine_id")
         if message.msg_type != "task_destination" or not isinstance(msg_id, str) or not isinstance(uuid, str):
             return NOTHING
+        number = self._number_of(uuid)
+        if number is not None and msg_id in self.open:
+            self.owners[msg_id] = number
         return (made(Store, ("update_open", (msg_id, {"engine_uuid": uuid}))),)
 
     # -- output --------------------------------------------------------------------------------------------------------
@@ -231,6 +243,7 @@ class Traffic:
             return NOTHING
         engine_uuid = uuid or self.open[msg_id]
         del self.open[msg_id]
+        self.owners.pop(msg_id, None)
         if number != LOST:
             text = f"Engine {number} died while running task {msg_id!r}"
         elif engine_uuid is not None:
@@ -270,6 +283,7 @@ class Traffic:
         """The state as plain tuples."""
         return (
             tuple(self.open.items()),
+            tuple(self.owners.items()),
             tuple((number, uuid, tuple(msg_ids)) for number, (uuid, msg_ids) in self.stranded.items()),
             tuple(
                 (msg_id, tuple((field, freeze_value(value)) for field, value in kept))
@@ -280,8 +294,8 @@ class Traffic:
 
     def thaw(self, frozen: tuple[Any, ...]) -> None:
         """Take up a state that `freeze` gave."""
-        opened, stranded, early, self.early_size = frozen
-        self.open = dict(opened)
+        opened, owners, stranded, early, self.early_size = frozen
+        self.open, self.owners = dict(opened), dict(owners)
         self.stranded = {number: (uuid, list(msg_ids)) for number, uuid, msg_ids in stranded}
         self.early = {msg_id: [(field, thaw_value(value)) for field, value in kept] for msg_id, kept in early}
 
