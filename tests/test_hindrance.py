@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from reference_cluster import wait_for
 
+from conformance.harness.deployment import VirtualDeployment
 from conformance.harness.hindrance import EVERY, PUT_OFF, Hindrance
 from conformance.harness.pump import NEAR, Pump
 from conformance.harness.subject import Subject
@@ -171,6 +172,21 @@ def test_a_case_in_which_the_kit_stood_still_accuses_nobody(clock: Clock) -> Non
     clock.pump.run_until(lambda: True, clock.now)
     subject.begin_case()
     subject.expect_awake()
+
+
+def test_the_kit_may_stand_still_as_long_as_no_heart_does() -> None:
+    subject = VirtualDeployment(load("simulated")).shared()
+    subject.begin_case()
+    patience, limit = subject.timing.reply_deadline, subject.timing.heart_failure[0]
+    assert subject.doze == limit < patience
+    beating = subject.engine().registered(has_device_heart=True)
+    assert subject.doze == patience
+    subject.engine().registered().leave()
+    assert subject.doze == limit
+    beating.leave()
+    subject.end_case()
+    subject.begin_case()
+    assert subject.doze == limit
 
 
 def test_hearts_beat_while_much_is_sent(clock: Clock) -> None:

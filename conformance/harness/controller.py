@@ -119,6 +119,8 @@ class Controller(Subject):
         )  # fmt: skip
         self._settings = settings
         self._parties: list[Party] = []
+        #: Where the hearts of this case beat: `in C`, or `in the kit`, where they stand still with it.
+        self.hearts: set[str] = set()
         self.notifications = Notifications(self)
         #: How many engines belong to somebody else, and whether one of the kit's may stand beside them.
         self._strangers, self._may_register = 0, True
@@ -212,8 +214,8 @@ class Controller(Subject):
 
     @property
     def doze(self) -> int:
-        """Until the hearts of the kit's engines are given up."""
-        return self.timing.heart_failure[0]
+        """Until the hearts of the kit's engines are given up; those that beat in C do not wait for the kit."""
+        return self.timing.reply_deadline if self.hearts == {"in C"} else self.timing.heart_failure[0]
 
     def robbed(self) -> str:
         """In words, what shows that somebody else was quicker to take one of its addresses; empty if nothing does."""
@@ -286,6 +288,7 @@ class Controller(Subject):
     def begin_case(self) -> None:
         """Start a case: new names, and nothing heard yet."""
         super().begin_case()
+        self.hearts.clear()
         self.notifications.begin()
 
     def end_case(self) -> None:

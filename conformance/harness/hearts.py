@@ -36,6 +36,7 @@ class Heart(Party):
 
     def __init__(self, controller: Controller, name: str, uuid: str, *, answer: Answer = echo, delay: int = 0) -> None:
         super().__init__(controller, name)
+        controller.hearts.add("in the kit")
         self.answer: Answer = answer
         self.delay = delay
         self.pings: list[Observation] = []
@@ -117,6 +118,7 @@ class DeviceHeart(Party):
 
     def __init__(self, controller: Controller, name: str, uuid: str) -> None:
         super().__init__(controller, name)
+        controller.hearts.add("in C")
         self._device = self.world.start_device_heart(uuid.encode())
         self.world.note(name, "heart-started", party=name, uuid=uuid, unseen=True)
         self._is_beating = True
