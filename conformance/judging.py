@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.harness.explain import diagram, explain
+from conformance.harness.explain import broken, charge, diagram, explain
 from conformance.harness.verdict import (
     Blocked,
     CaseEnd,
@@ -166,7 +166,7 @@ def _page(
         return ""
     path = write_page(
         pages, target=subject.name, case=case, requirement=slug, found=finding.found, observations=shown,
-        evidence=finding.evidence,
+        evidence=finding.evidence, notes=[*broken(get(slug)), *charge(finding)],
     )  # fmt: skip
     return f"{pages.name}/{path.name}"
 

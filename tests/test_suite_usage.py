@@ -121,7 +121,10 @@ def test_a_report_is_written_with_a_page_for_a_violation_by_whichever_worker(tmp
     (page,) = (folder / "violations").iterdir()
     assert page.name == f"ipyparallel.query.purge-nonexistent-refused.{case}.html"
     assert f"page: {page.relative_to(tmp_path)}" in done.stdout
-    assert "purge_reply" in page.read_text(encoding="utf-8")
+    shown = page.read_text(encoding="utf-8")
+    assert "purge_reply" in shown
+    assert "MUST query.purge-nonexistent-refused" in shown
+    assert "allowed:  " in shown
     report = read(folder)
     (failed,) = [each for each in report.judgements if each.verdict == "failed"]
     assert folder / failed.page == page

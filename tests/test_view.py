@@ -338,10 +338,11 @@ def test_keeping_everything_changes_nothing() -> None:
 def test_the_page_of_a_case_is_named_after_what_it_shows(tmp_path: Path) -> None:
     seen = [item for item in recording.read(BROKEN.read_text().splitlines()).items if isinstance(item, Observation)]
     where = {"target": "my controller", "case": "test_x.py::test_a", "requirement": "connection.engines-listed"}
-    path = write_page(tmp_path, **where, found="nothing", observations=seen, evidence=(2,))
+    path = write_page(tmp_path, **where, found="nothing", observations=seen, evidence=(2,), notes=["allowed: more"])
     assert path.name == "my-controller.connection.engines-listed.test_a.html"
     page = held(path.read_text())
     assert page["violations"] == ["connection.engines-listed: nothing"]
+    assert page["notes"] == ["allowed: more"]
     assert [line["accused"] for line in page["lines"]] == [[], [0]]
 
 

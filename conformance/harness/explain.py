@@ -16,23 +16,31 @@ _RAW_SHOWN = 4
 
 def explain(requirement: Requirement, finding: Finding, observations: Sequence[Observation], replay: str) -> str:
     """Everything a maintainer needs to agree or to contradict."""
-    lines = [
+    lines = [*broken(requirement), "", *charge(finding)]
+    if observations:
+        lines += ["", "what happened:", *diagram(observations, finding.evidence)]
+    lines += ["", f"replay: {replay}"]
+    return "\n".join(lines)
+
+
+def broken(requirement: Requirement) -> list[str]:
+    """What a requirement says, and where it says so."""
+    return [
         f"{requirement.level} {requirement.slug}",
         f"  {requirement.text}",
         f"  basis: {requirement.basis}; source: {'; '.join(requirement.source)}",
-        "",
-        f"at fault: {finding.guilty}",
-        f"found:    {finding.found}",
     ]
+
+
+def charge(finding: Finding) -> list[str]:
+    """Who is at fault, what was found, and what would have been right."""
+    lines = [f"at fault: {finding.guilty}", f"found:    {finding.found}"]
     lines += [f"allowed:  {allowed}" for allowed in finding.allowed]
     if finding.nearest:
         lines += ["nearest allowed message differs in:", *(f"  {difference}" for difference in finding.nearest)]
     if finding.problems:
         lines += ["problems of the message:", *(f"  {problem}" for problem in finding.problems)]
-    if observations:
-        lines += ["", "what happened:", *diagram(observations, finding.evidence)]
-    lines += ["", f"replay: {replay}"]
-    return "\n".join(lines)
+    return lines
 
 
 class Row(NamedTuple):

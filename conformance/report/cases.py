@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import msgspec
+
 from conformance.report.page import as_html
 from conformance.report.story import of_items
 from protocol.world import Observation
@@ -18,11 +20,16 @@ def write_page(
     found: str,
     observations: Sequence[Observation],
     evidence: Collection[int],
+    notes: Sequence[str] = (),
 ) -> Path:
-    """Write the page of one violation into a folder that exists; its name says target, requirement and case."""
+    """Write the page of one violation into a folder that exists; its name says target, requirement and case.
+
+    `notes` stand above the traffic: what the requirement says, and what would have been right.
+    """
     story = of_items(
         observations, title=f"{case} against {target}", violations=[(f"{requirement}: {found}", tuple(evidence))]
     )
+    story = msgspec.structs.replace(story, notes=tuple(notes))
     path = folder / f"{plain('.'.join((target, requirement, case.rpartition('::')[2])))}.html"
     path.write_text(as_html(story), encoding="utf-8")
     return path
