@@ -2,6 +2,7 @@
 
 import make_logs
 import pytest
+from log_query_scenarios import EMPTY, lists, result
 from log_work_scenarios import Work
 
 from protocol import recording, requirements
@@ -243,6 +244,16 @@ def accuses(story: make_logs.Story, slug: str) -> bool:
     judge = Judge(RULES, story.setting)
     judge.feed(story.items, story.now)
     return slug in {violation.requirement for violation in judge.violations}
+
+
+def test_what_is_listed_though_completed_is_told_once() -> None:
+    story = make_logs.Story()
+    for _ in range(2):
+        result(story, ["m1"], [], ["m1"], only=True)
+        lists(story, {"0": EMPTY | {"queue": ["m1"]}})
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert [each.found for each in judge.violations] == ["['m1'] listed, though completed"]
 
 
 @pytest.mark.parametrize("is_damaged", [True, False])

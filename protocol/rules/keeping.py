@@ -33,12 +33,16 @@ class QueueListed(ResultReader, OkRule):
 
 
 class SetsWithinPending(QueueListed):
-    """What was completed stands neither in a queue nor in the tasks of an engine, nor among the unassigned."""
+    """What was completed stands neither in a queue nor in the tasks of an engine, nor among the unassigned.
+
+    A message that does is told once, however often it is listed.
+    """
 
     slug = "storage.sets-within-pending"
 
     def begin(self) -> None:
         self._done: dict[str, Observation] = {}
+        self._told: set[str] = set()
 
     def check(self, seen: Observation, exchange: Exchange) -> Iterable[Violation]:
         if self.is_result(seen):
@@ -46,8 +50,9 @@ class SetsWithinPending(QueueListed):
                 self._done.setdefault(msg_id, seen)
             return ()
         waiting = self.listed(seen, ("queue", "tasks")) | set(text_list(content_seen(seen).get("unassigned")))
-        waiting = {msg_id for msg_id in waiting if not is_muddled(self.ledger.jobs.by_id.get(msg_id))}
+        waiting = {msg_id for msg_id in waiting - self._told if not is_muddled(self.ledger.jobs.by_id.get(msg_id))}
         known = {each: told for each in waiting if (told := self._done.get(each)) and told.seq < exchange.request.seq}
+        self._told |= known.keys()
         if not waiting:
             return ()
         evidence = [*known.values(), exchange.request]
