@@ -79,6 +79,21 @@ def test_harm_is_narrowed_down_to_one_message_that_does_it_again() -> None:
     assert run("-t", "simulated", "--only", number).exit_code == 0
 
 
+@pytest.mark.parametrize("spots", [["query"], ["query", "mux"]])
+def test_only_harm_that_one_blow_does_is_recognised_by_its_place(
+    monkeypatch: pytest.MonkeyPatch, spots: list[str]
+) -> None:
+    campaign = Campaign(load("simulated"), "controller", 0)
+    trouble = Trouble(HARM, "task of another peer", "no reply")
+    monkeypatch.setattr(campaign, "_shows", lambda blows: ([trouble], [[b""] for _ in blows]))
+    struck = [Blow(number, spot, "swap") for number, spot in enumerate(spots)]
+    campaign.outcome.harms.append(Harm("controller", [trouble], struck, [], is_again=True))
+    found = campaign._again([trouble], [Blow(7, "query", "add"), Blow(8, "task", "add"), Blow(9, "mux", "add")])
+    campaign.close()
+    assert (found is None) == (len(spots) > 1)
+    assert found is None or [each.number for each in found.blows] == [7]
+
+
 def test_harm_is_told_with_requirement_blame_and_what_repeats_it() -> None:
     result = run("-t", "simulated+dies-of-garbage", "-n", str(SOME), "--socket", "query")
     assert result.exit_code == 1

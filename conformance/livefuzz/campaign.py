@@ -296,12 +296,14 @@ class Campaign:
         self.outcome.harms.append(harm)
 
     def _again(self, troubles: list[Trouble], blows: Sequence[Blow]) -> Harm | None:
-        """The harm, if blows at a spot at which such harm is known do it."""
+        """The harm, if blows at a spot at which such harm is known do it.
+
+        Of harm that takes blows at several spots nobody can say which of these ones did it.
+        """
         wheres = {each.where for each in troubles}
         for known in self.outcome.harms:
-            spots = {blow.spot for blow in known.blows}
             such = {each.where for each in known.troubles}
-            some = [blow for blow in blows if blow.spot in spots]
+            some = [blow for blow in blows if [blow.spot] == [each.spot for each in known.blows]]
             if some and wheres & such and known.is_again:
                 shown = self._shows(some)
                 if shown is not None and such & {each.where for each in shown[0]}:
