@@ -28,6 +28,7 @@ from conformance.onreal.speech import spoken
 from conformance.onreal.watching import Watcher
 from conformance.relay.hops import Hop
 from conformance.relay.rewriting import Drop, of
+from conformance.targets import TargetUnusable
 from conformance.targets.descriptor import load
 from conformance.targets.process import Running
 from conformance.targets.tables import Samples
@@ -220,6 +221,26 @@ def test_a_controller_that_lost_a_port_to_somebody_else_is_not_judged(monkeypatc
     cluster.running.robbed.return_value = "somebody else holds the port 4321"
     verdict = run.carry_out(setup)
     assert (verdict.word, "4321" in verdict.undecided) == ("undecided", True)
+
+
+def test_engines_that_wait_at_a_port_of_somebody_else_are_not_its_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = MagicMock(engines=[])
+    cluster.running.target.timing.start_deadline = 0
+    cluster.running.robbed.return_value = ""
+    cluster.running.unusable.side_effect = lambda text: TargetUnusable(text)
+    with pytest.raises(TargetUnusable, match="3 engines were never registered"):
+        RealCluster._wait(cluster, lambda: False, "3 engines were never registered")
+    cluster.running.robbed.return_value = "somebody else holds the port 4321"
+
+    def robbed(*_: object, **__: object) -> None:
+        RealCluster._wait(cluster, lambda: False, "3 engines were never registered")
+
+    monkeypatch.setattr(run, "RealCluster", robbed)
+    setup = Setup(name="slow-joiner", controller=load("reference"), engine=load("reference-engine"))
+    verdict = run.carry_out(setup)
+    assert (verdict.word, verdict.undecided) == (
+        "undecided", "3 engines were never registered, as somebody else holds the port 4321",
+    )  # fmt: skip
 
 
 def test_timers_are_those_of_scenarios_where_a_command_sets_them() -> None:

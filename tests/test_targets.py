@@ -16,7 +16,7 @@ from test_descriptors import CLIENT, GOOD, make
 from conformance.harness.pump import Pump
 from conformance.targets import Target, TargetUnusable, command, load, process
 from conformance.targets.command import Process, environment
-from conformance.targets.process import detect_version, start, start_client
+from conformance.targets.process import IN_USE, detect_version, start, start_client
 from protocol.connection import ClientFile
 from protocol.wire import Codec
 from protocol.world import SECOND
@@ -201,6 +201,18 @@ def wait_for_end(fifo: int) -> None:
     while os.read(fifo, 100):
         pass
     os.close(fifo)
+
+
+def test_that_an_address_was_in_use_is_found_however_much_was_printed_later(tmp_path: Path):
+    code = """
+    print("a key; Address already in use (addr='tcp://127.0.0.1:4321')", "much more " * 2000, sep="\\n", file=sys.stderr)
+    """
+    child, fifo = run(code, tmp_path / "d")
+    wait_for_end(fifo)
+    child.stop()
+    assert "in use" not in child.output("stderr")
+    assert child.line_with(IN_USE) == "a key; Address already in use (addr='tcp://127.0.0.1:4321')"
+    assert child.line_with(re.compile(b"something else")) == ""
 
 
 def test_stop_ends_a_process_that_obeys(tmp_path: Path):

@@ -21,6 +21,7 @@ from functools import partial
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 
+from conformance.harness.verdict import Undecided
 from conformance.onreal.clients import RealClient
 from conformance.onreal.driven import DrivenClient
 from conformance.onreal.driven import Ways as ClientWays
@@ -232,10 +233,12 @@ class RealCluster:
         self._posted.append(task)
 
     def _wait(self, predicate: Callable[[], bool], otherwise: str) -> None:
-        """Wait for what must come if nothing is wrong. Raises TargetUnusable."""
+        """Wait for what must come if nothing is wrong. Raises TargetUnusable, and Undecided if it was robbed."""
         deadline = time.monotonic_ns() + self.running.target.timing.start_deadline
         while not predicate():
             if time.monotonic_ns() > deadline:
+                if robbed := self.running.robbed():
+                    raise Undecided(f"{otherwise}, as {robbed}")
                 printed = "".join(text for engine in self.engines for text in engine.output())
                 raise self.running.unusable(f"{otherwise}; its engines printed: {printed[-800:] or 'nothing'}")
             self._turn()

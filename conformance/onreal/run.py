@@ -171,7 +171,17 @@ def carry_out(setup: Setup) -> Verdict:
         _tell_known(setup, verdict)
         verdict.seconds = time.monotonic() - started
         return verdict
-    scenario = SCENARIOS[setup.name]
+    try:
+        _carry_out(setup, SCENARIOS[setup.name], verdict)
+    except Undecided as end:
+        verdict.undecided = str(end)
+    _tell_known(setup, verdict)
+    verdict.seconds = time.monotonic() - started
+    return verdict
+
+
+def _carry_out(setup: Setup, scenario: Scenario, verdict: Verdict) -> None:
+    """Carry out a scenario with a controller. Raises Undecided if it never began."""
     controller, engine, pace = timed(setup)
     with tempfile.TemporaryDirectory(prefix="ippkit-") as directory:
         path = setup.recording or Path(directory) / "recording.jsonl"
@@ -191,9 +201,6 @@ def carry_out(setup: Setup) -> Verdict:
             verdict.undecided = robbed
         elif not verdict.lacking:
             _judge(path, cluster, setup, verdict)
-    _tell_known(setup, verdict)
-    verdict.seconds = time.monotonic() - started
-    return verdict
 
 
 def _try_kernel(setup: Setup, verdict: Verdict) -> None:

@@ -5,6 +5,7 @@ POSIX only.
 
 import contextlib
 import os
+import re
 import select
 import site
 import subprocess
@@ -179,6 +180,15 @@ class Process:
                 return file.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
+
+    def line_with(self, pattern: re.Pattern[bytes]) -> str:
+        """The first line of all that it has printed in which a pattern is found; empty if there is none."""
+        for name in ("stdout", "stderr"):
+            with contextlib.suppress(FileNotFoundError), (self.directory / name).open("rb") as file:
+                for line in file:
+                    if pattern.search(line):
+                        return line.decode(errors="replace").strip()
+        return ""
 
 
 def environment(directory: Path) -> dict[str, str]:

@@ -56,7 +56,7 @@ ASSUMED: Final[Mapping[str, object]] = {
 }  # fmt: skip
 
 #: How systems and libraries say that somebody else has an address.
-IN_USE: Final = re.compile("address already in use|EADDRINUSE", re.IGNORECASE)
+IN_USE: Final = re.compile(b"address already in use|EADDRINUSE", re.IGNORECASE)
 _KEY: Final = re.compile(r"""((?:exec_)?key["']?\s*[:=]\s*b?["'])([^"']+)(["'])""")
 
 
@@ -245,8 +245,8 @@ class Running(Started):
         ports = {int(each.rpartition(":")[2]) for each in addresses if each.startswith("tcp:")}
         if lost := taken(ports, self.processes()):
             return f"somebody else holds the port {lost[0]}, which its connection files name"
-        said = next((line for text in self.output() for line in text.splitlines() if IN_USE.search(line)), "")
-        return f"it could not have one of its addresses: {said.strip()}" if said else ""
+        said = self._redact(self.process.line_with(IN_USE))
+        return f"it could not have one of its addresses: {said}" if said else ""
 
     def pause(self, pid: int) -> None:
         """Tell one of its processes to stand still (SIGSTOP); see `is_paused`."""
