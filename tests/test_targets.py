@@ -204,14 +204,13 @@ def wait_for_end(fifo: int) -> None:
 
 
 def test_that_an_address_was_in_use_is_found_however_much_was_printed_later(tmp_path: Path):
-    code = """
-    print("a key; Address already in use (addr='tcp://127.0.0.1:4321')", "much more " * 2000, sep="\\n", file=sys.stderr)
-    """
+    said = "a key; Address already in use (addr='tcp://127.0.0.1:4321')"
+    code = f'print("""{said}""", "much more " * 2000, sep=os.linesep, file=sys.stderr)'
     child, fifo = run(code, tmp_path / "d")
     wait_for_end(fifo)
     child.stop()
     assert "in use" not in child.output("stderr")
-    assert child.line_with(IN_USE) == "a key; Address already in use (addr='tcp://127.0.0.1:4321')"
+    assert child.line_with(IN_USE) == said
     assert child.line_with(re.compile(b"something else")) == ""
 
 
