@@ -12,6 +12,7 @@ from conformance.harness.expect import error, kind, ok
 from conformance.harness.tasks import TaskQueue
 from conformance.harness.verdict import violate
 from protocol.wire import Json, Message
+from protocol.world import Observation
 
 pytestmark = [needs("tasks"), settings(scheme=READING)]
 
@@ -379,6 +380,33 @@ def test_a_task_submitted_again_under_its_id_is_run_once(controller: Controller,
         if len(queue.to(task)) == 1:
             queue.round_trip(engine)
     queue.expect_once(task)
+
+
+def _answer(engine: Engine, seen: Observation) -> None:
+    engine.answer(seen, channel="task")
+
+
+@settings(hwm=1)
+@requirement("wire.malformed-harms-nobody")
+def test_an_id_for_the_second_time_takes_no_task_of_somebody_else_with_it(controller: Controller) -> None:
+    queue = TaskQueue(controller, engines=1)
+    engine, other = queue.engines[0], queue.another_client()
+    running = queue.submit()
+    queue.taken(running)
+    theirs = [queue.submit(client=other)]
+    twice = queue.submit()
+    theirs.append(queue.submit(client=other))
+    queue.client.submit(None, channel="task", why="an id for the second time", msg_id=twice.msg_id)
+    theirs.append(queue.submit(client=other))
+    for client in (queue.client, other):
+        # All that it has sent is in the queue when that is refused.
+        queue.refused(
+            queue.submit(client=client, after=["never-submitted"]), requirement="dependency.unknown-id-refused"
+        )
+    controller.world.listen(engine.queue("task"), lambda seen: _answer(engine, seen))
+    queue.answer(running)
+    for task in theirs:
+        queue.reply(task, requirement="wire.malformed-harms-nobody")
 
 
 @requirement("task.foreign-id-refused")
