@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from conformance.cli import main
 from conformance.harness.actors import Client, Engine
 from conformance.harness.controller import Controller
+from conformance.model.answers import entries
 from conformance.model.hunt import Failure, Hunt
 from conformance.model.ledger import Job, Ledger, Peer
 from conformance.model.matters import open_matters
@@ -379,3 +380,19 @@ def test_a_task_may_have_been_given_to_an_engine_whose_death_is_not_known_yet(ha
     assert matter.slug == "task.no-starvation"
     since = 3 * SECOND + timing.scheduler_grace + timing.margin if has_vanished else SECOND
     assert matter.due == since + timing.reply_deadline
+
+
+@pytest.mark.parametrize(("is_listed", "is_verbose"), [(True, True), (True, False), (False, True), (False, False)])
+def test_the_hub_may_know_where_a_task_is_before_its_engine_has_read_it(is_listed: bool, is_verbose: bool) -> None:
+    book = Ledger()
+    peer = Peer(0, cast("Engine", SimpleNamespace(id=2)), state="here")
+    header = {"msg_id": "m1", "msg_type": "apply_request"}
+    job = Job(Message(header, metadata={}, content={}), cast("Client", SimpleNamespace()), "task", at=SECOND)
+    book.add(job)
+    lists: dict[str, list[str]] = {"queue": [], "completed": [], "tasks": ["m1"] if is_listed else []}
+    entry = lists if is_verbose else {name: len(ids) for name, ids in lists.items()}
+    check = entries(book, [peer], verbose=is_verbose)
+    assert list(check(Message({}, content={"2": entry}))) == []
+    lists["queue"] = ["m1"]
+    if is_verbose:
+        assert [each.slug for each in check(Message({}, content={"2": lists}))] == ["query.queue-mux-outstanding"]
