@@ -13,7 +13,7 @@ from conformance.harness.verdict import Undecided
 from conformance.livefuzz.arena import HARM, Arena, Blow, Trouble
 from conformance.livefuzz.blows import IN_A_ROW, Forge, kinds_at
 from conformance.livefuzz.campaign import Campaign, Harm, case_of
-from conformance.targets import load
+from conformance.targets import TargetUnusable, load
 from conformance.targets.tables import Deviation
 from protocol.wire import Codec
 
@@ -92,6 +92,17 @@ def test_only_harm_that_one_blow_does_is_recognised_by_its_place(
     campaign.close()
     assert (found is None) == (len(spots) > 1)
     assert found is None or [each.number for each in found.blows] == [7]
+
+
+def test_a_target_that_cannot_be_started_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unusable(*_: object) -> None:
+        raise TargetUnusable("target simulated: ended with status 2 before it was ready")
+
+    monkeypatch.setattr(Campaign, "arena", unusable)
+    result = run("-t", "simulated", "-n", "10")
+    assert result.exit_code == 3
+    assert "ended with status 2 before it was ready" in result.output
+    assert "Traceback" not in result.output
 
 
 def test_harm_is_told_with_requirement_blame_and_what_repeats_it() -> None:
