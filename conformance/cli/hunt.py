@@ -16,7 +16,7 @@ from conformance.cli.options import SOME_SECONDS
 from conformance.cli.progress import progress_bar
 from conformance.cli.tables import print_table
 from conformance.console import plain_or_rich
-from conformance.model.hunt import Failure, Hunt
+from conformance.model.hunt import ALONE, Failure, Hunt
 from conformance.model.stage import NEEDED, KitFailed, Stage, told
 from conformance.model.vectors import VectorError, vector_of, write
 from conformance.targets import DescriptorError, Target, TargetUnusable, load
@@ -133,9 +133,19 @@ def _search(
             for failure in sorted(new, key=lambda each: len(each.outcome.conversation)):
                 search.shorten(failure, may_go_on=_within(patience))
                 size, slug = len(failure.outcome.conversation), failure.violation.requirement
-                console.print(f"{time.monotonic() - start:5.0f} s  {slug}, in {size} steps", markup=False)
+                seen = _seen_again(failure)
+                console.print(f"{time.monotonic() - start:5.0f} s  {slug}, in {size} steps{seen}", markup=False)
             if new and stops_early:
                 return
+
+
+def _seen_again(failure: Failure) -> str:
+    """What a reader must know of a failure that did not come again by itself."""
+    if failure.before:
+        return f", after other conversations with the same controller ({len(failure.before)})"
+    if failure.is_again is False:
+        return f"; it did not come again in {ALONE} plays: read it before you hold it against anybody"
+    return ""
 
 
 def _within(seconds: float) -> Callable[[], bool]:
@@ -155,7 +165,10 @@ def _state(search: Hunt) -> str:
 def _show(console: Console, search: Hunt, target: Target, out: Path) -> int:
     failures = sorted(search.failures.values(), key=lambda each: (len(each.outcome.conversation), each.key))
     for number, failure in enumerate(failures):
-        path = write(out, vector_of(failure.outcome, failure.violation, target=target.name, seed=search.seed))
+        vector = vector_of(
+            failure.outcome, failure.violation, target=target.name, seed=search.seed, before=failure.before
+        )
+        path = write(out, vector)
         if number < SHOWN:
             _explain(console, failure, f"ippkit replay {path} -t {target.name}")
         else:
@@ -180,6 +193,7 @@ def _explain(console: Console, failure: Failure, replay: str) -> None:
     steps = [msgspec.json.encode(step).decode() for step in failure.outcome.conversation]
     lines = ["", told(failure.outcome, failure.violation, replay), f"met {failure.count} times; the steps:"]
     lines += [f"  {number}. {step}" for number, step in enumerate(steps, 1)]
+    lines += [f"it was met in these steps{_seen_again(failure)}"] if _seen_again(failure) else []
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -31,12 +31,13 @@ def replay(vector: Path, word: str, strict: bool) -> int:
     target = controller_target(word or found.target)
     stage = Stage(target, is_strict=strict)
     try:
-        outcome = stage.play(found.steps)
+        outcome = stage.play(found.steps, after=found.before)
     except TargetUnusable as error:
         raise click.ClickException(str(error)) from None
     finally:
         stage.close()
-    lines = [f"{len(found.steps)} steps with {target.name}:"]
+    after = f", after other conversations ({len(found.before)})" if found.before else ""
+    lines = [f"{len(found.steps)} steps with {target.name}{after}:"]
     lines += [f"  {number}. {msgspec.json.encode(step).decode()}" for number, step in enumerate(found.steps, 1)]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     again = f"ippkit replay {vector} -t {target.name}"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -44,8 +44,11 @@ from protocol.rules import Violation
 
 #: Steps of a conversation that is drawn, at least and at most.
 SHORTEST, LONGEST = 10, 60
+T = TypeVar("T")
 #: How many conversations a failure is tried with while it is made short.
 TRIES: Final = 250
+#: How often a failure is looked for once more, each time with a fresh controller.
+ALONE: Final = 3
 #: Every so often a conversation ends the controller, and the next one has other settings.
 OFTEN: Final = 12
 SETTINGS: Final = (
@@ -56,7 +59,11 @@ SETTINGS: Final = (
 
 @dataclass
 class Failure:
-    """A way to fail, its shortest conversation so far, and how often it was met."""
+    """A way to fail, its shortest conversation so far, and how often it was met.
+
+    `before` are the conversations that must have been had with the same controller, so that it fails. `is_again` is
+    whether it was seen once more when it was looked for; None where nobody has looked.
+    """
 
     key: str
     violation: Violation
@@ -64,6 +71,8 @@ class Failure:
     seed: int
     count: int = 1
     is_short: bool = False
+    is_again: bool | None = None
+    before: Sequence[Conversation] = ()
 
 
 @dataclass
@@ -219,14 +228,18 @@ class Hunt:
     # -- short conversations -----------------------------------------------------------------------------------------
 
     def shorten(self, failure: Failure, *, may_go_on: Callable[[], bool] = lambda: True) -> None:
-        """Look for a shorter conversation that fails in the same way, for as long as that is allowed."""
+        """Look for a shorter conversation that fails in the same way, for as long as that is allowed.
+
+        What does not fail again by itself may need what was said to the same controller before; if it does not fail
+        after that either, it stays as it is.
+        """
         tries = 0
 
-        def fails(candidate: Conversation) -> bool:
+        def fails(candidate: Conversation, after: Sequence[Conversation] | None = None) -> bool:
             nonlocal tries
             tries += 1
             try:
-                outcome = self._team.play(candidate)
+                outcome = self._team.play(candidate, after=after)
             except KitFailed:
                 return False
             self._note(outcome)
@@ -239,13 +252,30 @@ class Hunt:
         def is_allowed() -> bool:
             return tries < TRIES and may_go_on()
 
-        _take_out(failure.outcome.conversation, fails, is_allowed)
-        _make_plain(failure.outcome.conversation, fails, is_allowed)
+        def fails_after(some: tuple[Conversation, ...]) -> bool:
+            is_failing = fails(failure.outcome.conversation, some)
+            if is_failing:
+                failure.before = some
+            return is_failing
+
+        whole, had = failure.outcome.conversation, tuple(failure.outcome.before)
+        failure.is_again = any(fails(whole, ()) for _ in range(ALONE))
+        if not failure.is_again:
+            failure.is_again = bool(had) and fails_after(had)
+            if not failure.is_again:
+                return
+            _take_out(had, fails_after, is_allowed)
+
+        def fails_still(candidate: Conversation) -> bool:
+            return fails(candidate, failure.before or None)
+
+        _take_out(failure.outcome.conversation, fails_still, is_allowed)
+        _make_plain(failure.outcome.conversation, fails_still, is_allowed)
         failure.is_short = is_allowed()
 
 
-def _take_out(start: Conversation, fails: Callable[[Conversation], bool], is_allowed: Callable[[], bool]) -> None:
-    """Leave out steps, many at once and then one by one, for as long as it still fails."""
+def _take_out(start: tuple[T, ...], fails: Callable[[tuple[T, ...]], bool], is_allowed: Callable[[], bool]) -> None:
+    """Leave out steps or conversations, many at once and then one by one, for as long as it still fails."""
     now, size = start, max(1, len(start) // 2)
     while is_allowed():
         at = len(now) - size

@@ -56,6 +56,8 @@ class Outcome:
     marks: Sequence[int] = ()
     coverage: frozenset[str] = frozenset()
     is_undecided: bool = False
+    #: What had been played with the same controller before.
+    before: Sequence[Conversation] = ()
 
     @property
     def keys(self) -> list[str]:
@@ -107,17 +109,28 @@ class Stage:
         self._open = ExitStack()
         self._shared: Controller | None = None
         self._shared_settings: dict[str, object] = {}
+        self._had: list[Conversation] = []
 
-    def play(self, conversation: Conversation) -> Outcome:
-        """Play one conversation. Raises TargetUnusable, and KitFailed if the kit itself could not play it."""
+    def play(self, conversation: Conversation, *, after: Sequence[Conversation] | None = None) -> Outcome:
+        """Play one conversation: with a controller that has had those of `after` and no others, where they are given.
+
+        Raises TargetUnusable, and KitFailed if the kit itself could not play it.
+        """
+        if after is not None:
+            self._end_shared()
+            for each in after:
+                self.play(each)
         settings = self._settings(conversation)
         if self.target.is_simulated:
             return self._play_virtually(conversation, settings)
+        controller = self._running(settings)
         try:
-            outcome = self._play(self._running(settings), conversation, settings)
+            outcome = self._play(controller, conversation, settings)
         except KitFailed:
             self._end_shared()
             raise
+        outcome.before = tuple(self._had)
+        self._had.append(conversation)
         is_unclear = outcome.violations or outcome.is_undecided or _ends(conversation)
         if self._shared is not None and (is_unclear or not self._shared.is_running):
             # Who knows in what state it is.
@@ -165,6 +178,7 @@ class Stage:
 
     def _end_shared(self) -> None:
         self._shared = None
+        self._had.clear()
         self._open.close()
 
     def _play(self, controller: Controller, conversation: Conversation, settings: dict[str, object]) -> Outcome:

@@ -51,9 +51,9 @@ class Team:
         self._idle.append(self._busy.pop(future))
         return future.result()
 
-    def play(self, conversation: Conversation) -> Outcome:
-        """Play one on whatever stage was the last to come free. Raises TargetUnusable and KitFailed."""
-        return self._idle[-1].play(conversation)
+    def play(self, conversation: Conversation, *, after: Sequence[Conversation] | None = None) -> Outcome:
+        """Play one on whatever stage was the last to come free, as `Stage.play` does."""
+        return self._idle[-1].play(conversation, after=after)
 
     def rest(self) -> Iterator[Outcome]:
         """What comes of those that are still played."""

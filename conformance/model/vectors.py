@@ -3,11 +3,12 @@
     {"format": "ippkit-conversation-1", "target": "…", "seed": 7,
      "requirement": "task.no-starvation", "blame": "the target", "found": "…", "expected": ["it runs"],
      "roles": {"client-1": "client", "engine-1": "engine"},
-     "steps": [{"do": "register", "engine": 0}, …],
+     "steps": [{"do": "register", "engine": 0}, …], "before": [[{"do": "register"}, …], …],
      "frames": [{"step": 0, "at": 0.001, "party": "engine-1", "channel": "query", "direction": "sent",
                  "frames": [{"utf8": "<IDS|MSG>"}, {"hex": "ff"}, …]}, …]}
 
-`steps` is what `ippkit replay` plays (`conformance.model.steps`); `frames` are what was said when it failed, for those
+`steps` is what `ippkit replay` plays (`conformance.model.steps`), after the conversations of
+`before`, if there must be any, with the same controller; `frames` are what was said when it failed, for those
 who have no kit: whose socket of which channel, when (seconds), and what. Heartbeats are left out, and what is longer
 than `LONGEST` bytes is cut and marked.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import bisect
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +37,7 @@ class VectorError(Exception):
     """A file that is no vector, in a sentence."""
 
 
-class Vector(msgspec.Struct, frozen=True, kw_only=True):
+class Vector(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """See the module."""
 
     format: str
@@ -46,17 +48,21 @@ class Vector(msgspec.Struct, frozen=True, kw_only=True):
     found: str
     expected: tuple[str, ...]
     steps: Conversation
+    before: tuple[Conversation, ...] = ()
     roles: dict[str, str] = {}
     frames: tuple[dict[str, Any], ...] = ()
 
 
-def vector_of(outcome: Outcome, violation: Violation, *, target: str, seed: int) -> Vector:
-    """The vector of a conversation that failed in this way."""
+def vector_of(
+    outcome: Outcome, violation: Violation, *, target: str, seed: int, before: Sequence[Conversation] = ()
+) -> Vector:
+    """The vector of a conversation that failed in this way, after these others."""
     start = outcome.observations[0].now if outcome.observations else 0
     parties = dict.fromkeys(each.observer for each in outcome.observations)
     return Vector(
         format=FORMAT, target=target, seed=seed, requirement=violation.requirement, blame=violation.guilty,
         found=violation.found, expected=violation.allowed, steps=outcome.conversation,
+        before=tuple(before),
         roles={party: party.rpartition("-")[0] or party for party in parties},
         frames=tuple(
             {
@@ -101,7 +107,8 @@ def read(path: Path) -> Vector:
         raise VectorError(f"{path} is no conversation: {error}") from None
     if vector.format != FORMAT:
         raise VectorError(f"{path} is no conversation: its format is {vector.format!r}, and not {FORMAT!r}")
-    _check(path, vector.steps)
+    for steps in (*vector.before, vector.steps):
+        _check(path, steps)
     return vector
 
 
