@@ -13,7 +13,7 @@ from conformance.harness.actors import Client, Engine
 from conformance.harness.controller import Controller
 from conformance.model.answers import entries
 from conformance.model.hunt import Failure, Hunt
-from conformance.model.ledger import Job, Ledger, Peer
+from conformance.model.ledger import Job, Ledger, Peer, Run
 from conformance.model.matters import open_matters
 from conformance.model.player import Player
 from conformance.model.stage import KitFailed, Stage, avoided, key_of
@@ -43,7 +43,7 @@ from conformance.targets import Deviation, load
 from protocol.damage import Given
 from protocol.roles.task import TaskScheduler
 from protocol.wire import Message
-from protocol.world import SECOND
+from protocol.world import SECOND, Observation
 
 #: Mistakes of different kinds: of the Hub, of a relay, of the scheduler, of the heart monitor.
 FOUND = ("answers-who-asked-last", "holds-two", "gives-up-early")
@@ -366,8 +366,11 @@ def test_a_role_that_falls_before_anything_is_said_to_it_is_accused(monkeypatch:
     assert "TypeError: no engine was expected while tasks" in violation.found
 
 
+@pytest.mark.parametrize("was_refused", [True, False])
 @pytest.mark.parametrize("has_vanished", [True, False])
-def test_a_task_may_have_been_given_to_an_engine_whose_death_is_not_known_yet(has_vanished: bool) -> None:
+def test_a_task_may_have_been_given_to_an_engine_whose_death_is_not_known_yet(
+    has_vanished: bool, was_refused: bool
+) -> None:
     book, timing = Ledger(hwm=1, is_alone=False), load("ipyparallel").timing
     for slot, is_there in enumerate((True, not has_vanished)):
         engine = cast("Engine", SimpleNamespace(is_open=is_there, uuid=f"engine-{slot}", name=f"engine-{slot}"))
@@ -375,9 +378,14 @@ def test_a_task_may_have_been_given_to_an_engine_whose_death_is_not_known_yet(ha
             Peer(slot, engine, state="here" if is_there else "gone", gone_at=0 if is_there else 3 * SECOND)
         )
     header = {"msg_id": "client-1_1", "msg_type": "apply_request"}
-    book.add(Job(Message(header, metadata={}, content={}), cast("Client", SimpleNamespace()), "task", at=SECOND))
+    job = Job(Message(header, metadata={}, content={}), cast("Client", SimpleNamespace()), "task", at=SECOND)
+    if was_refused:
+        other = Peer(2, cast("Engine", SimpleNamespace(is_open=True, uuid="engine-2", name="engine-2")), state="here")
+        book.peers.append(other)
+        job.runs.append(Run(other, cast("Observation", SimpleNamespace()), at=SECOND, end="refused"))
+    book.add(job)
     (matter,) = open_matters(book, timing, SECOND)
-    assert matter.slug == "task.no-starvation"
+    assert matter.slug == ("task.unmet-is-rerouted" if was_refused else "task.no-starvation")
     since = 3 * SECOND + timing.scheduler_grace + timing.margin if has_vanished else SECOND
     assert matter.due == since + timing.reply_deadline
 

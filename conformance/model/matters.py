@@ -240,16 +240,12 @@ def _of_task(book: Ledger, job: Job, timing: Timing, due: int) -> Iterator[Matte
         # The Hub alone is told if nobody takes it in time, or if it was given to somebody of before who has gone.
         return
     fate = fate_of(book, job, timing, book.now)
+    lost_at = _lost_at(book, job)
+    at = max(due, lost_at + timing.scheduler_grace + timing.margin + timing.reply_deadline) if lost_at else due
     if fate.kind == "refused" and job.client is not None:
-        at = max(due, fate.due + timing.reply_deadline)
-        if last is not None and last.is_lost:
-            at = max(at, job.lost_at + timing.scheduler_grace + timing.margin + timing.reply_deadline)
+        at = max(at, fate.due + timing.reply_deadline)
         yield Matter(fate.slug, f"no reply to {told(job)}", "an error reply", at, job)
     elif fate.kind == "runs":
-        at = due
-        lost_at = _lost_unseen(book, job) if last is None else job.lost_at if last.is_lost else 0
-        if lost_at:
-            at = max(at, lost_at + timing.scheduler_grace + timing.margin + timing.reply_deadline)
         is_there = fate.slug == "task.retry-where-it-failed"
         slug = fate.slug if last is None or is_there else _slug_of_retry(job)
         yield Matter(slug, f"{told(job)} came to no engine, though one is free", "it runs", at, job)
@@ -258,9 +254,12 @@ def _of_task(book: Ledger, job: Job, timing: Timing, due: int) -> Iterator[Matte
                      fate.due + timing.reply_deadline, job)  # fmt: skip
 
 
-def _lost_unseen(book: Ledger, job: Job) -> int:
-    """When the last engine was given up that may have been given a task and never got it, as it had vanished; or 0."""
-    return max((peer.gone_at for peer in book.peers if peer.gone_at >= job.at and not peer.engine.is_open), default=0)
+def _lost_at(book: Ledger, job: Job) -> int:
+    """When the last engine was given up that had a task, or may have been given it unseen, as it had vanished; or 0."""
+    last = job.last
+    since = job.at if last is None else last.at
+    unseen = [peer.gone_at for peer in book.peers if peer.gone_at >= since and not peer.engine.is_open]
+    return max([*unseen, job.lost_at] if last is not None and last.is_lost else unseen, default=0)
 
 
 def _slug_of_retry(job: Job) -> str:
