@@ -145,11 +145,12 @@ class Controller(Subject):
         self._parties.append(party)
         return party
 
-    def engine(self, uuid: str | None = None, *, kind: str = "engine") -> Engine:
+    def engine(self, uuid: str | None = None, *, kind: str = "engine", is_namesake: bool = False) -> Engine:
         """A new engine, not registered yet. Two engines may be given the same uuid on purpose.
 
         The socket of the second one then has no IDENTITY of its own: a ROUTER is deaf to a connection whose identity
-        another one holds, and nothing could be said about the Hub.
+        another one holds, and nothing could be said about the Hub. `is_namesake`: the first one was closed, and the
+        target need not have noticed that yet.
         """
         if not self._may_register:
             raise NotApplicable(
@@ -157,7 +158,8 @@ class Controller(Subject):
                 "work; --destructive allows it"
             )
         name = self._name(kind)
-        is_namesake = any(isinstance(party, Engine) and party.uuid == uuid and party.is_open for party in self._parties)
+        namesakes = [party for party in self._parties if isinstance(party, Engine) and party.uuid == uuid]
+        is_namesake = is_namesake or any(party.is_open for party in namesakes)
         party = Engine(self, name, uuid or f"{self.token}-{name}", is_namesake=is_namesake)
         self._parties.append(party)
         return party

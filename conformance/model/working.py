@@ -108,7 +108,7 @@ class Working(Arrivals):
         return here[0] if which == "taken" and here else None
 
     def _register_namesake(self, peer: Peer) -> None:
-        engine = self.controller.engine(uuid=peer.uuid)
+        engine = self.controller.engine(uuid=peer.uuid, is_namesake=not self._is_free(peer))
         self.world.listen(engine.query, lambda seen: self._replied(engine, seen))
         message = engine.send_registration()
         slug = "registration.duplicate-uuid-refused" if peer.state == "here" else "registration.pending-uuid-refused"
