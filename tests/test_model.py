@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 import pytest
@@ -388,6 +388,28 @@ def test_a_task_may_have_been_given_to_an_engine_whose_death_is_not_known_yet(
     assert matter.slug == ("task.unmet-is-rerouted" if was_refused else "task.no-starvation")
     since = 3 * SECOND + timing.scheduler_grace + timing.margin if has_vanished else SECOND
     assert matter.due == since + timing.reply_deadline
+
+
+def test_what_was_given_to_somebody_who_took_a_contested_name_is_lost_with_that_one() -> None:
+    book, timing = Ledger(hwm=1, is_alone=False), load("ipyparallel").timing
+    for slot, state in enumerate(("here", "gone")):
+        engine = cast("Engine", SimpleNamespace(is_open=not slot, uuid=f"engine-{slot}", name=f"engine-{slot}"))
+        book.peers.append(Peer(slot, engine, state=cast("Literal['here', 'gone']", state)))
+    book.contested.add("engine-1")
+    header = {"msg_id": "client-1_1", "msg_type": "apply_request"}
+    book.add(Job(Message(header, metadata={}, content={}), cast("Client", SimpleNamespace()), "task", at=SECOND))
+    player = cast("Player", SimpleNamespace(book=book))
+
+    def announce(msg_type: str, now: int) -> None:
+        message = Message({"msg_id": "hub_1", "msg_type": msg_type}, content={"id": 9, "uuid": "engine-1"})
+        Player._check_revival(player, message, "engine-1", cast("Observation", SimpleNamespace(now=now)))
+
+    announce("registration_notification", 2 * SECOND)
+    assert list(open_matters(book, timing, SECOND)) == []
+    announce("unregistration_notification", 3 * SECOND)
+    (matter,) = open_matters(book, timing, SECOND)
+    assert matter.due == 3 * SECOND + timing.scheduler_grace + timing.margin + timing.reply_deadline
+    assert book.findings == []
 
 
 @pytest.mark.parametrize(("is_listed", "is_verbose"), [(True, True), (True, False), (False, True), (False, False)])

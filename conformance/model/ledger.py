@@ -199,6 +199,8 @@ class Ledger:
         self.is_ended = False
         #: Names that two may have asked for at once, so that nobody can tell who has them.
         self.contested: set[str] = set()
+        #: Those of them that are announced, and whose nobody of ours is.
+        self.strangers: set[str] = set()
         #: Ids of messages that were damaged: whatever becomes of them is no surprise.
         self.wild: set[str] = set()
         self.now = 0
@@ -222,8 +224,8 @@ class Ledger:
 
     @property
     def is_steady(self) -> bool:
-        """Whether nobody comes or goes."""
-        return all(peer.state in ("here", "gone", "refused") for peer in self.peers)
+        """Whether nobody comes or goes, and everybody who is there is known."""
+        return not self.strangers and all(peer.state in ("here", "gone", "refused") for peer in self.peers)
 
     # -- the requests ------------------------------------------------------------------------------------------------
 
