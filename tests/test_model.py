@@ -91,6 +91,22 @@ def test_what_an_engine_had_that_has_just_vanished_is_not_over_yet(innocent: Sta
     assert innocent.play(conversation).violations == []
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+def test_who_was_given_up_answers_late_only_where_that_harms_nobody(is_known: bool) -> None:
+    stage = Stage(load("simulated"))
+    stage.avoid = frozenset({"task.stranger-reply-dropped"} if is_known else ())
+    outcome = stage.play((
+        Register(), Wait(periods=2), Submit(queue="task", order="retry"), Register(engine=1), Wait(periods=2),
+        Leave(), Quiet(), Work(),
+    ))  # fmt: skip
+    late = [
+        seen for seen in outcome.observations
+        if (seen.observer, seen.channel, seen.direction) == ("engine-1", "task", "sent")
+    ]  # fmt: skip
+    assert outcome.violations == []
+    assert len(late) == (0 if is_known else 1)
+
+
 def test_a_task_need_not_follow_to_where_another_was_refused(innocent: Stage) -> None:
     conversation = (
         Register(), Purge(), Submit(queue="task"), Submit(queue="task", order="follow-any-end"), Submit(queue="task"),

@@ -366,6 +366,10 @@ class Working(Arrivals):
         """Let an engine answer a request that it has."""
         request = run.seen.message
         assert request is not None
+        if run.is_lost and run.seen.channel == "task" and "task.stranger-reply-dropped" in self.avoid:
+            # It was given up with the task, and what an answer would do to whoever has that now is known.
+            run.reply = request
+            return
         self._answered += 1
         if how == "aborted" and run.seen.channel == "control":
             # Clearing succeeds or fails.
