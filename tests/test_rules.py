@@ -115,6 +115,22 @@ def test_a_new_controller_starts_a_new_epoch_in_which_ids_begin_again() -> None:
     assert "registration.reply-id" in judge.exercised
 
 
+def test_an_id_is_free_when_a_registration_waited_too_long_under_a_name_that_somebody_had_before() -> None:
+    story = make_logs.Story()
+    story.live("a")
+    story.ask("a", "unregistration_request", {"id": 0})
+    story.went(0, "a")
+    story.register("a", 5)
+    story.wait(2 * SECOND)
+    asked = story.ask("b", "registration_request", {"uuid": "b", "id": 5})
+    story.answer(asked, "registration_reply", {**make_logs.OK, "id": 5, "hb_period": 100}, parent={})
+    judge = Judge(RULES, story.setting)
+    judge.feed(story.items, story.now)
+    assert {violation.requirement for violation in judge.violations} & {
+        "registration.id-unique", "registration.id-never-reused",
+    } == set()  # fmt: skip
+
+
 def test_a_request_on_a_closed_socket_is_owed_nothing() -> None:
     log = stored("wire.every-request-answered", broken=True)
     closed = Fact(seq=2, now=log.items[-1].now, observer="kit", name="socket-closed", data={"socket": "client-1/query"})

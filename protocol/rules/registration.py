@@ -176,10 +176,13 @@ class IdNeverReused(RegistrationRule):
 
 
 def is_over(rule: Rule, engine: Engine, seen: Observation) -> bool:
-    """Whether an engine had its time before `seen`: it is gone, it left, or its registration waited too long."""
+    """Whether an engine had its time before `seen`: it is gone, it left, or its registration waited too long.
+
+    A heart that once beat under its name may have been that of somebody before it.
+    """
     if engine.gone or engine.leaving is not None:
         return True
-    if engine.exchange is None or engine.announced or not rule.ledger.engines.is_surely_mute(engine.uuid):
+    if engine.exchange is None or engine.announced:
         return False
     return seen.now - engine.exchange.request.now > rule.setting.registration_timeout_ns
 
