@@ -199,8 +199,9 @@ class Ledger:
         self.is_ended = False
         #: Names that two may have asked for at once, so that nobody can tell who has them.
         self.contested: set[str] = set()
-        #: Those of them that are announced, and whose nobody of ours is.
+        #: Names that are announced, and nobody's of ours; and when the last of them was given up.
         self.strangers: set[str] = set()
+        self.stranger_gone_at = 0
         #: Ids of messages that were damaged: whatever becomes of them is no surprise.
         self.wild: set[str] = set()
         self.now = 0

@@ -258,7 +258,8 @@ def _lost_at(book: Ledger, job: Job) -> int:
     """When the last engine was given up that had a task, or may have been given it unseen, as it had vanished; or 0."""
     last = job.last
     since = job.at if last is None else last.at
-    unseen = [peer.gone_at for peer in book.peers if peer.gone_at >= since and not peer.engine.is_open]
+    gone = [peer.gone_at for peer in book.peers if not peer.engine.is_open]
+    unseen = [at for at in (*gone, book.stranger_gone_at) if at >= since]
     return max([*unseen, job.lost_at] if last is not None and last.is_lost else unseen, default=0)
 
 

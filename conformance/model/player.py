@@ -220,15 +220,13 @@ class Player(Mischief):
         self._heard = len(heard)
 
     def _check_revival(self, message: Message, uuid: object, seen: Observation) -> None:
-        if uuid in self.book.contested:
-            # The name is somebody's of whom nobody knows, and so may be what was given out meanwhile.
+        if uuid in self.book.contested or all(peer.uuid != uuid for peer in self.book.peers):
+            # Somebody of whom nobody here knows, perhaps of before: that one may have what is given out.
             if message.msg_type == "registration_notification":
                 self.book.strangers.add(str(uuid))
-            else:
+            elif message.msg_type == "unregistration_notification":
                 self.book.strangers.discard(str(uuid))
-            for peer in self.book.peers:
-                if peer.uuid == uuid:
-                    peer.gone_at = seen.now
+                self.book.stranger_gone_at = seen.now
             return
         if message.msg_type == "registration_notification" and any(peer.uuid == uuid for peer in self.book.gone):
             found = f"{uuid}, which had gone, was announced again"

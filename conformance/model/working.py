@@ -163,6 +163,9 @@ class Working(Arrivals):
         for job in self.book.jobs:
             if job.peer is peer and not job.runs:
                 job.is_muddled = True
+            elif job.peer is peer and job.is_fresh and not self.is_virtual:
+                # The Hub may hear of it from the queue, and of the leave before that.
+                job.is_blurred = True
         if step.how == "vanishes" and was_here:
             peer.beats = False
             self._vanish(peer.engine)
