@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 import pytest
@@ -192,6 +193,24 @@ def test_a_slow_reader_gets_everything(rules: tuple[Rule, ...] | None, controlle
         for number in range(5):
             controller.mux.send_multipart([identity, str(number).encode(), LARGE])
         assert [ann.recv_multipart() for _ in range(5)] == [[str(number).encode(), LARGE] for number in range(5)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_listens_where_a_relay_has_ended(controller: Controller) -> None:
+    files: list[EngineFile] = []
+
+    def end() -> None:
+        # The thread fails, as with a sink that does, before it takes these listeners in.
+        files.append(relay.copy("ann", controller.engine))
+        raise RuntimeError
+
+    with Relay() as relay:
+        relay.at(0, end)
+        relay.heal()  # returns when there is nobody left to do it
+        files.append(relay.copy("bob", controller.engine))
+    for file in files:
+        with pytest.raises(ConnectionRefusedError):
+            create_connection(("127.0.0.1", file.mux))
 
 
 def test_a_sink_gets_everything_and_nothing_is_kept(controller: Controller) -> None:

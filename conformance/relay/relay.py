@@ -114,6 +114,7 @@ class Relay:
         self._opened = 0
         self._count = 0
         self._is_closing = False
+        self._has_ended = False
         self._paths: str | None = None
         self._listeners = 0
         self._bell, self._ear = socket.socketpair()
@@ -271,8 +272,13 @@ class Relay:
             number = int(listener.getsockname()[1])
         listener.setblocking(False)
         with self._lock:
+            if self._has_ended:
+                # Whoever connects finds nobody, as at every address of a relay that has ended.
+                listener.close()
+                return number
             self._joining.append((listener, port))
-        self._bell.send(b".")
+        with contextlib.suppress(OSError):
+            self._bell.send(b".")
         return number
 
     def _do(self, task: Callable[[], None]) -> None:
@@ -308,6 +314,11 @@ class Relay:
                 assert isinstance(key.fileobj, socket.socket)
                 key.fileobj.close()
             self._selector.close()
+            # Some listeners may not have been taken in yet.
+            with self._lock:
+                self._has_ended = True
+                for listener, _ in self._joining:
+                    listener.close()
 
     def _serve_once(self) -> None:
         wait = None if not self._due else max(0.0, (self._due[0][0] - time.monotonic_ns()) / SECOND)
