@@ -8,7 +8,7 @@ from conformance.livefuzz.cases import SEED, expect_unharmed
 from conformance.livefuzz.engines import EngineArena
 
 
-@requirement("wire.malformed-harms-nobody", "wire.sender-recovers")
+@requirement("wire.malformed-harms-nobody", "wire.sender-recovers", "wire.at-most-one-reply")
 @pytest.mark.parametrize(
     "channel",
     [

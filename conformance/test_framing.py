@@ -12,7 +12,7 @@ from conformance.livefuzz.cases import SEED, expect_unharmed
 from conformance.livefuzz.controllers import ControllerArena
 
 
-@requirement("wire.malformed-harms-nobody", "wire.sender-recovers")
+@requirement("wire.malformed-harms-nobody", "wire.sender-recovers", "wire.at-most-one-reply")
 @pytest.mark.parametrize(
     "channel",
     [
@@ -28,7 +28,7 @@ def test_damage_harms_nobody_else(controller: Controller, channel: str) -> None:
     expect_unharmed(ControllerArena(controller, SEED), channel)
 
 
-@requirement("wire.malformed-harms-nobody", "wire.sender-recovers")
+@requirement("wire.malformed-harms-nobody", "wire.sender-recovers", "wire.at-most-one-reply")
 @pytest.mark.parametrize(
     "channel",
     [

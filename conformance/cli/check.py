@@ -33,7 +33,6 @@ def check(
     """
     from conformance.relay.report import OtherRole, Unreadable, Wanted, report
     from conformance.targets.descriptor import load
-    from conformance.targets.errors import TargetError
     from conformance.targets.tables import Timing
 
     timing = None
@@ -41,14 +40,10 @@ def check(
         timing = Timing(heartbeat_period_ms=period_ms, allowed_misses=misses, registration_timeout_s=timeout_s)
     elif (period_ms, misses, timeout_s) != (None, None, None):
         raise click.UsageError("give all of --ping, --misses and --registration-timeout, or none of them")
+    target = None if name is None else load(name)
+    wanted = Wanted(globs=globs, target=target, timing=timing, is_whole=is_whole, is_strict=is_strict)
     try:
-        target = None if name is None else load(name)
-        wanted = Wanted(globs=globs, target=target, timing=timing, is_whole=is_whole, is_strict=is_strict)
         status, lines = report(file, wanted)
-    except TargetError as error:
-        if error.exit_status == ExitStatus.USAGE:
-            raise click.UsageError(str(error)) from None
-        raise click.ClickException(str(error)) from None
     except OtherRole as error:
         raise click.UsageError(str(error)) from None
     except Unreadable as error:

@@ -4,7 +4,7 @@ import click
 
 from conformance.cli import ExitStatus
 from conformance.doctor import examine
-from conformance.targets import DescriptorError, load
+from conformance.targets import load
 
 
 @click.command(epilog="Example: ippkit doctor ./mine.toml")
@@ -15,10 +15,7 @@ def doctor(target: str) -> int:
     Nothing is judged here. Exit status: 0 all is well, 1 it runs but does not do what it must, 3 it is not usable, 4
     the descriptor is wrong.
     """
-    try:
-        descriptor = load(target)
-    except DescriptorError as error:
-        raise click.UsageError(str(error)) from None
+    descriptor = load(target)
     for seen in examine(descriptor):
         click.echo(f"{'ok ' if seen.is_well else 'BAD'}  {seen.title:<22} {seen.text}")
         if seen.details:

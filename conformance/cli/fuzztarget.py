@@ -15,7 +15,7 @@ from conformance.console import plain_or_rich
 from conformance.harness.verdict import Undecided
 from conformance.livefuzz.arena import Blow, Trouble
 from conformance.livefuzz.campaign import Campaign, Harm, Unfit
-from conformance.targets import DescriptorError, TargetUnusable, load
+from conformance.targets import load
 from conformance.targets.descriptor import Target
 from conformance.targets.process import detect_version
 from conformance.targets.vocabulary import Role
@@ -60,10 +60,7 @@ def target(
 
     Exit status: 0 nobody noticed anything that is not known, 1 somebody did, 3 the target is not usable, 6 undecided.
     """
-    try:
-        descriptor = load(name)
-    except DescriptorError as error:
-        raise click.UsageError(str(error)) from None
+    descriptor = load(name)
     console = plain_or_rich()
     campaign = Campaign(descriptor, _role(descriptor, role), seed, sockets, _version(descriptor), is_strict=strict)
     try:
@@ -73,8 +70,6 @@ def target(
         return _run(console, campaign, name, messages)
     except Unfit as error:
         raise click.ClickException(f"without any damage, {name} does not serve everybody: {error}") from None
-    except TargetUnusable as error:
-        raise click.ClickException(str(error)) from None
     except Undecided as error:
         console.print(f"Undecided: {error}", markup=False)
         return ExitStatus.OPEN

@@ -38,7 +38,8 @@ class LazyGroup(click.Group):
     """A group whose commands are rows of a table, imported on first use.
 
     A command's return value is the exit status if it is an integer; None means 0. A command raises click.UsageError
-    for wrong arguments (status 4); ProtocolError and OSError may simply be let through (status 3).
+    for wrong arguments (status 4); ProtocolError and OSError (status 3) and TargetError (its own) may simply be let
+    through.
     """
 
     def __init__(self, name: str, *, entries: Mapping[str, Entry], **kwargs: Any) -> None:
@@ -109,6 +110,13 @@ class LazyGroup(click.Group):
             _fail(str(error), ExitStatus.UNUSABLE)
         except click.Abort:
             _fail("interrupted", ExitStatus.INTERRUPTED)
+        except Exception as error:
+            # Here, as the package of targets takes long to import, and whoever met a target has it already.
+            from conformance.targets.errors import TargetError
+
+            if not isinstance(error, TargetError):
+                raise
+            _fail(str(error), ExitStatus(error.exit_status))
         sys.exit(int(result) if isinstance(result, int) else ExitStatus.CONFORMS)
 
 

@@ -19,7 +19,7 @@ from conformance.console import plain_or_rich
 from conformance.model.hunt import ALONE, Failure, Hunt
 from conformance.model.stage import NEEDED, KitFailed, Stage, told
 from conformance.model.vectors import VectorError, vector_of, write
-from conformance.targets import DescriptorError, Target, TargetUnusable, load
+from conformance.targets import Target, load
 from protocol.roles.marks import MARKS
 
 #: Failures that are explained; of further ones a line is shown.
@@ -33,11 +33,8 @@ EVERY: Final = 15.0
 
 
 def controller_target(word: str, mutant: str = "") -> Target:
-    """The controller of this name or file. Raises click.UsageError with a sentence."""
-    try:
-        target = load(f"{word}+{mutant}" if mutant else word)
-    except DescriptorError as error:
-        raise click.UsageError(str(error)) from None
+    """The controller of this name or file. Raises click.UsageError or TargetError, with a sentence."""
+    target = load(f"{word}+{mutant}" if mutant else word)
     if (target.controller is None and not target.is_simulated) or "controller" not in target.roles:
         raise click.UsageError(f"{target.name} is no controller: conversations are had with controllers")
     if target.attached:
@@ -100,8 +97,6 @@ def hunt(
     try:
         _search(console, search, failed, until=until, minutes=minutes, stops_early=first)
         search.save()
-    except TargetUnusable as error:
-        raise click.ClickException(str(error)) from None
     finally:
         search.close()
     status = _show(console, search, target, out)

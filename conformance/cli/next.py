@@ -7,7 +7,7 @@ import click
 from conformance.cli import ExitStatus
 from conformance.climb import Step, climb, first_unmet
 from conformance.judging import replay
-from conformance.targets import DescriptorError, load
+from conformance.targets import load
 
 
 @click.command(name="next", epilog="Example: ippkit next ./mine.toml")
@@ -18,10 +18,7 @@ def next_step(target: str) -> int:
     One message for one missing thing: what builds on it is not tried. At the top of the ladder `ippkit test` goes on.
     Exit status: 0 the top is reached, 1 a step is missing, 3 the target is not usable, 4 wrong usage.
     """
-    try:
-        descriptor = load(target)
-    except DescriptorError as error:
-        raise click.UsageError(str(error)) from None
+    descriptor = load(target)
     out, told = sys.stdout, list[Step]()
 
     def tell(step: Step) -> None:

@@ -21,7 +21,6 @@ from conformance.onreal.tour import keep, name_of, tour, try_out, why
 from conformance.report.reading import of_file
 from conformance.report.story import select
 from conformance.targets.descriptor import Target, load
-from conformance.targets.errors import TargetError
 from conformance.targets.process import detect_version
 from conformance.targets.vocabulary import Role
 from simulator.scenarios import SCENARIOS
@@ -35,19 +34,18 @@ SHOWN = 5
 
 
 def world(on: str, engines_of: str) -> tuple[Target, Target, Target | None]:
-    """The controller, the engines and the clients of a world; no clients: the kit's own. Raises click.UsageError."""
-    try:
-        named = load(on)
-        if named.roles == ("kernel",):
-            if engines_of:
-                raise click.UsageError(f"{on} is no controller: --engines-of goes with one that is")
-            return named, named, None
-        is_engine = "controller" not in named.roles and "engine" in named.roles
-        client = named if "client" in named.roles and not {"controller", "engine"} & set(named.roles) else None
-        controller = load(CONTROLLER) if is_engine or client is not None else named
-        engine = load(engines_of) if engines_of else named if is_engine else load(ENGINE)
-    except TargetError as error:
-        raise click.UsageError(str(error)) from None
+    """The controller, the engines and the clients of a world; no clients: the kit's own. Raises click.UsageError, and
+    TargetError if there is no such target.
+    """
+    named = load(on)
+    if named.roles == ("kernel",):
+        if engines_of:
+            raise click.UsageError(f"{on} is no controller: --engines-of goes with one that is")
+        return named, named, None
+    is_engine = "controller" not in named.roles and "engine" in named.roles
+    client = named if "client" in named.roles and not {"controller", "engine"} & set(named.roles) else None
+    controller = load(CONTROLLER) if is_engine or client is not None else named
+    engine = load(engines_of) if engines_of else named if is_engine else load(ENGINE)
     if engines_of and controller is not named:
         raise click.UsageError(f"{on} is no controller: --engines-of goes with one that is")
     parties: list[tuple[Target, Role]] = [(controller, "controller"), (engine, "engine")]

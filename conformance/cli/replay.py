@@ -10,7 +10,6 @@ from conformance.cli.hunt import controller_target
 from conformance.console import plain_or_rich
 from conformance.model.stage import Stage, told
 from conformance.model.vectors import VectorError, read
-from conformance.targets import TargetUnusable
 
 
 @click.command("replay")
@@ -32,8 +31,6 @@ def replay(vector: Path, word: str, strict: bool) -> int:
     stage = Stage(target, is_strict=strict)
     try:
         outcome = stage.play(found.steps, after=found.before)
-    except TargetUnusable as error:
-        raise click.ClickException(str(error)) from None
     finally:
         stage.close()
     after = f", after other conversations ({len(found.before)})" if found.before else ""

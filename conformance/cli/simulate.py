@@ -26,7 +26,6 @@ from conformance.report.reading import of_outcome
 from conformance.report.story import select
 from conformance.simulating import carry_out
 from conformance.targets.adapters import CONTROLLERS, maker
-from conformance.targets.errors import TargetUnusable
 from protocol.world import SECOND
 from simulator.plans import Hardness
 from simulator.run import SWARM, Outcome, Setup
@@ -185,10 +184,7 @@ def simulate(
         if mutant:
             raise click.UsageError("--mutant is for the kit's own controller, and --controller is another one")
         # Whether it is there is better said now than once for each run.
-        try:
-            maker(controller)
-        except TargetUnusable as error:
-            raise click.ClickException(str(error)) from None
+        maker(controller)
     like = Setup(
         engines=engines, clients=clients, tasks=tasks, faults=faults, mutant=mutant, schedule=schedule,
         controller=controller or "",
