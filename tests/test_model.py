@@ -418,7 +418,8 @@ def test_what_was_given_to_somebody_who_took_a_contested_name_is_lost_with_that_
 
     def announce(msg_type: str, now: int) -> None:
         message = Message({"msg_id": "hub_1", "msg_type": msg_type}, content={"id": 9, "uuid": "engine-1"})
-        Player._check_revival(player, message, "engine-1", cast("Observation", SimpleNamespace(now=now)))
+        assert book.is_strange("engine-1")
+        Player._note_stranger(player, message, "engine-1", cast("Observation", SimpleNamespace(now=now)))
 
     announce("registration_notification", 2 * SECOND)
     assert list(open_matters(book, timing, SECOND)) == []

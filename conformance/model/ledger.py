@@ -62,6 +62,8 @@ class Run:
     end: End | None = None
     #: The engine was given up while it had the request.
     is_lost: bool = False
+    #: Its engine is not to answer it: it has said so in another way, or keeps its answer to itself.
+    is_shelved: bool = False
 
 
 @dataclass(eq=False)
@@ -102,10 +104,9 @@ class Peer:
         return self.engine.heart is not None and bool(self.engine.scripted_heart.answered)
 
     def open(self, *channels: str) -> list[Run]:
-        """What it has not answered, in the order in which it came."""
-        return [
-            run for run in self.runs if run.reply is None and (not channels or run.seen.channel in channels)
-        ]  # fmt: skip
+        """What it has not answered, but may, in the order in which it came."""
+        unanswered = [run for run in self.runs if run.reply is None and not run.is_shelved]
+        return [run for run in unanswered if not channels or run.seen.channel in channels]
 
 
 @dataclass(eq=False)
@@ -222,6 +223,10 @@ class Ledger:
         """The engines that were registered and are no more, whose name nobody else has."""
         taken = {peer.uuid for peer in self.peers if peer.state != "gone"}
         return [peer for peer in self.peers if peer.state == "gone" and peer.uuid not in taken]
+
+    def is_strange(self, uuid: object) -> bool:
+        """Whether this may be the name of somebody who is nobody of ours, perhaps of before."""
+        return uuid in self.contested or all(peer.uuid != uuid for peer in self.peers)
 
     @property
     def is_steady(self) -> bool:

@@ -90,7 +90,7 @@ class Mischief(Endings):
             if "iopub.garbage-harmless" not in self.avoid:
                 peer.engine.publisher.send_raw([b"garbage", b"without a delimiter"], "no message at all")
             return
-        runs = [run for run in peer.runs if run.seen.message is not None and run.reply is None]
+        runs = [run for run in peer.open() if run.seen.message is not None]
         run = runs[0] if runs else None
         parent = run.seen.message if run is not None else None
         number = len(self.marks)

@@ -207,7 +207,10 @@ class Player(Mischief):
             uuid = content_of(message).get("uuid")
             peers = [peer for peer in self.book.peers if peer.uuid == uuid and peer.state not in ("gone", "refused")]
             if not peers:
-                self._check_revival(message, uuid, seen)
+                if self.book.is_strange(uuid):
+                    self._note_stranger(message, str(uuid), seen)
+                else:
+                    self._check_revival(message, uuid, seen)
                 continue
             if message.msg_type == "registration_notification" and peers[-1].state in ("asked", "pending"):
                 peers[-1].state = "here"
@@ -219,15 +222,16 @@ class Player(Mischief):
                 self._gone(peers[-1], seen)
         self._heard = len(heard)
 
+    def _note_stranger(self, message: Message, uuid: str, seen: Observation) -> None:
+        """Whoever is here unknown to us may have what is given out, until it is announced to be gone."""
+        if message.msg_type == "registration_notification":
+            self.book.strangers.add(uuid)
+        elif message.msg_type == "unregistration_notification":
+            self.book.strangers.discard(uuid)
+            self.book.stranger_gone_at = seen.now
+
     def _check_revival(self, message: Message, uuid: object, seen: Observation) -> None:
-        if uuid in self.book.contested or all(peer.uuid != uuid for peer in self.book.peers):
-            # Somebody of whom nobody here knows, perhaps of before: that one may have what is given out.
-            if message.msg_type == "registration_notification":
-                self.book.strangers.add(str(uuid))
-            elif message.msg_type == "unregistration_notification":
-                self.book.strangers.discard(str(uuid))
-                self.book.stranger_gone_at = seen.now
-            return
+        """Whoever has gone stays so, unless it registers again."""
         if message.msg_type == "registration_notification" and any(peer.uuid == uuid for peer in self.book.gone):
             found = f"{uuid}, which had gone, was announced again"
             slug = "heartbeat.no-revival-without-registration"

@@ -188,7 +188,7 @@ class Working(Arrivals):
             return
         # What it has to say about this it says now, and it waits for somebody to hear it.
         job.runs[0].end, job.is_muddled = "ok", True
-        job.runs[0].reply = message
+        job.runs[0].is_shelved = True
         heard = len(self.world.observations)
         peer.engine.shut_down(job.runs[0].seen)
         if peer.uuid in self.proved:
@@ -371,7 +371,7 @@ class Working(Arrivals):
         assert request is not None
         if run.is_lost and run.seen.channel == "task" and "task.stranger-reply-dropped" in self.avoid:
             # It was given up with the task, and what an answer would do to whoever has that now is known.
-            run.reply = request
+            run.is_shelved = True
             return
         self._answered += 1
         if how == "aborted" and run.seen.channel == "control":
