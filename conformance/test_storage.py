@@ -21,6 +21,8 @@ FIELDS = frozenset({
     "resubmitted", "received", "result_header", "result_metadata", "result_content", "queue", "execute_input",
     "execute_result", "error", "stdout", "stderr", "label",
 })  # fmt: skip
+#: With so many copies in front of it, that of a request comes to the Hub after what its engine tells the Hub itself.
+MANY = 200
 
 
 def record(client: Client, request: Message) -> Json:
@@ -67,6 +69,31 @@ def test_a_request_through_mux_is_on_record_with_its_result(controller: Controll
     assert given.message is not None
     assert reply.message is not None
     expect_record(record(controller.client(), given.message), given.message, reply.message, "mux", engine.uuid)
+
+
+@needs("mux", "db")
+@requirement("storage.requests-recorded")
+def test_a_request_is_on_record_though_the_hub_hears_first_that_its_engine_leaves(controller: Controller) -> None:
+    mux = Queue(controller)
+    busy, leaving = mux.engine(), mux.engine()
+    client, asking = controller.client(), controller.client()
+    for _ in range(MANY):
+        mux.send(client, busy)
+    request = mux.send(client, leaving)
+    mux.delivered(leaving, request)
+    leaving.unregister()
+    controller.notifications.expect(
+        "unregistration_notification", uuid=leaving.uuid, requirement="registration.unregistration-honoured"
+    )
+    # Copies keep their order: the Hub that knows of this one has read the one before it.
+    last = mux.send(client, busy)
+    asking.ask_until(
+        lambda reply: not reply.is_error, "result_request", {"msg_ids": [last.msg_id], "status_only": True}
+    )
+    if place(asking, last) == "unknown":
+        violate(f"the Hub does not know {last.msg_id}, which an engine was given", "pending")
+    if place(asking, request) == "unknown":
+        violate(f"the Hub does not know {request.msg_id}, which an engine was given", "pending, or completed")
 
 
 @needs("tasks", "db")
