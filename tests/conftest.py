@@ -22,6 +22,13 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
 
 
+@pytest.fixture(params=["json", "msgpack"])
+def packer(request: pytest.FixtureRequest) -> str:
+    """How dictionaries are written, each way in turn."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a scenario that fails."""
