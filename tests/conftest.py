@@ -11,6 +11,9 @@ from simulator.scenarios import SCENARIOS
 # How wide a table is in a pipe is not for whoever started the tests, a worker or a terminal, to say.
 os.environ.pop("COLUMNS", None)
 
+# A look at a fault tells as much as a test does when it fails.
+pytest.register_assert_rewrite("fault_party_looks", "fault_way_looks", "fault_stranger_looks")
+
 # How quickly examples are made says something about the machine, and nothing about what is tested.
 settings.register_profile("kit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kit")
@@ -20,6 +23,13 @@ settings.load_profile("kit")
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto` twice as many workers as there are cores: half of its time a test waits for processes."""
     return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(params=["json", "msgpack"])
+def packer(request: pytest.FixtureRequest) -> str:
+    """How dictionaries are written, each way in turn."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

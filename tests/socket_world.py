@@ -9,6 +9,9 @@ from simulator.sockets import Context, Errno, Quirks, Socket, ZmqError
 
 MS = 1_000_000
 SECOND = 1_000_000_000
+#: Where sockets meet within a process, and where on host a.
+IN = "inproc://x"
+TCP = "tcp://a:5555"
 
 
 class Sockets:
@@ -44,6 +47,22 @@ class Sockets:
     def settle(self, nanoseconds: int = SECOND) -> None:
         """Let time pass."""
         self.kernel.run(self.kernel.now + nanoseconds)
+
+
+def meet(s: Sockets, *sockets: Socket) -> None:
+    """Let connections be made, and each thread come by."""
+    for _ in range(3):
+        s.settle()
+        for socket in sockets:
+            socket.events()
+
+
+def linked(s: Sockets, *, mandatory: int = 1, router: str = "ROUTER", **options: int | bytes) -> tuple[Socket, Socket]:
+    """A ROUTER on host a, and a DEALER named A on host b that is connected to it."""
+    server = s.new(router, bind=TCP, ROUTER_MANDATORY=mandatory, **options)
+    client = s.new("DEALER", "b", connect=TCP, ROUTING_ID=b"A")
+    meet(s, server, client)
+    return server, client
 
 
 def drain(socket: Socket) -> list[Any]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import kernel_mistakes
+import kernel_wire_mistakes
 import msgspec
 import pytest
 from kernel_mischief import MISTAKES, every, published
@@ -31,6 +33,8 @@ pytestmark = [
     pytest.mark.xdist_group("kernel mistakes"),
 ]
 
+#: The modules with mistakes; each adds its own to the table when it is imported.
+TABLES = (kernel_mistakes, kernel_wire_mistakes)
 SUITE = Path(conformance.__file__).parent
 #: How often a case is tried until the machine was quick enough to judge.
 TRIES = 3

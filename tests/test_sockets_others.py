@@ -1,7 +1,7 @@
 """Rows 80 to 97 of what was measured on libzmq 4.3.5: REQ, REP, PUSH, PULL, PAIR, stops and crashes; and devices."""
 
 import pytest
-from socket_world import MS, Sockets, Table, drain, fill, numbers, one, refusal, sent
+from socket_world import IN, MS, TCP, Sockets, Table, drain, fill, meet, numbers, one, refusal, sent
 
 from protocol.devices import device
 from simulator.sockets import POLLIN, Errno, Quirks, Socket
@@ -9,16 +9,6 @@ from simulator.sockets.devices import Relay
 
 ROWS = Table()
 row = ROWS.row
-IN = "inproc://x"
-TCP = "tcp://a:5555"
-
-
-def meet(s: Sockets, *sockets: Socket) -> None:
-    """Let connections be made, and each thread come by."""
-    for _ in range(3):
-        s.settle()
-        for socket in sockets:
-            socket.events()
 
 
 def live(s: Sockets, *sockets: Socket) -> None:

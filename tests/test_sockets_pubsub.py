@@ -3,14 +3,12 @@
 from typing import Any
 
 import pytest
-from socket_world import Sockets, Table, drain, is_ready, numbers, one, sent
+from socket_world import IN, TCP, Sockets, Table, drain, is_ready, meet, numbers, one, sent
 
 from simulator.sockets import POLLIN, Errno, Quirks, Socket
 
 ROWS = Table()
 row = ROWS.row
-IN = "inproc://x"
-TCP = "tcp://a:5555"
 
 
 def topics(sub: Socket, *prefixes: bytes) -> Socket:
@@ -22,14 +20,6 @@ def topics(sub: Socket, *prefixes: bytes) -> Socket:
 def publish(pub: Socket, *messages: bytes) -> None:
     for message in messages:
         assert pub.send((message,)) is None
-
-
-def meet(s: Sockets, *sockets: Socket) -> None:
-    """Let connections be made, and each thread come by."""
-    for _ in range(3):
-        s.settle()
-        for socket in sockets:
-            socket.events()
 
 
 @row(1, "SUB without subscription receives nothing", [])
