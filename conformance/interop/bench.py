@@ -9,6 +9,7 @@ broke: after a failure the runner takes a fresh one.
 
 import contextlib
 import json
+import math
 import os
 import select
 import shutil
@@ -30,11 +31,14 @@ from conformance.targets.command import Process, environment
 from conformance.targets.descriptor import load
 from conformance.targets.errors import TargetUnusable
 from conformance.targets.process import start
+from conformance.targets.tables import Timing
 
 #: An ability that did not come back is given up after so many times the patience. Its own deadlines come before.
 LIMIT: Final = 6.0
 #: Seconds in which engines have to be there.
 START: Final = 90.0
+#: Seconds for which a heart may pause.
+PAUSE: Final = 2.5
 #: Seconds in which an engine has to end when it is told to.
 GRACE: Final = 2.0
 #: Seconds after which a wait looks whether somebody wants no more of it.
@@ -65,6 +69,16 @@ class Parties(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = PATIENCE
 
 
+def _patient(timing: Timing) -> Timing:
+    """The timers of a controller whose engines are real.
+
+    Those of a descriptor are for raw peers, whose hearts beat at once. On a busy machine the heart of a real engine
+    begins seconds after its registration, and pauses when others run; whoever is given up for that is never told.
+    """
+    misses = math.ceil(PAUSE * 1000 / timing.heartbeat_period_ms)
+    return msgspec.structs.replace(timing, registration_timeout_s=round(START), allowed_misses=misses)
+
+
 class Bench:
     """See the module. Raises Unusable if the row cannot be run, and Halted, from any wait, once `halt` is set."""
 
@@ -89,7 +103,7 @@ class Bench:
         try:
             target = load(self._parties.controllers[self.row.controller])
             # A descriptor is about some releases, because its deviations are; here any release will do.
-            self.controller = start(msgspec.structs.replace(target, version=None))
+            self.controller = start(msgspec.structs.replace(target, version=None, timing=_patient(target.timing)))
         except TargetUnusable as error:
             raise Unusable(f"row {self.row.name}: {error}") from None
         self._exit.callback(self.controller.stop)
@@ -182,10 +196,9 @@ class Bench:
         worker.stdout.close()
 
     def _last_words(self) -> str:
-        """The last line that each engine which ended has said."""
-        texts = [each.output("stderr") for each in self._engines if not each.is_running]
-        lines = [text.strip().splitlines()[-1] for text in texts if text.strip()]
-        return "".join(f"; an engine ended: {line}" for line in lines)
+        """The last line that each engine has said, and whether it has ended with that."""
+        lines = [(each.is_running, each.output("stderr").strip().splitlines()) for each in self._engines]
+        return "".join(f"; an engine {'said last' if runs else 'ended'}: {said[-1]}" for runs, said in lines if said)
 
     # -- the client's process ------------------------------------------------------------------------------------------
 

@@ -88,7 +88,10 @@ def is_alive(process: int) -> bool:
     """Whether a process is there, and no zombie where that can be told."""
     try:
         os.kill(process, 0)
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except ProcessLookupError:
         return False
-    stat = Path(f"/proc/{process}/stat")
-    return not stat.exists() or stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        # It has ended since, unless this system tells nothing of anybody.
+        return not Path("/proc/self/stat").exists()
+    return stat.rpartition(")")[2].split()[0] != "Z"
