@@ -191,6 +191,17 @@ def test_an_error_is_its_authors() -> None:
     assert tape.blame(wrong(Wanted(kind="content", msg_ids=("m1",), expected=shown))) == (ANN, SLUG)
 
 
+def test_what_was_broken_beside_a_request_is_not_why_it_has_no_reply() -> None:
+    tape = Tape()
+    tape.answer(tape.ask("m1"))
+    tape.ask("m2")
+    odd = Charge(3, ONE, "wire.message-type-known", "_request", "_request")
+    assert tape.blame(late("m2"), [odd]) == (ONE, "apply.answered")
+    assert tape.blame(late("m1"), [odd]) == (ONE, "wire.message-type-known")
+    assert tape.blame(late("m2"), [odd._replace(seq=5)]) == (ONE, "wire.message-type-known")
+    assert tape.blame(late(), [odd]) == (ONE, "wire.message-type-known")
+
+
 def test_a_charge_comes_before_all_else() -> None:
     tape = Tape()
     tape.ask("m1", way="client")

@@ -54,13 +54,16 @@ class Blame(msgspec.Struct, frozen=True, kw_only=True):
 def blame(failure: Failure, requirement: str, window: Window, charges: Sequence[Charge], client: str) -> Blame:
     """Find out who was to blame for a failed ability, which stands for a requirement.
 
-    `charges` are what rules found in the window, less what is known to do no harm; `client` is the client's name.
+    `charges` are what rules found in the window, less what is known to do no harm; `client` is the client's name. Where
+    it is known which requests are waited for, what was broken beside them explains nothing.
     """
-    for charge in charges:
-        how = f"{charge.msg_type or 'a message'}: {charge.found}"
-        return Blame(party=charge.party, requirement=charge.requirement, how=how)
     wanted = failure.wanted
-    found = next(_broken_chains(window, wanted.msg_ids if wanted else (), is_late=failure.kind == "late"), None)
+    awaited = wanted.msg_ids if wanted else ()
+    for charge in charges:
+        if not awaited or window.concerns(charge.seq, awaited):
+            how = f"{charge.msg_type or 'a message'}: {charge.found}"
+            return Blame(party=charge.party, requirement=charge.requirement, how=how)
+    found = next(_broken_chains(window, awaited, is_late=failure.kind == "late"), None)
     if found is None and wanted is not None:
         found = _not_shown(window, wanted, requirement, client)
     if found is None and failure.names:

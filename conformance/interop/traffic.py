@@ -133,6 +133,13 @@ class Window:
         """Whether a client addressed a request to an engine that has hung up."""
         return bytes(request.hop.frames[0]).decode(errors="replace") in self._dead
 
+    def concerns(self, seq: int, msg_ids: Iterable[str]) -> bool:
+        """Whether a message is one of these requests, or a reply to one, or cannot be read."""
+        found = next((each for each in self.seen if each.hop.seq == seq), None)
+        if found is None or found.message is None:
+            return found is not None
+        return any(found.carries(each) or found.answers(each) or found.parent_id == each for each in msg_ids)
+
     def requests(self) -> list[Seen]:
         """What clients asked, in order, and can still be answered."""
         return [
