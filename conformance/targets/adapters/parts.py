@@ -7,6 +7,7 @@ launch its schedulers. Queues without a scheduler are pyzmq's monitored queues; 
 import random
 import sys
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -37,6 +38,10 @@ TOLD: Final = ("new_heart", "stopped_heart", "registration_notification", "unreg
 TELLING: Final = ("monitor", "notification")
 #: The name of the file in which the Hub keeps its engines.
 STATE_FILE: Final = "engines.json"
+#: The folder of its database, and the table in which the records are. Without a name for that it is another one after
+#: each start.
+FOLDER: Final = "profile"
+TABLE: Final = "records"
 Options = tuple[tuple[str, int | bytes], ...]
 
 
@@ -279,6 +284,10 @@ class CodePart(Part):
             msg_id = parent_id(message) or message.msg_id
         self.complaints.append(Complaint(self._world.now, msg_id, line, tuple(_values(error, "dep_id"))))
 
+    def close(self) -> None:
+        """Do nothing more: its process is gone."""
+        self.loop.close()
+
     def _ends(self, status: int) -> None:
         self.status = status
         self.loop.close()
@@ -298,12 +307,19 @@ def _values(error: BaseException | None, name: str) -> list[str]:
 
 
 class HubPart(CodePart):
-    """The Hub. `blind` are its answers to what it could not read."""
+    """The Hub. `blind` are its answers to what it could not read.
+
+    Its records are in a database if it `has_disk`; if it `restores` it takes up the engines that it had, as with
+    `--restore`.
+    """
 
     hub: Any = None
+    has_disk = restores = False
     blind: set[str]
     #: Engine -> its latest request to be registered: the answer names none.
     asked: dict[bytes, str]
+    #: Closes the database.
+    _shut: Callable[[], object] = staticmethod(lambda: None)
 
     def make(self) -> None:
         """As IPController.init_hub does."""
@@ -311,15 +327,32 @@ class HubPart(CodePart):
         query = self.stream("query", "ROUTER", UNLIMITED, binds="registration")
         notifier = self.stream("notification", "PUB", (("SNDHWM", 0),), binds="client notification")
         monitor = self.stream("monitor", "SUB", (("RCVHWM", 0), ("SUBSCRIBE", b"")), binds="monitor")
-        records = type("DictDB", (edition.dictdb.DictDB,), {"_culled_ids": set()})
+        records = self._records()
         resubmit = self.stream("resubmit", "DEALER", connects="client task")
         self.hub = edition.hub.Hub(
             loop=self.tornado, session=self.session, monitor=monitor, query=query, notifier=notifier,
-            resubmit=resubmit, db=records(session=self.session.session, log=edition.log),
+            resubmit=resubmit, db=records,
             heartmonitor_period=config.period_ms, engine_info=self.engine_info(), client_info={}, log=edition.log,
             registration_timeout=round(config.registration_timeout_s), unassigned=OrderedSet(),
         )  # fmt: skip
         self.hub.engine_state_file = STATE_FILE
+        if self.restores:
+            self.hub._load_engine_state()
+
+    def _records(self) -> Any:
+        usual: dict[str, Any] = {"session": self.session.session, "log": self.edition.log}
+        if not self.has_disk:
+            # What is kept in the class is kept by process.
+            return type("DictDB", (self.edition.dictdb.DictDB,), {"_culled_ids": set()})(**usual)
+        records = self.edition.sqlitedb.SQLiteDB(**usual, location=FOLDER, table=TABLE)
+        # Nobody ends the processes of a world that is not looked at any more.
+        self._shut = weakref.finalize(self, records._db.close)
+        return records
+
+    def close(self) -> None:
+        """What was not committed is lost with the process."""
+        super().close()
+        self._shut()
 
     def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
         super()._took(name, frames)
