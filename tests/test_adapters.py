@@ -362,6 +362,35 @@ def test_what_was_answered_before_is_not_asked_of_a_controller_that_was_started_
     assert play(happens).is_clean
 
 
+@pytest.mark.usefixtures("briefly")
+def test_an_engine_that_is_gone_since_is_known_to_stay_and_one_that_has_beaten_is_new() -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        cluster.restart("controller")
+        if has_beaten:
+            cluster.run_for(SECOND)
+            (part,) = theirs.members["hearts"].parts
+            assert isinstance(part, HeartPart)
+            part.monitor.handle_heart_failure = lambda _: None
+        cluster.engines[0].kill()
+        client = cluster.client()
+        for _ in cluster.engines:
+            client.submit(Work())
+
+    has_beaten = False
+    outcome = play(happens)
+    assert outcome.is_clean
+    assert set(known(outcome)) == {
+        ("heartbeat.silent-engine-removed", "restored-engine-never-dies.md"),
+        ("wire.every-request-answered", "restored-engine-never-dies.md"),
+    }
+    has_beaten = True
+    outcome = play(happens)
+    assert not outcome.known
+    assert {blame.requirement for blame in outcome.blames} == {
+        "heartbeat.silent-engine-removed", "wire.every-request-answered"
+    }  # fmt: skip
+
+
 def test_what_is_not_committed_is_lost_with_the_process() -> None:
     files: dict[str, bytes] = {}
     with closing(Database(files, "tasks.db")) as database:

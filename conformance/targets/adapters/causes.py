@@ -315,6 +315,8 @@ class _Causes:
         last = self._last(hearts, uuid)
         if last is not None and last.msg_type == "stopped_heart" and last.msg_id not in hub.heard:
             return ONCE
+        if last is None and uuid in hub.restored and uuid.encode() not in hearts.monitor.hearts:
+            return "restored-engine-never-dies"
         return "clock-set-back" if self._is_standing() else ""
 
     def of_unheard(self, uuid: str) -> str:

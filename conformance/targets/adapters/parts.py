@@ -315,6 +315,8 @@ class HubPart(CodePart):
 
     hub: Any = None
     has_disk = restores = False
+    #: The uuids of engines that it took up from its disk.
+    restored: frozenset[str] = frozenset()
     blind: set[str]
     #: Engine -> its latest request to be registered: the answer names none.
     asked: dict[bytes, str]
@@ -338,6 +340,7 @@ class HubPart(CodePart):
         self.hub.engine_state_file = STATE_FILE
         if self.restores:
             self.hub._load_engine_state()
+            self.restored = frozenset(engine.uuid for engine in self.hub.engines.values())
 
     def _records(self) -> Any:
         usual: dict[str, Any] = {"session": self.session.session, "log": self.edition.log}
