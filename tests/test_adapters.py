@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from conformance.targets import adapters
 from conformance.targets.adapters import edition
 from conformance.targets.adapters.controller import IpyparallelController
 from conformance.targets.adapters.databases import Database
+from conformance.targets.adapters.looks import CountedQueue
 from conformance.targets.adapters.ordered import OrderedSet
 from conformance.targets.adapters.parts import FOLDER, STATE_FILE, BroadcastPart, Complaint, HeartPart, TaskPart
 from protocol.world import MILLISECOND, SECOND, Task, Work
@@ -34,7 +36,7 @@ from simulator.faults import (
 )
 from simulator.judge import judge
 from simulator.lacking import Lacking
-from simulator.plans import Event
+from simulator.plans import Event, Hardness
 from simulator.run import Outcome, Setup, run
 from simulator.scenarios.scenario import Need, Scenario, Unmet
 
@@ -160,6 +162,58 @@ def test_a_task_that_is_lost_beside_known_defects_is_new() -> None:
     assert known(outcome) == [("wire.every-request-answered", "unreadable-metadata.md")]
     assert any("self.retries[msg_id]" in each.text for each in complaints)
     assert [blame.requirement for blame in outcome.blames] == ["wire.every-request-answered"] * 2
+
+
+@pytest.mark.usefixtures("briefly")
+def test_a_task_that_nobody_has_looked_at_since_an_error_is_known_and_one_that_was_passed_over_is_new() -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        cluster.engines[1].kill()
+        assert cluster.run_until(lambda: theirs.scheduled() == {"engine-1"}, cluster.now + 10 * SECOND)
+        client, scheduler = cluster.client(), theirs.scheduler
+        client.submit(Work(takes=SECOND))
+        again, waiting = client.submit(Work()), client.submit(Work())
+        cluster.run_for(SECOND // 2)
+        # Their scheduler has done with one that is in its queue, as if it had been given out before.
+        del scheduler.queue_map[again.msg_id], scheduler.retries[again.msg_id]
+        cluster.run_for(SECOND)
+        assert [job.msg_id for job in scheduler.queue] == [waiting.msg_id]
+        if is_passed_over:
+            scheduler.maybe_run = lambda _: False
+            scheduler.update_graph(None)
+
+    is_passed_over = False
+    outcome = play(happens)
+    assert outcome.is_clean
+    assert known(outcome) == [("wire.every-request-answered", "dependents-run-twice.md")] * 2
+    is_passed_over = True
+    outcome = play(happens)
+    assert known(outcome) == [("wire.every-request-answered", "dependents-run-twice.md")]
+    assert [blame.requirement for blame in outcome.blames] == ["wire.every-request-answered"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "faults", "page"),
+    [(50, "none", "dependents-run-twice.md"), (230, "hard", "repeated-id-holds-others-up.md")],
+)
+def test_who_waits_behind_an_error_is_told_by_what_the_error_was(seed: int, faults: Hardness, page: str) -> None:
+    outcome = carry_out(Setup(seed=seed, faults=faults, controller=THEIRS))
+    assert outcome.is_clean
+    assert ("wire.every-request-answered", page) in known(outcome)
+
+
+def test_a_queue_tells_whether_the_last_look_has_come_to_its_end() -> None:
+    queue = CountedQueue()
+    one, two, namesake = (SimpleNamespace(msg_id=name) for name in ("one", "two", "two"))
+    for job in (one, two, namesake):
+        queue.append(job)
+    assert (queue.steps, queue.looked, queue.is_broken) == (3, 0, False)
+    assert queue.namesakes == {"one": [one], "two": [two, namesake]}
+    assert queue.popleft() is one
+    assert (queue.steps, queue.looked, queue.is_broken) == (4, 4, True)
+    queue.extendleft([one])
+    assert (queue.steps, queue.looked, queue.is_broken) == (5, 5, False)
+    queue.append(one)
+    assert (queue.joined, queue.namesakes["one"]) == ({"one": 6, "two": 3}, [one])
 
 
 @pytest.mark.usefixtures("briefly")

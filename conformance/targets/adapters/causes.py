@@ -56,11 +56,16 @@ ROWS: Final = (
 )
 #: Complaints of any request, which end a look at the queue, or at those who waited for a task that has ended: what was
 #: taken out of the queue meanwhile is in it no more, and who waited is not looked at again.
+GIVEN_AGAIN: Final = Row("dependents-run-twice", ("in update_graph", "self.queue_map.pop(msg_id)"))
 LOSING: Final = (
-    Row("dependents-run-twice", ("in update_graph", "self.queue_map.pop(msg_id)")),
+    GIVEN_AGAIN,
     Row("returns-while-its-tasks-are-open", ("in update_graph", "in can_run", "self.completed[target]")),
     Row("follows-what-never-ran", ("in update_graph", "in maybe_run", "self.destinations[m]")),
 )
+#: The complaint of a result that keeps a look at the queue from being begun, for the room that its engine has got.
+UNBEGUN: Final = Row("same-id-runs-twice", ("in dispatch_result", "self.retries[msg_id]"))
+#: What it is if two tasks have come under the id of which is complained.
+REPEATED: Final = "repeated-id-holds-others-up"
 ONCE: Final = "told-once"
 #: What is demanded in the middle of a run, too.
 RETURNS: Final = "registration.can-return"
@@ -223,7 +228,32 @@ class _Causes:
             return NOT_WANTED if here else "follows-where-nobody-is"
         if scheduler.hwm and scheduler.loads[number] >= scheduler.hwm:
             return self._all(self.of_request(msg_id, seen) for msg_id in scheduler.pending[uuid])
+        return self._of_unseen(job)
+
+    def _of_unseen(self, job: Any) -> str:
+        """Why nobody has seen that a task could run: it waited for room alone when the last look at the queue broke off
+        before it came to that, or did not begin as it should have; and nobody has looked since.
+        """
+        queue = self.scheduler.queue
+        for each in self.complaints:
+            if each.steps < max(queue.looked, queue.joined[job.msg_id]) or job.msg_id not in each.ready:
+                continue
+            if queue.is_broken and (page := next((row.page for row in LOSING if row.fits(each)), "")):
+                return REPEATED if GIVEN_AGAIN.fits(each) and self._is_repeated(each.msg_id) else page
+            if each.has_room and UNBEGUN.fits(each) and (page := self._of_unknown(each.msg_id)):
+                return page
         return ""
+
+    def _of_unknown(self, msg_id: str) -> str:
+        """Why a task is answered that the scheduler has done with."""
+        if self._is_repeated(msg_id):
+            return REPEATED
+        is_twice = any(each.msg_id == msg_id and GIVEN_AGAIN.fits(each) for each in self.complaints)
+        return GIVEN_AGAIN.page if is_twice else ""
+
+    def _is_repeated(self, msg_id: str) -> bool:
+        """Whether two tasks have waited under one id."""
+        return len(self.scheduler.queue.namesakes.get(msg_id, ())) > 1
 
     def _is_followed(self, job: Any, uuid: bytes) -> bool:
         return bool(job.follow.check(self.scheduler.completed[uuid], self.scheduler.failed[uuid]))

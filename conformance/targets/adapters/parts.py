@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from conformance.targets.adapters.edition import PID, Edition
+from conformance.targets.adapters.looks import CountedQueue
 from conformance.targets.adapters.loop import TornadoLoop, VirtualLoop
 from conformance.targets.adapters.ordered import OrderedSet
 from conformance.targets.adapters.streams import PlainSocket, ToldSocket, stream
@@ -64,13 +65,18 @@ class Complaint(NamedTuple):
     """What a part wrote into its log, when, and with which request it was dealing.
 
     That is the one in hand where its code stumbled, which need not be the one of the message that it was handed last.
-    `ended` are the tasks whose end it was looking at: who waited for these.
+    `ended` are the tasks whose end it was looking at: who waited for these. Of a task scheduler, `steps` are those of
+    its queue (`conformance.targets.adapters.looks`), where `ready` waited for nothing but room. `has_room` says that an
+    engine had got some, so that it was to look who is next.
     """
 
     now: int
     msg_id: str
     text: str
     ended: tuple[str, ...] = ()
+    steps: int = 0
+    ready: tuple[str, ...] = ()
+    has_room: bool = False
 
 
 class Word(NamedTuple):
@@ -389,14 +395,15 @@ class HubPart(CodePart):
 
 
 class TaskPart(CodePart):
-    """The task scheduler. `lives` are the times at which each engine was announced to it."""
+    """The task scheduler. `lives` are the times at which each engine was announced to it, `queue` what waits."""
 
     scheduler: Any = None
+    queue: CountedQueue
     lives: dict[str, list[int]]
 
     def make(self) -> None:
         """As launch_scheduler does."""
-        edition, self.lives = self.edition, {}
+        edition, self.lives, self.queue = self.edition, {}, CountedQueue()
         monitor = self.stream("monitor", "PUB", UNLIMITED, connects="monitor")
         notifier = self.stream("notification", "SUB", (("SUBSCRIBE", b""),), connects="client notification")
         query = self.stream("query", "DEALER", connects="registration")
@@ -405,7 +412,7 @@ class TaskPart(CodePart):
         self.scheduler = edition.task_scheduler.TaskScheduler(
             client_stream=ins, engine_stream=outs, mon_stream=monitor, notifier_stream=notifier, query_stream=query,
             loop=self.tornado, log=edition.log, session=self.session, hwm=self.config.hwm,
-            scheme_name=self.config.scheme,
+            scheme_name=self.config.scheme, queue=self.queue,
         )  # fmt: skip
         self.scheduler.start()
 
@@ -415,6 +422,16 @@ class TaskPart(CodePart):
         if message is not None and message.msg_type == "registration_notification":
             uuid = str((content_of(message) or {}).get("uuid"))
             self.lives.setdefault(uuid, []).append(self._world.now)
+
+    def complains(self, line: str, error: BaseException | None = None) -> None:
+        """Perhaps it was to look at its queue, as it does where an engine has just got below the limit of tasks."""
+        super().complains(line, error)
+        theirs, limit = self.scheduler, self.config.hwm
+        if theirs is not None:
+            ready = tuple(job.msg_id for job in self.queue if not job.removed and job.dependents <= theirs.all_done)
+            has_room = bool(limit) and any(load == limit - 1 for load in theirs.loads)
+            last = self.complaints[-1]
+            self.complaints[-1] = last._replace(steps=self.queue.steps, ready=ready, has_room=has_room)
 
 
 class HeartPart(CodePart):
