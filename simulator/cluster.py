@@ -116,7 +116,7 @@ class VirtualCluster:
                 kinds=kinds,
             )
             if maker is None
-            else maker(self.world, config)
+            else maker(self.world, config, has_disk=has_disk)
         )  # fmt: skip
         self._on_engine = on_engine
         self._kinds = kinds

@@ -357,7 +357,7 @@ class Recorder:
             if item.direction == "sent":
                 self._asked[item.message.msg_id] = item
             else:
-                self._asked.pop(parent_id(item.message), None)
+                self._asked.pop(parent_id(item.message) or self.answers.get(item.message.msg_id, ""), None)
         if found := self._talk.observe(item):
             self._take(found)
         if found := self._work.observe(item):

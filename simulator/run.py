@@ -194,13 +194,16 @@ def demanded(matter: Matter) -> str:
 
 
 def _cluster(
-    setup: Setup, engines: int, config: ControllerConfig, hooks: Hooks, jitter: int = JITTER
+    setup: Setup, engines: int, config: ControllerConfig, hooks: Hooks, scenario: Scenario | None = None
 ) -> VirtualCluster:
+    jitter = JITTER if scenario is None or scenario.jitter is None else scenario.jitter
+    # Others keep no records on a disk unless they are told to, as they are where a scenario may want them back.
+    has_disk = hooks.maker is None or (scenario is not None and "parts" in scenario.needs)
     cluster = VirtualCluster(
         setup.seed, engines=engines, config=config, is_encoded=setup.is_encoded, has_trace=setup.has_trace,
         is_judged=setup.is_judged, keeps_items=setup.keeps_items, jitter=jitter, on_shell=hooks.on_shell,
         on_engine=hooks.on_engine, kinds=hooks.kinds, scheme=hooks.scheme, has_rarities=True, schedule=setup.schedule,
-        maker=hooks.maker,
+        maker=hooks.maker, has_disk=has_disk,
     )  # fmt: skip
     if hooks.on_cluster is not None:
         hooks.on_cluster(cluster)
@@ -210,7 +213,7 @@ def _cluster(
 def _scenario(setup: Setup, scenario: Scenario, outcome: Outcome, hooks: Hooks) -> VirtualCluster:
     engines = max(scenario.engines, setup.engines or 0)
     config = msgspec.structs.replace(CONFIG, **scenario.config)
-    cluster = _cluster(setup, engines, config, hooks, JITTER if scenario.jitter is None else scenario.jitter)
+    cluster = _cluster(setup, engines, config, hooks, scenario)
     try:
         scenario.run(cluster)
     except Lacking as lack:

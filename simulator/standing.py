@@ -129,8 +129,11 @@ class Controller(Protocol):
         """What the task scheduler has not done, or None if nobody keeps that."""
 
 
-#: Makes the controller of a world.
-Maker = Callable[["World", ControllerConfig], Controller]
+class Maker(Protocol):
+    """Makes the controller of a world; one that `has_disk` keeps its records there."""
+
+    def __call__(self, world: "World", config: ControllerConfig, *, has_disk: bool) -> Controller: ...  # noqa: D102
+
 
 #: What the rules see where the roles are the kit's own, and where the controller is not.
 EVERYTHING: Final[tuple[Vantage, ...]] = ("peer", "monitor", "state")

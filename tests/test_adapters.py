@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,14 +15,30 @@ from conformance.simulating import carry_out, hooks_of, tell_known
 from conformance.targets import adapters
 from conformance.targets.adapters import edition
 from conformance.targets.adapters.controller import IpyparallelController
+from conformance.targets.adapters.databases import Database
+from conformance.targets.adapters.looks import CountedQueue
 from conformance.targets.adapters.ordered import OrderedSet
-from conformance.targets.adapters.parts import BroadcastPart, Complaint, HeartPart, TaskPart
+from conformance.targets.adapters.parts import FOLDER, STATE_FILE, BroadcastPart, Complaint, HeartPart, TaskPart
 from protocol.world import MILLISECOND, SECOND, Task, Work
 from simulator.cluster import VirtualCluster
-from simulator.faults import ClockJumped, Cut, Doubled, Dropped, HeartKilled, PartStalled
+from simulator.faults import (
+    ClockJumped,
+    Cut,
+    DiskFailing,
+    DiskLost,
+    DiskSlow,
+    Doubled,
+    Dropped,
+    Fault,
+    HeartKilled,
+    PartKilled,
+    PartStalled,
+)
 from simulator.judge import judge
+from simulator.lacking import Lacking
+from simulator.plans import Event, Hardness
 from simulator.run import Outcome, Setup, run
-from simulator.scenarios.scenario import Scenario
+from simulator.scenarios.scenario import Need, Scenario, Unmet
 
 THEIRS = "ipyparallel"
 
@@ -89,7 +107,7 @@ def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator.run, "HEALED", 8 * SECOND)
 
 
-def play(happens: Callable[[VirtualCluster, IpyparallelController], None]) -> Outcome:
+def play(happens: Callable[[VirtualCluster, IpyparallelController], None], *needs: Need) -> Outcome:
     """A run in which this happens, with what is known of it told apart."""
     clusters: list[VirtualCluster] = []
 
@@ -97,7 +115,7 @@ def play(happens: Callable[[VirtualCluster, IpyparallelController], None]) -> Ou
         assert isinstance(cluster.controller, IpyparallelController)
         happens(cluster, cluster.controller)
 
-    scenario = Scenario("swarm", run_it, 2, frozenset(), is_inside=False, text="It happens.")
+    scenario = Scenario("swarm", run_it, 2, frozenset(needs), is_inside=False, text="It happens.")
     setup = Setup(controller=THEIRS)
     outcome = run(setup, scenario, hooks_of(setup)._replace(on_cluster=clusters.append))
     tell_known(setup, outcome, clusters[0])
@@ -144,6 +162,58 @@ def test_a_task_that_is_lost_beside_known_defects_is_new() -> None:
     assert known(outcome) == [("wire.every-request-answered", "unreadable-metadata.md")]
     assert any("self.retries[msg_id]" in each.text for each in complaints)
     assert [blame.requirement for blame in outcome.blames] == ["wire.every-request-answered"] * 2
+
+
+@pytest.mark.usefixtures("briefly")
+def test_a_task_that_nobody_has_looked_at_since_an_error_is_known_and_one_that_was_passed_over_is_new() -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        cluster.engines[1].kill()
+        assert cluster.run_until(lambda: theirs.scheduled() == {"engine-1"}, cluster.now + 10 * SECOND)
+        client, scheduler = cluster.client(), theirs.scheduler
+        client.submit(Work(takes=SECOND))
+        again, waiting = client.submit(Work()), client.submit(Work())
+        cluster.run_for(SECOND // 2)
+        # Their scheduler has done with one that is in its queue, as if it had been given out before.
+        del scheduler.queue_map[again.msg_id], scheduler.retries[again.msg_id]
+        cluster.run_for(SECOND)
+        assert [job.msg_id for job in scheduler.queue] == [waiting.msg_id]
+        if is_passed_over:
+            scheduler.maybe_run = lambda _: False
+            scheduler.update_graph(None)
+
+    is_passed_over = False
+    outcome = play(happens)
+    assert outcome.is_clean
+    assert known(outcome) == [("wire.every-request-answered", "dependents-run-twice.md")] * 2
+    is_passed_over = True
+    outcome = play(happens)
+    assert known(outcome) == [("wire.every-request-answered", "dependents-run-twice.md")]
+    assert [blame.requirement for blame in outcome.blames] == ["wire.every-request-answered"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "faults", "page"),
+    [(50, "none", "dependents-run-twice.md"), (230, "hard", "repeated-id-holds-others-up.md")],
+)
+def test_who_waits_behind_an_error_is_told_by_what_the_error_was(seed: int, faults: Hardness, page: str) -> None:
+    outcome = carry_out(Setup(seed=seed, faults=faults, controller=THEIRS))
+    assert outcome.is_clean
+    assert ("wire.every-request-answered", page) in known(outcome)
+
+
+def test_a_queue_tells_whether_the_last_look_has_come_to_its_end() -> None:
+    queue = CountedQueue()
+    one, two, namesake = (SimpleNamespace(msg_id=name) for name in ("one", "two", "two"))
+    for job in (one, two, namesake):
+        queue.append(job)
+    assert (queue.steps, queue.looked, queue.is_broken) == (3, 0, False)
+    assert queue.namesakes == {"one": [one], "two": [two, namesake]}
+    assert queue.popleft() is one
+    assert (queue.steps, queue.looked, queue.is_broken) == (4, 4, True)
+    queue.extendleft([one])
+    assert (queue.steps, queue.looked, queue.is_broken) == (5, 5, False)
+    queue.append(one)
+    assert (queue.joined, queue.namesakes["one"]) == ({"one": 6, "two": 3}, [one])
 
 
 @pytest.mark.usefixtures("briefly")
@@ -252,6 +322,138 @@ def test_what_cannot_be_done_to_it_is_not_applicable() -> None:
     result = simulate("scheduler-restarts")
     assert result.exit_code == 5, result.output
     assert "Not applicable: needs parts of the controller that can be started again by themselves." in result.output
+
+
+def test_it_is_started_again_as_a_whole_and_what_it_is_known_to_lose_is_told_by_the_page() -> None:
+    first, second = (
+        carry_out(Setup(name="whole-controller-restarts", seed=7, controller=THEIRS, has_trace=True)) for _ in range(2)
+    )
+    assert first.is_clean
+    assert known(first) == [("storage.persistent-survives", "sqlite-empty-after-restart.md")]
+    assert first.digest == second.digest
+
+
+def test_a_controller_that_was_started_again_has_its_engines_and_old_tasks_are_taken_with_it() -> None:
+    plan = (Event(at=SECOND, lasts=SECOND // 2, fault=PartKilled(part="controller")),)
+    outcome = carry_out(Setup(seed=0, plan=plan, controller=THEIRS))
+    assert outcome.is_clean
+    assert not outcome.known
+    assert all("ended with status -9" in text for text in outcome.excused)
+
+
+def started_again(*, keeps_disk: bool) -> tuple[VirtualCluster, IpyparallelController]:
+    """A cluster whose controller was down for a second."""
+    cluster = VirtualCluster(3, engines=2, maker=IpyparallelController)
+    theirs = cluster.controller
+    assert isinstance(theirs, IpyparallelController)
+    cluster.kill("controller")
+    cluster.run_for(SECOND)
+    assert STATE_FILE in theirs.disk
+    cluster.restart("controller", keeps_disk=keeps_disk)
+    return cluster, theirs
+
+
+def test_the_hub_takes_up_the_engines_that_are_on_its_disk_at_once() -> None:
+    cluster, theirs = started_again(keeps_disk=True)
+    assert theirs.registered() == {0: "engine-1", 1: "engine-2"}
+    assert cluster.run_until(lambda: theirs.scheduled() == {"engine-1", "engine-2"}, cluster.now + SECOND)
+    # Nobody waits for those who are not connected again.
+    cluster.run_for(SECOND)
+    client = cluster.client()
+    tasks = [client.submit(Work()), *(client.apply(Work(), engine) for engine in cluster.engines)]
+    assert cluster.run_until(lambda: all(task.is_done for task in tasks), cluster.now + 10 * SECOND)
+    assert {task.status for task in tasks} == {"ok"}
+
+
+def test_without_its_disk_it_knows_nobody() -> None:
+    cluster, theirs = started_again(keeps_disk=False)
+    assert not theirs.registered()
+    # Those of before beat already when they ask, which is a finding of its own.
+    cluster.engine(uuid="new")
+    assert list(theirs.registered().values()) == ["new"]
+
+
+def test_a_part_by_itself_is_not_started_again() -> None:
+    cluster = VirtualCluster(4, engines=1, maker=IpyparallelController)
+    parts = "parts of the controller that can be started again by themselves"
+    with pytest.raises(Lacking, match=parts):
+        cluster.kill("hub")
+    with pytest.raises(Lacking, match=parts):
+        cluster.controller.restart(["hub", "tasks"])
+    disk = "a disk of the controller's records that can fail"
+    lacking: dict[Fault, str] = {
+        PartKilled(part="tasks"): parts, DiskLost(): parts, DiskFailing(): disk, DiskSlow(nanoseconds=1): disk,
+        PartKilled(part="controller"): "", PartStalled(part="tasks", nanoseconds=1): "",
+    }  # fmt: skip
+    assert {fault: cluster.controller.lacks(fault) for fault in lacking} == lacking
+
+
+@pytest.mark.parametrize(("waits", "keeps_disk", "is_known"), [(3, True, True), (0, True, False), (3, False, False)])
+def test_a_result_that_is_on_the_disk_is_known_to_be_missed_and_one_that_is_not_is_new(
+    waits: int, keeps_disk: bool, is_known: bool
+) -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        before = cluster.client().submit(Work())
+        assert cluster.run_until(lambda: before.is_done, cluster.now + SECOND)
+        cluster.run_for(waits * SECOND)
+        cluster.restart("controller", keeps_disk=keeps_disk)
+        assert f"{FOLDER}/tasks.db" in theirs.disk
+        raise Unmet("storage.persistent-survives", "a result of before is not there")
+
+    outcome = play(happens, "parts")
+    assert (("storage.persistent-survives", "sqlite-empty-after-restart.md") in known(outcome)) == is_known
+    assert (not is_known) == ("storage.persistent-survives" in [one.requirement for one in outcome.blames])
+
+
+@pytest.mark.usefixtures("briefly")
+def test_what_was_answered_before_is_not_asked_of_a_controller_that_was_started_again() -> None:
+    def happens(cluster: VirtualCluster, _: IpyparallelController) -> None:
+        cluster.kill("controller")
+        # Each engine asks to be registered again; the answer, which names no request, is to that.
+        cluster.run_for(3 * SECOND)
+        cluster.restart("controller")
+
+    assert play(happens).is_clean
+
+
+@pytest.mark.usefixtures("briefly")
+def test_an_engine_that_is_gone_since_is_known_to_stay_and_one_that_has_beaten_is_new() -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        cluster.restart("controller")
+        if has_beaten:
+            cluster.run_for(SECOND)
+            (part,) = theirs.members["hearts"].parts
+            assert isinstance(part, HeartPart)
+            part.monitor.handle_heart_failure = lambda _: None
+        cluster.engines[0].kill()
+        client = cluster.client()
+        for _ in cluster.engines:
+            client.submit(Work())
+
+    has_beaten = False
+    outcome = play(happens)
+    assert outcome.is_clean
+    assert set(known(outcome)) == {
+        ("heartbeat.silent-engine-removed", "restored-engine-never-dies.md"),
+        ("wire.every-request-answered", "restored-engine-never-dies.md"),
+    }
+    has_beaten = True
+    outcome = play(happens)
+    assert not outcome.known
+    assert {blame.requirement for blame in outcome.blames} == {
+        "heartbeat.silent-engine-removed", "wire.every-request-answered"
+    }  # fmt: skip
+
+
+def test_what_is_not_committed_is_lost_with_the_process() -> None:
+    files: dict[str, bytes] = {}
+    with closing(Database(files, "tasks.db")) as database:
+        database.execute("CREATE TABLE records (msg_id)")
+        database.execute("INSERT INTO records VALUES ('one')")
+        database.commit()
+        database.execute("INSERT INTO records VALUES ('two')")
+    with closing(Database(files, "tasks.db")) as database:
+        assert database.execute("SELECT * FROM records").fetchall() == [("one",)]
 
 
 def test_it_makes_no_mistakes_on_purpose() -> None:

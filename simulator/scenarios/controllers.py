@@ -127,7 +127,8 @@ def whole_controller_restarts(cluster: Cluster) -> None:
     client = cluster.client()
     before = client.submit(Work())
     ends(cluster, [before], status="ok")
-    cluster.run_for(SECOND)
+    # What is recorded may be durable some seconds later only.
+    cluster.run_for(3 * SECOND)
     cluster.kill("controller")
     cluster.run_for(SECOND)
     cluster.restart("controller")

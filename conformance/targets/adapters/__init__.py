@@ -41,6 +41,7 @@ EXPLAINED: Final = (
     "registration.can-return",
     "wire.reply-parent",
     "query.hub-error-names-request",
+    "storage.persistent-survives",
 )
 
 

@@ -11,7 +11,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from conformance.targets.adapters.controller import IpyparallelController
-from conformance.targets.adapters.parts import CodePart, Complaint, HeartPart, HubPart, QueuePart, TaskPart, Word
+from conformance.targets.adapters.parts import (
+    TABLE,
+    CodePart,
+    Complaint,
+    HeartPart,
+    HubPart,
+    QueuePart,
+    TaskPart,
+    Word,
+)
 from protocol.roles.client.tables import Request
 from protocol.rules import Violation
 from protocol.world import MILLISECOND, SECOND
@@ -47,20 +56,27 @@ ROWS: Final = (
 )
 #: Complaints of any request, which end a look at the queue, or at those who waited for a task that has ended: what was
 #: taken out of the queue meanwhile is in it no more, and who waited is not looked at again.
+GIVEN_AGAIN: Final = Row("dependents-run-twice", ("in update_graph", "self.queue_map.pop(msg_id)"))
 LOSING: Final = (
-    Row("dependents-run-twice", ("in update_graph", "self.queue_map.pop(msg_id)")),
+    GIVEN_AGAIN,
     Row("returns-while-its-tasks-are-open", ("in update_graph", "in can_run", "self.completed[target]")),
     Row("follows-what-never-ran", ("in update_graph", "in maybe_run", "self.destinations[m]")),
 )
+#: The complaint of a result that keeps a look at the queue from being begun, for the room that its engine has got.
+UNBEGUN: Final = Row("same-id-runs-twice", ("in dispatch_result", "self.retries[msg_id]"))
+#: What it is if two tasks have come under the id of which is complained.
+REPEATED: Final = "repeated-id-holds-others-up"
 ONCE: Final = "told-once"
 #: What is demanded in the middle of a run, too.
 RETURNS: Final = "registration.can-return"
+#: What is demanded of a database.
+SURVIVES: Final = "storage.persistent-survives"
 #: What an answer breaks that the Hub gives to what it could not read.
 ANSWERS: Final = ("wire.reply-parent", "query.hub-error-names-request")
 #: What the content of an answer breaks, and how the ids in a history are told that should not be there.
 CONTENT: Final = "wire.content-matches-type"
 LISTED: Final = re.compile(r"\$\.history\[\d+\]: (.+?)(?=; \$|$)")
-#: What engines answer; they ignore other types.
+#: What engines answer, and the Hub keeps records of; they ignore other types.
 WORK: Final = ("apply_request", "execute_request")
 #: What keeps nobody from running a task, and gives none a reason to run it.
 NOT_WANTED: Final = "-"
@@ -80,6 +96,8 @@ def explained(cluster: VirtualCluster, outcome: Outcome) -> dict[str, str]:
     if outcome.unmet is not None and outcome.unmet.requirement == RETURNS:
         # It begins with the engine of which it speaks.
         found[str(outcome.unmet)] = causes.of_unheard(outcome.unmet.what.partition(" ")[0])
+    if outcome.unmet is not None and outcome.unmet.requirement == SURVIVES:
+        found[str(outcome.unmet)] = causes.of_records()
     open_ones = {f"{matter.what} ": matter.msg_id for matter in outcome.judgement.open}
     for one in outcome.judgement.violations:
         if one.requirement == ANSWERED:
@@ -101,7 +119,9 @@ class _Causes:
         assert cluster.world.recorder is not None
         self.cluster, self.controller, self.recorder = cluster, controller, cluster.world.recorder
         self.hub, self.scheduler = controller.hub, controller.scheduler
+        #: Of whoever schedules now; an earlier one may have stumbled over a request itself, and no more.
         self.complaints = [each for part in self._parts("tasks", CodePart) for each in part.complaints]
+        self.ever = [each for part in self._ever("tasks", CodePart) for each in part.complaints]
         self.requests: dict[str, Request] = {}
         for client in cluster.clients:
             self.requests |= client.role.open
@@ -110,6 +130,11 @@ class _Causes:
         for part in self.controller.members[name].parts:
             if isinstance(part, kind):
                 yield part
+
+    def _ever(self, name: str, kind: type[Any]) -> Iterator[Any]:
+        """Such parts, with those that were there before the controller was started again."""
+        yield from (part for part in self.controller.former.get(name, ()) if isinstance(part, kind))
+        yield from self._parts(name, kind)
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -126,12 +151,12 @@ class _Causes:
 
     def _of_itself(self, msg_id: str, seen: frozenset[str]) -> str:
         for row in ROWS:
-            if any(each.msg_id == msg_id and row.fits(each) for each in self.complaints):
+            if any(each.msg_id == msg_id and row.fits(each) for each in self.ever):
                 return row.page
         request = self.requests.get(msg_id)
         if request is not None and request.socket == "broadcast":
             return self._of_broadcast(msg_id, request)
-        if any(msg_id in part.swallowed for name in ("mux", "control") for part in self._parts(name, QueuePart)):
+        if any(msg_id in part.swallowed for name in ("mux", "control") for part in self._ever(name, QueuePart)):
             return "one-frame-stops-a-queue"
         if request is not None and request.socket in ("mux", "control"):
             return self._of_engine(str(request.engine))
@@ -203,7 +228,32 @@ class _Causes:
             return NOT_WANTED if here else "follows-where-nobody-is"
         if scheduler.hwm and scheduler.loads[number] >= scheduler.hwm:
             return self._all(self.of_request(msg_id, seen) for msg_id in scheduler.pending[uuid])
+        return self._of_unseen(job)
+
+    def _of_unseen(self, job: Any) -> str:
+        """Why nobody has seen that a task could run: it waited for room alone when the last look at the queue broke off
+        before it came to that, or did not begin as it should have; and nobody has looked since.
+        """
+        queue = self.scheduler.queue
+        for each in self.complaints:
+            if each.steps < max(queue.looked, queue.joined[job.msg_id]) or job.msg_id not in each.ready:
+                continue
+            if queue.is_broken and (page := next((row.page for row in LOSING if row.fits(each)), "")):
+                return REPEATED if GIVEN_AGAIN.fits(each) and self._is_repeated(each.msg_id) else page
+            if each.has_room and UNBEGUN.fits(each) and (page := self._of_unknown(each.msg_id)):
+                return page
         return ""
+
+    def _of_unknown(self, msg_id: str) -> str:
+        """Why a task is answered that the scheduler has done with."""
+        if self._is_repeated(msg_id):
+            return REPEATED
+        is_twice = any(each.msg_id == msg_id and GIVEN_AGAIN.fits(each) for each in self.complaints)
+        return GIVEN_AGAIN.page if is_twice else ""
+
+    def _is_repeated(self, msg_id: str) -> bool:
+        """Whether two tasks have waited under one id."""
+        return len(self.scheduler.queue.namesakes.get(msg_id, ())) > 1
 
     def _is_followed(self, job: Any, uuid: bytes) -> bool:
         return bool(job.follow.check(self.scheduler.completed[uuid], self.scheduler.failed[uuid]))
@@ -242,7 +292,7 @@ class _Causes:
 
     def _has_answered(self, copy: str) -> bool:
         """Whether a reply came that the scheduler could read."""
-        if any(each.msg_id == copy for part in self._parts("broadcast", CodePart) for each in part.complaints):
+        if any(each.msg_id == copy for part in self._ever("broadcast", CodePart) for each in part.complaints):
             return False
         hops = self.recorder.hops.get(copy, [])
         return any(hop.is_reply and hop.what == "took" and not hop.is_outside for hop in hops)
@@ -295,6 +345,8 @@ class _Causes:
         last = self._last(hearts, uuid)
         if last is not None and last.msg_type == "stopped_heart" and last.msg_id not in hub.heard:
             return ONCE
+        if last is None and uuid in hub.restored and uuid.encode() not in hearts.monitor.hearts:
+            return "restored-engine-never-dies"
         return "clock-set-back" if self._is_standing() else ""
 
     def of_unheard(self, uuid: str) -> str:
@@ -327,18 +379,31 @@ class _Causes:
 
     def of_answer(self, violation: Violation) -> str:
         """Whether an answer is one to what the Hub could not read."""
-        (hub,) = self._parts("hub", HubPart)
-        blind = {hop.seq for msg_id in hub.blind for hop in self.recorder.hops.get(msg_id, [])}
+        made = [msg_id for hub in self._ever("hub", HubPart) for msg_id in hub.blind]
+        blind = {hop.seq for msg_id in made for hop in self.recorder.hops.get(msg_id, [])}
         return "strangers-are-answered" if not blind.isdisjoint(violation.evidence) else ""
 
     def of_content(self, violation: Violation) -> str:
         """Whether all that is wrong with a history are ids that somebody's requests had and that are no text."""
-        records: Mapping[object, object] = self.hub.db._records
+        records: Mapping[object, object] = getattr(self.hub.db, "_records", {})
         odd = {show(msg_id) for msg_id in records if not isinstance(msg_id, str) for show in (repr, json.dumps)}
         _, told, wrong = violation.found.partition("history_reply ")
         listed = LISTED.findall(wrong)
         is_all = len(listed) == wrong.count("$")
         return "ids-of-others-are-no-text" if told and listed and is_all and odd.issuperset(listed) else ""
+
+    # -- records -----------------------------------------------------------------------------------------------------
+
+    def of_records(self) -> str:
+        """Whether the Hub looks into another table than before, while all that has ended is in one of both."""
+        kept, table = self.hub.db, getattr(self.hub.db, "table", TABLE)
+        if table == TABLE:
+            return ""
+        both = f"SELECT msg_id FROM '{TABLE}' WHERE completed NOTNULL UNION SELECT msg_id FROM '{table}'"  # noqa: S608
+        written = {msg_id for (msg_id,) in kept._db.execute(both)}
+        tasks = [task for client in self.cluster.clients for task in client.tasks]
+        ended = {task.msg_id for task in tasks if task.is_done and task.msg_type in WORK}
+        return "sqlite-empty-after-restart" if written >= ended else ""
 
 
 __all__ = ["ROWS", "explained"]

@@ -3,8 +3,8 @@
 It stands where the kit's own controller would (`simulator.standing.Controller`). What is asked of its inner state is
 read from the objects of theirs; nothing of it is changed.
 
-ipyparallel cannot start one process of a controller again by itself, so no part is killed here: a scenario that wants
-that, or a fault, finds it lacking.
+The parts are daemons of one process: they end with it, and none of them can be started again by itself. A scenario that
+wants that, or a fault, finds it lacking. All of them can, as by `ipcontroller --restore` with the old connection files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +50,9 @@ MEETING: Final = 250 * MILLISECOND
 NEEDS_NUMPY: Final = "weighted"
 #: What takes its place here, so that runs are the same everywhere.
 INSTEAD: Final = "plainrandom"
+#: What it lacks, in a few words.
+PARTS: Final = "parts of the controller that can be started again by themselves"
+DISK: Final = "a disk of the controller's records that can fail"
 
 
 class Member:
@@ -61,17 +64,23 @@ class Member:
 
 
 class IpyparallelController:
-    """See the module. Raises TargetUnusable if ipyparallel is not installed."""
+    """See the module. If it `has_disk` its records are in a database there, else in memory.
+
+    Raises TargetUnusable if ipyparallel is not installed.
+    """
 
     records: None = None
 
-    def __init__(self, world: World, config: ControllerConfig) -> None:
+    def __init__(self, world: World, config: ControllerConfig, *, has_disk: bool = False) -> None:
         self.world: Final = world
         self.host: Final = HOST
         if config.scheme == NEEDS_NUMPY:
             config = msgspec.structs.replace(config, scheme=INSTEAD)
         self.config: Final = config
+        self.has_disk: Final = has_disk
         self.members: dict[str, Member] = {}
+        #: What was in its processes before it was started again.
+        self.former: Final[dict[str, list[Part]]] = {}
         #: What is on its disk.
         self.disk: dict[str, bytes] = {}
         self.has_begun = False
@@ -83,7 +92,10 @@ class IpyparallelController:
 
     def start(self) -> None:
         """Bring up all processes: the Hub first, as there."""
-        self._add("hub", lambda process: [self._code(HubPart, process, Hub)])
+        self._bring_up(restores=False)
+
+    def _bring_up(self, *, restores: bool) -> None:
+        self._add("hub", partial(self._records, restores))
         for name, role in QUEUES.items():
             self._add(name, partial(self._queue, role))
         if self.config.scheme == "pure":
@@ -93,6 +105,11 @@ class IpyparallelController:
         self._add("broadcast", self._tree)
         self._add("hearts", lambda process: [self._code(HeartPart, process, HeartMonitor)])
         self.world.kernel.after(MEETING, self._met)
+
+    def _records(self, restores: bool, process: Process) -> list[Part]:
+        part = self._code(HubPart, process, Hub)
+        part.has_disk, part.restores = self.has_disk, restores
+        return [part]
 
     def _queue(self, role: type[Relay], process: Process) -> list[Part]:
         return [QueuePart(self.world, process, role, self._places)]
@@ -123,24 +140,31 @@ class IpyparallelController:
         for member in self.members.values():
             for part in member.parts:
                 if member.process is process and isinstance(part, CodePart):
-                    part.loop.close()
+                    part.close()
         if process is self.members["hub"].process and not self._is_ending:
             # The others are daemons of its process.
             self._is_ending = True
             for member in self.members.values():
                 member.process.crash()
 
-    def restart(self, names: Sequence[str], *, keeps_disk: bool = True) -> None:  # noqa: ARG002 - as others have it
-        """Nothing of it can be started again by itself. Raises Lacking."""
-        raise Lacking("parts of the controller that can be started again by themselves")
+    def restart(self, names: Sequence[str], *, keeps_disk: bool = True) -> None:
+        """Start all that has ended again, at its old places. Without the disk, on which neither key nor ports are, it
+        remembers nothing. Raises Lacking for a part by itself.
+        """
+        if set(names) != set(self.members):
+            raise Lacking(PARTS)
+        if not keeps_disk:
+            self.disk.clear()
+        for name, member in self.members.items():
+            self.former.setdefault(name, []).extend(member.parts)
+        self.has_begun = self._is_ending = False
+        self._bring_up(restores=True)
 
     def lacks(self, fault: Fault) -> str:
         """What it would need for this fault; empty if it can happen to it."""
-        if isinstance(fault, faults.PartKilled):
-            return "parts of the controller that can be started again by themselves"
-        if isinstance(fault, faults.DiskLost | faults.DiskFailing | faults.DiskSlow):
-            return "a disk on which its records are"
-        return ""
+        if isinstance(fault, faults.DiskLost) or (isinstance(fault, faults.PartKilled) and fault.part != "controller"):
+            return PARTS
+        return DISK if isinstance(fault, faults.DiskFailing | faults.DiskSlow) else ""
 
     def files(self) -> tuple[ClientFile, EngineFile]:
         """Its connection files."""

@@ -7,11 +7,13 @@
 Whatever else uses ipyparallel in this process has its usual modules and notices nothing. In the ones made here the
 names `time`, `open` or `randint` lead to what the process of a simulation has that acts at the moment; `set` keeps the
 order in which members were put in, and what they log goes to what that process would have printed. The classes are
-those of the files, to the letter.
+those of the files, to the letter. What theirs has sqlite3 convert for it is the one thing that the whole Python process
+shares: dictionaries, lists and dates.
 """
 
 import asyncio
 import logging
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -20,9 +22,11 @@ from functools import cache
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
+from io import StringIO
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final, Protocol
 
+from conformance.targets.adapters.databases import Database
 from conformance.targets.errors import TargetUnusable
 from protocol.world import SECOND
 from simulator.env import BEGINNING
@@ -36,6 +40,7 @@ MODULES: Final = (
     "ipyparallel.controller.heartmonitor",
     "ipyparallel.controller.hub",
     "ipyparallel.controller.dictdb",
+    "ipyparallel.controller.sqlitedb",
     "ipyparallel.controller.scheduler",
     "ipyparallel.controller.task_scheduler",
     "ipyparallel.controller.broadcast_scheduler",
@@ -75,6 +80,7 @@ class Edition:
     heartmonitor: Any
     hub: Any
     dictdb: Any
+    sqlitedb: Any
     session: Any
     task_scheduler: Any
     broadcast_scheduler: Any
@@ -140,12 +146,17 @@ class Edition:
             time=lambda: self.date(self.actor.process), monotonic=clock, perf_counter=clock, sleep=lambda _: None
         )
         system = SimpleNamespace(getpid=lambda: PID, environ={"USER": "ipyparallel"}, name=os.name)
+        paths = SimpleNamespace(exists=lambda name: name in self.actor.files)
+        database = SimpleNamespace(**{**vars(sqlite3), "connect": self._connect})
         here: dict[Any, dict[str, Any]] = {
             self.zmqstream: {"gen_log": self.log},
             self.session: {"utcnow": today, "os": system, "warnings": SimpleNamespace(warn=lambda *_, **__: None)},
             self.util: {"utcnow": today},
             self.heartmonitor: {"time": times, "set": _ordered()},
-            self.hub: {"time": times, "set": _ordered(), "open": self._open},
+            self.hub: {
+                "time": times, "set": _ordered(), "open": self._open, "os": SimpleNamespace(path=paths)
+            },
+            self.sqlitedb: {"sqlite3": database, "set": _ordered()},
             self.task_scheduler: {
                 "time": times, "set": _ordered(), "random": lambda: self.actor.chance.random(), "randint": between
             },
@@ -153,8 +164,12 @@ class Edition:
         for module, names in here.items():
             vars(module).update(names)
 
-    def _open(self, name: str, _: str) -> "_File":
-        return _File(self.actor.files, name)
+    def _open(self, name: str, mode: str = "r") -> "_File | StringIO":
+        files = self.actor.files
+        return _File(files, name) if mode == "w" else StringIO(files[name].decode())
+
+    def _connect(self, name: str, **options: Any) -> Database:
+        return Database(self.actor.files, name, **options)
 
 
 class _File:

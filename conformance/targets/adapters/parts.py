@@ -7,11 +7,13 @@ launch its schedulers. Queues without a scheduler are pyzmq's monitored queues; 
 import random
 import sys
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from conformance.targets.adapters.edition import PID, Edition
+from conformance.targets.adapters.looks import CountedQueue
 from conformance.targets.adapters.loop import TornadoLoop, VirtualLoop
 from conformance.targets.adapters.ordered import OrderedSet
 from conformance.targets.adapters.streams import PlainSocket, ToldSocket, stream
@@ -37,6 +39,10 @@ TOLD: Final = ("new_heart", "stopped_heart", "registration_notification", "unreg
 TELLING: Final = ("monitor", "notification")
 #: The name of the file in which the Hub keeps its engines.
 STATE_FILE: Final = "engines.json"
+#: The folder of its database, and the table in which the records are. Without a name for that it is another one after
+#: each start.
+FOLDER: Final = "profile"
+TABLE: Final = "records"
 Options = tuple[tuple[str, int | bytes], ...]
 
 
@@ -59,13 +65,18 @@ class Complaint(NamedTuple):
     """What a part wrote into its log, when, and with which request it was dealing.
 
     That is the one in hand where its code stumbled, which need not be the one of the message that it was handed last.
-    `ended` are the tasks whose end it was looking at: who waited for these.
+    `ended` are the tasks whose end it was looking at: who waited for these. Of a task scheduler, `steps` are those of
+    its queue (`conformance.targets.adapters.looks`), where `ready` waited for nothing but room. `has_room` says that an
+    engine had got some, so that it was to look who is next.
     """
 
     now: int
     msg_id: str
     text: str
     ended: tuple[str, ...] = ()
+    steps: int = 0
+    ready: tuple[str, ...] = ()
+    has_room: bool = False
 
 
 class Word(NamedTuple):
@@ -279,6 +290,10 @@ class CodePart(Part):
             msg_id = parent_id(message) or message.msg_id
         self.complaints.append(Complaint(self._world.now, msg_id, line, tuple(_values(error, "dep_id"))))
 
+    def close(self) -> None:
+        """Do nothing more: its process is gone."""
+        self.loop.close()
+
     def _ends(self, status: int) -> None:
         self.status = status
         self.loop.close()
@@ -298,12 +313,21 @@ def _values(error: BaseException | None, name: str) -> list[str]:
 
 
 class HubPart(CodePart):
-    """The Hub. `blind` are its answers to what it could not read."""
+    """The Hub. `blind` are its answers to what it could not read.
+
+    Its records are in a database if it `has_disk`; if it `restores` it takes up the engines that it had, as with
+    `--restore`.
+    """
 
     hub: Any = None
+    has_disk = restores = False
+    #: The uuids of engines that it took up from its disk.
+    restored: frozenset[str] = frozenset()
     blind: set[str]
     #: Engine -> its latest request to be registered: the answer names none.
     asked: dict[bytes, str]
+    #: Closes the database.
+    _shut: Callable[[], object] = staticmethod(lambda: None)
 
     def make(self) -> None:
         """As IPController.init_hub does."""
@@ -311,15 +335,33 @@ class HubPart(CodePart):
         query = self.stream("query", "ROUTER", UNLIMITED, binds="registration")
         notifier = self.stream("notification", "PUB", (("SNDHWM", 0),), binds="client notification")
         monitor = self.stream("monitor", "SUB", (("RCVHWM", 0), ("SUBSCRIBE", b"")), binds="monitor")
-        records = type("DictDB", (edition.dictdb.DictDB,), {"_culled_ids": set()})
+        records = self._records()
         resubmit = self.stream("resubmit", "DEALER", connects="client task")
         self.hub = edition.hub.Hub(
             loop=self.tornado, session=self.session, monitor=monitor, query=query, notifier=notifier,
-            resubmit=resubmit, db=records(session=self.session.session, log=edition.log),
+            resubmit=resubmit, db=records,
             heartmonitor_period=config.period_ms, engine_info=self.engine_info(), client_info={}, log=edition.log,
             registration_timeout=round(config.registration_timeout_s), unassigned=OrderedSet(),
         )  # fmt: skip
         self.hub.engine_state_file = STATE_FILE
+        if self.restores:
+            self.hub._load_engine_state()
+            self.restored = frozenset(engine.uuid for engine in self.hub.engines.values())
+
+    def _records(self) -> Any:
+        usual: dict[str, Any] = {"session": self.session.session, "log": self.edition.log}
+        if not self.has_disk:
+            # What is kept in the class is kept by process.
+            return type("DictDB", (self.edition.dictdb.DictDB,), {"_culled_ids": set()})(**usual)
+        records = self.edition.sqlitedb.SQLiteDB(**usual, location=FOLDER, table=TABLE)
+        # Nobody ends the processes of a world that is not looked at any more.
+        self._shut = weakref.finalize(self, records._db.close)
+        return records
+
+    def close(self) -> None:
+        """What was not committed is lost with the process."""
+        super().close()
+        self._shut()
 
     def _took(self, name: str, frames: tuple[bytes, ...]) -> None:
         super()._took(name, frames)
@@ -353,14 +395,15 @@ class HubPart(CodePart):
 
 
 class TaskPart(CodePart):
-    """The task scheduler. `lives` are the times at which each engine was announced to it."""
+    """The task scheduler. `lives` are the times at which each engine was announced to it, `queue` what waits."""
 
     scheduler: Any = None
+    queue: CountedQueue
     lives: dict[str, list[int]]
 
     def make(self) -> None:
         """As launch_scheduler does."""
-        edition, self.lives = self.edition, {}
+        edition, self.lives, self.queue = self.edition, {}, CountedQueue()
         monitor = self.stream("monitor", "PUB", UNLIMITED, connects="monitor")
         notifier = self.stream("notification", "SUB", (("SUBSCRIBE", b""),), connects="client notification")
         query = self.stream("query", "DEALER", connects="registration")
@@ -369,7 +412,7 @@ class TaskPart(CodePart):
         self.scheduler = edition.task_scheduler.TaskScheduler(
             client_stream=ins, engine_stream=outs, mon_stream=monitor, notifier_stream=notifier, query_stream=query,
             loop=self.tornado, log=edition.log, session=self.session, hwm=self.config.hwm,
-            scheme_name=self.config.scheme,
+            scheme_name=self.config.scheme, queue=self.queue,
         )  # fmt: skip
         self.scheduler.start()
 
@@ -379,6 +422,16 @@ class TaskPart(CodePart):
         if message is not None and message.msg_type == "registration_notification":
             uuid = str((content_of(message) or {}).get("uuid"))
             self.lives.setdefault(uuid, []).append(self._world.now)
+
+    def complains(self, line: str, error: BaseException | None = None) -> None:
+        """Perhaps it was to look at its queue, as it does where an engine has just got below the limit of tasks."""
+        super().complains(line, error)
+        theirs, limit = self.scheduler, self.config.hwm
+        if theirs is not None:
+            ready = tuple(job.msg_id for job in self.queue if not job.removed and job.dependents <= theirs.all_done)
+            has_room = bool(limit) and any(load == limit - 1 for load in theirs.loads)
+            last = self.complaints[-1]
+            self.complaints[-1] = last._replace(steps=self.queue.steps, ready=ready, has_room=has_room)
 
 
 class HeartPart(CodePart):
