@@ -31,11 +31,6 @@ def test_it_works(cells: Mapping[tuple[str, str], matrix.Cell], row: Row, name: 
     cell = cells[row.name, name]
     if cell.verdict == "fails" and row.is_control_group:
         pytest.xfail(f"nothing in this row is ours: {cell.text}")
-    if cell.verdict == "fails" and row.needs_ipyparallel:
-        # An engine of ipyparallel does not answer every time. What fails twice is somebody's fault.
-        (again,) = matrix.run([row], [name])
-        if again.verdict == "works":
-            pytest.xfail(f"not every time: {cell.text}")
     assert cell.verdict == "works", f"{cell.text}\n{cell.blame}"
 
 

@@ -17,9 +17,8 @@ from conformance.interop import calls, matrix
 from conformance.interop.ability import Failure
 from conformance.interop.bench import Bench, Parties, Unusable
 from conformance.interop.blame import UNDETERMINED, blame
-from conformance.interop.rows import CONTROLLERS, ENGINES, KIT, ROWS, Row
+from conformance.interop.rows import CONTROLLERS, ENGINES, KIT, ROWS
 from conformance.interop.traffic import Traffic, Window
-from conformance.interop.witness import Charge
 from conformance.interop.worker import describe
 from protocol.requirements import get
 from protocol.wire import Codec
@@ -69,7 +68,7 @@ def parties(fault: str, directory: Path) -> Parties:
     ],
 )
 def test_a_broken_party_is_named(tmp_path: Path, fault: str, ability: str, party: str, requirement: str) -> None:
-    (cell,) = matrix.run([OURS], [ability], parties=parties(fault, tmp_path))
+    (cell,) = matrix.run_row(OURS, [ability], parties=parties(fault, tmp_path))
     assert cell.verdict == "fails", cell
     assert cell.blame is not None
     assert cell.blame.party.startswith(party), cell
@@ -80,27 +79,12 @@ def test_a_broken_party_is_named(tmp_path: Path, fault: str, ability: str, party
 
 def test_a_cluster_with_a_failure_is_not_used_again(tmp_path: Path) -> None:
     told: list[str] = []
-    cells = matrix.run(
-        [OURS], ["direct.apply", "direct.execute"], parties=parties("engine-adds-one", tmp_path),
+    cells = matrix.run_row(
+        OURS, ["direct.apply", "direct.execute"], parties=parties("engine-adds-one", tmp_path),
         tell=lambda cell: told.append(cell.ability),
     )  # fmt: skip
     assert {cell.ability: cell.verdict for cell in cells} == {"direct.apply": "fails", "direct.execute": "works"}
     assert told == ["direct.apply", "direct.execute"]
-
-
-def test_what_did_no_harm_in_another_row_is_blamed_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, ability = ROWS[:2], ROWS[0].abilities["direct.apply"]
-    window = Window(Traffic(Codec(b"key")), [])
-    odd = Charge(1, "engine-1 (ipyparallel)", "wire.message-type-known", "_request", "_request")
-
-    def trials(row: Row, *_: object) -> list[matrix._Trial]:
-        failure = None if row is rows[0] else Failure(kind="wrong", text="another sum")
-        return [matrix._Trial(ability, failure, window, (odd._replace(party=f"engine-{len(row.name)} (ipyparallel)"),))]
-
-    monkeypatch.setattr(matrix, "_trials", trials)
-    assert [cell.verdict for cell in matrix.run(rows)] == ["works", "fails"]
-    assert [cell.blame and cell.blame.party for cell in matrix.run(rows)] == [None, UNDETERMINED]
-    assert [cell.blame and cell.blame.party for cell in matrix.run(rows[1:])] == ["engine-13 (ipyparallel)"]
 
 
 @pytest.mark.parametrize("fault", ["", "client-hangs"])
@@ -115,7 +99,7 @@ def test_nothing_outlives_a_bench(tmp_path: Path, fault: str) -> None:
 def test_a_row_on_which_nothing_ever_comes_is_given_up(tmp_path: Path) -> None:
     made = msgspec.structs.replace(parties("engine-ignores-calls", tmp_path), patience=0.3)
     names = [f"balanced.{name}" for name in ("apply", "map", "after", "follow", "impossible", "targets")]
-    cells = matrix.run([OURS], names, parties=made)
+    cells = matrix.run_row(OURS, names, parties=made)
     assert [cell.verdict for cell in cells] == ["fails"] * matrix.GIVE_UP + ["unusable"] * (6 - matrix.GIVE_UP)
     assert "given up" in cells[-1].text
 
@@ -168,7 +152,7 @@ def test_a_row_that_cannot_be_run_says_why_and_accuses_nobody(tmp_path: Path, wh
         made = Parties(controllers=CONTROLLERS | {KIT: str(tmp_path / "none.toml")})
     with pytest.raises(Unusable, match=r"row ours-ours-ours: .*there is no such thing"):
         Bench(OURS, made)
-    cells = matrix.run([OURS], ["direct.apply", "direct.map"], parties=made)
+    cells = matrix.run_row(OURS, ["direct.apply", "direct.map"], parties=made)
     assert {(cell.ability, cell.verdict) for cell in cells} == {
         ("direct.apply", "unusable"), ("direct.map", "unusable"),
     }  # fmt: skip

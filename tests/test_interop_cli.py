@@ -36,6 +36,7 @@ BLAME = Blame(party="engine-1 (ours)", requirement="apply.answered", how="apply_
         (("--only", "nobody"), 4, "ours-ours-ours"),
         (("--ability", "nothing.*"), 5, "ippkit interop --list"),
         (("--only", "ours-ours-ours", "--ability", "direct.push"), 5, "direct.push"),
+        (("--ability", "pusch", "--ability", "pul"), 5, "'pusch' or 'pul'"),
         (("surplus",), 4, "surplus"),
     ],
 )

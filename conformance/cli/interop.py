@@ -27,12 +27,12 @@ ROW_NAMES = tuple(row.name for row in ROWS)
     help=f"Only this row (client-controller-engines): {', '.join(ROW_NAMES)}. May be repeated.",
 )  # fmt: skip
 @click.option(
-    "--ability", "pattern", default="*", metavar="GLOB",
-    help="Only abilities whose name matches, such as 'balanced.*' or apply.",
+    "--ability", "patterns", multiple=True, metavar="GLOB",
+    help="Only abilities whose name matches, such as 'balanced.*' or apply. May be repeated.",
 )  # fmt: skip
 @click.option("--list", "is_list", is_flag=True, help="Say what each ability demands, and run nothing.")
 @click.option("--json", "is_json", is_flag=True, help="Print the cells as JSON.")
-def interop(only: tuple[str, ...], pattern: str, *, is_list: bool, is_json: bool) -> int:
+def interop(only: tuple[str, ...], patterns: tuple[str, ...], *, is_list: bool, is_json: bool) -> int:
     """Run every combination of client, controller and engines that must work, and show what does.
 
     ipyparallel is the one that is installed beside the kit. A cell that fails names the party that broke which
@@ -44,9 +44,12 @@ def interop(only: tuple[str, ...], pattern: str, *, is_list: bool, is_json: bool
     from conformance.interop import matrix
 
     rows = [row for row in ROWS if not only or row.name in only]
-    names = [name for name in matrix.chosen(pattern) if any(name in row.abilities for row in rows)]
+    names = [name for name in matrix.chosen(*patterns) if any(name in row.abilities for row in rows)]
     if not names:
-        click.echo(f"ippkit: no ability of these rows matches {pattern!r}; see ippkit interop --list", err=True)
+        click.echo(
+            f"ippkit: no ability of these rows matches {' or '.join(map(repr, patterns))}; see ippkit interop --list",
+            err=True,
+        )
         return ExitStatus.NOTHING_SELECTED
     if is_list:
         _list(rows, names)

@@ -47,13 +47,14 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     noticed: tuple[Charge, ...] = ()
 
 
-def chosen(pattern: str) -> list[str]:
-    """The abilities that a pattern names, with their group or without."""
-    return [name for name in NAMES if any(map(_matches(pattern), (name, name.partition(".")[2])))]
-
-
-def _matches(pattern: str) -> Callable[[str], bool]:
-    return lambda name: fnmatch.fnmatchcase(name, pattern)
+def chosen(*patterns: str) -> list[str]:
+    """The abilities that one of these patterns names, with their group or without; all if there are none."""
+    return [
+        name
+        for name in NAMES
+        if not patterns
+        or any(fnmatch.fnmatchcase(each, pattern) for each in (name, name.partition(".")[2]) for pattern in patterns)
+    ]
 
 
 def run(
@@ -63,27 +64,29 @@ def run(
     parties: Parties | None = None,
     tell: Callable[[Cell], None] = lambda _: None,
 ) -> list[Cell]:
-    """Run rows; the cells, row by row, without those of abilities that a row's client does not have.
-
-    Each is told when it has ended, before anybody is blamed: that depends on what did no harm elsewhere.
-    """
-    chosen_rows = list(rows)
+    """Run rows; the cells, row by row, without those of abilities that a row's client does not have."""
     halt = Event()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            found = list(pool.map(lambda row: _trials(row, names, parties, tell, halt), chosen_rows))
+            found = pool.map(lambda row: run_row(row, names, parties=parties, tell=tell, halt=halt), rows)
+            return [cell for cells in found for cell in cells]
         finally:
             # After an interrupt the threads must end what they have started, and begin nothing.
             halt.set()
-    worked = [trial for trials in found for trial in trials if trial.failure is None]
-    harmless = frozenset(charge.kind for trial in worked for charge in trial.charges)
-    return [trial.cell(row, harmless) for row, trials in zip(chosen_rows, found, strict=True) for trial in trials]
 
 
-def _trials(
-    row: Row, names: Sequence[str], parties: Parties | None, tell: Callable[[Cell], None], halt: Event
-) -> "list[_Trial]":
-    """Run one row, in the order of its client's abilities. Raises Halted soon after `halt` was set."""
+def run_row(
+    row: Row,
+    names: Sequence[str] = NAMES,
+    *,
+    parties: Parties | None = None,
+    tell: Callable[[Cell], None] = lambda _: None,
+    halt: Event | None = None,
+) -> list[Cell]:
+    """Run one row, in the order of its client's abilities. Each is told when it has ended, before anybody is blamed.
+
+    Raises Halted soon after `halt` was set.
+    """
     trials: list[_Trial] = []
     cluster: _Cluster | None = None
     unusable = ""
@@ -110,7 +113,8 @@ def _trials(
     finally:
         if cluster is not None:
             cluster.close()
-    return trials
+    harmless = frozenset(charge.kind for trial in trials if trial.failure is None for charge in trial.charges)
+    return [trial.cell(row, harmless) for trial in trials]
 
 
 class _Trial(NamedTuple):
@@ -147,7 +151,7 @@ class _Trial(NamedTuple):
 class _Cluster:
     """A bench with everything that watches it."""
 
-    def __init__(self, row: Row, parties: Parties | None, halt: Event) -> None:
+    def __init__(self, row: Row, parties: Parties | None, halt: Event | None = None) -> None:
         self.bench = Bench(row, parties, halt)
         self.close = self.bench.close
         self._traffic = Traffic(self.bench.controller.client.codec())
