@@ -74,6 +74,12 @@ def test_every_command_of_the_table_can_be_asked_for_help(name: str) -> None:
             ("simulate", "clock-of-the-hub-jumps", "--trace", "nowhere/t.jsonl"),
             "nowhere/t.jsonl cannot be written: there is no folder",
         ),
+        (("simulate", "mass-death", "--seed", "1", "--seeds", "1..2"), "give one of them"),
+        (("controller", "--db", "bogus"), "no store 'bogus'"),
+        (("controller", "--db", "sqlite:"), "needs the path of a file"),
+        (("controller", "--ip", "999.1.1.1"), "'999.1.1.1' is neither an IPv4 address"),
+        (("controller", "--engine-ip", "999.1.1.1"), "'999.1.1.1' is neither an IPv4 address"),
+        (("test", "-t"), "requires an argument. (see ippkit test --help)"),
         (("zzz",), "no such command: zzz (see ippkit --help)"),
         (("--frobnicate",), "No such option"),
         (("dialects", "--frobnicate"), "No such option"),
@@ -86,6 +92,13 @@ def test_wrong_usage_is_one_sentence_and_status_4(args: tuple[str, ...], sentenc
     result = run(*args)
     assert result.exit_code == 4
     assert sentence in only_sentence(result)
+
+
+def test_several_processes_without_xdist_are_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.cli.test.find_spec", lambda _: None)
+    result = run("test", "-t", "reference", "-n", "2")
+    assert result.exit_code == 4
+    assert "ippkit[xdist]" in only_sentence(result)
 
 
 def test_statuses_are_those_that_the_help_text_promises() -> None:

@@ -113,7 +113,7 @@ def test_wrong_usage_is_one_sentence(tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text("{}")
     unread = compare(path, str(other))
-    assert (unread.exit_code, len(unread.output.splitlines())) == (3, 1)
+    assert (unread.exit_code, len(unread.output.splitlines())) == (4, 1)
     assert "no report of ippkit" in unread.output
     folder = compare(path, str(tmp_path))
     assert folder.exit_code == 3

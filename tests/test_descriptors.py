@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from conformance.files import data
 from conformance.targets import DescriptorError, Target, TargetUnusable, load, versions
 from conformance.targets.checking import expand, given_samples
 from conformance.targets.descriptor import known, parse
@@ -355,6 +356,12 @@ def test_a_folder_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DescriptorError, match="mine: is a directory, and no descriptor file"):
         load("mine")
+
+
+def test_a_file_is_found_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").write_bytes((data("fixtures/targets") / "reference.toml").read_bytes())
+    assert load("mine").name == "reference"
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -86,8 +86,8 @@ def test_wrong_usage_is_one_sentence(trace: str, arguments: list[str], status: i
 @pytest.mark.parametrize(
     ("content", "status", "sentence"),
     [
-        ("{}", 3, "no trace of ippkit simulate"),
-        ('{"format": "ippkit-recording"}', 3, "no trace of ippkit simulate"),
+        ("{}", 4, "no trace of ippkit simulate"),
+        ('{"format": "ippkit-recording"}', 4, "no trace of ippkit simulate"),
         ('{"setup": {"name": "tasks-time-out", "plan": null}}', 4, "nothing is violated in this run"),
     ],
 )

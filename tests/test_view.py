@@ -324,7 +324,7 @@ def test_a_file_that_holds_no_story_is_one_sentence(tmp_path: Path, content: byt
     with pytest.raises(UnreadableStory, match=re.escape("file.jsonl: ")):
         of_file(path)
     result = view(str(path))
-    assert result.exit_code == 3
+    assert result.exit_code == 4
     assert reason in result.output
     assert len(result.output.splitlines()) == 1
 

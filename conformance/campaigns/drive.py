@@ -119,8 +119,4 @@ class _Driver:
         return summary
 
 
-def _is_broken(future: Future[Summary]) -> bool:
-    return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
-
-
 __all__ = ["AHEAD", "TRIES", "drive"]

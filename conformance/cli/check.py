@@ -47,7 +47,7 @@ def check(
     except OtherRole as error:
         raise click.UsageError(str(error)) from None
     except Unreadable as error:
-        raise click.ClickException(str(error)) from None
+        raise click.UsageError(str(error)) from None
     for line in lines:
         click.echo(line)
     return ExitStatus(status)

@@ -26,7 +26,7 @@ def compare(files: tuple[Path, ...]) -> int:
     try:
         found = columns([(path, read(path)) for path in files])
     except UnreadableReport as error:
-        raise click.ClickException(str(error)) from None
+        raise click.UsageError(str(error)) from None
     if len(found) < 2:
         raise click.UsageError("there is one target in there; give two reports, or more, or one of several targets")
     console = plain_or_rich()

@@ -11,13 +11,36 @@ from conformance.cli.options import SOME_SECONDS, Seconds
 SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
 
 
+def _store(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    from conformance.reference.storage.addresses import check
+    from protocol.roles.records import StoreError
+
+    try:
+        check(value)
+    except StoreError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
+def _interface(_context: click.Context, parameter: click.Parameter, value: str) -> str:
+    from conformance.reference.controller import ControllerError, interface
+
+    try:
+        # Without one for engines, that for clients is theirs, too.
+        if value or parameter.name != "engine_ip":
+            interface(value)
+    except ControllerError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
 @click.command()
 @click.option(
     "--dir", "directory", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Where connection files and state are; made if it is not there.",
 )  # fmt: skip
 @click.option(
-    "--db", default="memory", show_default=True, metavar="STORE",
+    "--db", default="memory", show_default=True, metavar="STORE", callback=_store,
     help="Where requests and results are recorded: memory, memory:RECORDS, sqlite:PATH or mongodb://...",
 )  # fmt: skip
 @click.option(
@@ -53,10 +76,13 @@ SCHEMES = ("leastload", "lru", "plainrandom", "twobin", "weighted", "pure")
     help="Of how many finished tasks the outcome is kept, for tasks that depend on them.",
 )  # fmt: skip
 @click.option(
-    "--ip", "client_ip", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+    "--ip", "client_ip", default="127.0.0.1", show_default=True, metavar="ADDRESS", callback=_interface,
     help="Where to listen for clients: an IPv4 address or name of this machine, or * for all of them.",
 )  # fmt: skip
-@click.option("--engine-ip", default="", metavar="ADDRESS", help="Where to listen for engines.  [default: the same]")
+@click.option(
+    "--engine-ip", default="", metavar="ADDRESS", callback=_interface,
+    help="Where to listen for engines.  [default: the same]",
+)  # fmt: skip
 @click.option(
     "--transport", type=click.Choice(("tcp", "ipc")), default="tcp", show_default=True,
     help="ipc puts the sockets into DIR, for peers on this machine; it takes no --ip.",

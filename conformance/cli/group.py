@@ -45,6 +45,7 @@ class LazyGroup(click.Group):
     def __init__(self, name: str, *, entries: Mapping[str, Entry], **kwargs: Any) -> None:
         super().__init__(name, no_args_is_help=False, **kwargs)
         self.entries = entries
+        self._resolved = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the table's own order, which is that of the help text."""
@@ -74,6 +75,7 @@ class LazyGroup(click.Group):
             near = difflib.get_close_matches(name, self.entries)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise click.UsageError(f"no such command: {name}{hint}", ctx)
+        self._resolved = name
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's)
@@ -95,7 +97,8 @@ class LazyGroup(click.Group):
         try:
             result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
-            where = error.ctx.command_path if error.ctx is not None else prog_name
+            # An option without its value is told without its command.
+            where = error.ctx.command_path if error.ctx is not None else f"{prog_name} {self._resolved}".strip()
             said = _sentence(error)
             # One hint is enough.
             hint = "" if "see ippkit" in said else f" (see {where} --help)"

@@ -158,6 +158,8 @@ def simulate(
         print_table("Scenarios", ("name", "what happens, and what must hold"), _rows())
         print_table("Scenarios of plain kernels, with --on", ("name", "what happens"), _of_kernels().items())
         return ExitStatus.CONFORMS
+    if seeds is not None and click.get_current_context().get_parameter_source("seed") == ParameterSource.COMMANDLINE:
+        raise click.UsageError("--seed is for one run, and --seeds for several: give one of them")
     if keep is not None and (seeds is not None or (scenario != ALL and on is None)):
         raise click.UsageError("--keep is for all scenarios with one seed, or with --on for a single one")
     for file in (trace, diagram):

@@ -1,5 +1,7 @@
 """`ippkit test`: the suite from anywhere, without knowing where it is installed."""
 
+from importlib.util import find_spec
+
 import click
 import pytest
 
@@ -32,6 +34,8 @@ def test(
     Exit status: 0 conforms (or only known deviations), 1 violations, 3 the target or the kit is not usable, 4 wrong
     usage, 5 nothing selected, 6 something demanded stayed undecided or blocked.
     """
+    if find_spec("xdist") is None and any(each.startswith(("-n", "--numprocesses", "--dist")) for each in pytest_args):
+        raise click.UsageError("several processes need pytest-xdist: pip install 'ippkit[xdist]'")
     arguments = [*SUITE]
     for name in targets:
         arguments += ["--target", name]

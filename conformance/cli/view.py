@@ -60,7 +60,7 @@ def view(
     try:
         whole = of_file(file)
     except UnreadableStory as error:
-        raise click.ClickException(str(error)) from None
+        raise click.UsageError(str(error)) from None
     for given, known, kind in ((roles, whole.lanes, "lane"), (channels, whole.channels, "channel")):
         for name in given:
             if name not in known:

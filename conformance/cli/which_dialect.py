@@ -82,7 +82,7 @@ def _recorded(path: Path) -> Iterable[Peer]:
     try:
         return peers_of(path)
     except Unreadable as error:
-        raise click.ClickException(f"{error}; nor is it a connection file") from None
+        raise click.UsageError(f"{error}; nor is it a connection file") from None
 
 
 def _show(peer: Peer) -> None:

@@ -233,8 +233,8 @@ def _fresh(options: Options, directory: Directory) -> Saved:
             raise ControllerError(f"the directory {directory.path} is too long for ipc addresses; use a shorter one")
         directory.remove_sockets()
     else:
-        client = _interface(options.client_ip)
-        engine = _interface(options.engine_ip or options.client_ip)
+        client = interface(options.client_ip)
+        engine = interface(options.engine_ip or options.client_ip)
         internal = "tcp://127.0.0.1"
     return Saved(
         key="" if options.has_curve else new_id(),
@@ -247,7 +247,7 @@ def _fresh(options: Options, directory: Directory) -> Saved:
     )
 
 
-def _interface(name: str) -> str:
+def interface(name: str) -> str:
     """Where to listen. Raises ControllerError for what no peer could connect to."""
     if name not in WILDCARDS:
         try:

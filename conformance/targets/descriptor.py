@@ -193,7 +193,7 @@ def is_file(word: str) -> bool:
 
 
 def load(name_or_path: str | Path) -> Target:
-    """The target of this name, or of the descriptor file at this path (which ends in `.toml` or has a folder).
+    """The target of this name, or of the descriptor file at this path; a name that is known is none.
 
     `simulated+NAME` is the simulation with this mutant in it; with `@FOLDER` behind the name, `{python}` is that of the
     virtual environment there. Raises DescriptorError, in one sentence.
@@ -204,7 +204,7 @@ def load(name_or_path: str | Path) -> Target:
     base, _, mutant = text.partition("+")
     if mutant and base in SIMULATED:
         return _infected(load(base), mutant)
-    if isinstance(name_or_path, Path) or is_file(text):
+    if isinstance(name_or_path, Path) or is_file(text) or (text not in known() and Path(text).is_file()):
         path = Path(name_or_path)
     else:
         if text not in known():
