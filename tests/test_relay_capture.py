@@ -237,9 +237,9 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
     peers.write_text('{"format": "ippkit-recording", "version": 1}\n', encoding="utf-8")
     binary.write_bytes(b"\xff\xfe")
     for arguments, status, why in (
-        ([str(noise)], 3, "line 1"),
-        ([str(peers)], 3, "no relay has recorded it"),
-        ([str(binary)], 3, "it is not text"),
+        ([str(noise)], 4, "line 1"),
+        ([str(peers)], 4, "no relay has recorded it"),
+        ([str(binary)], 4, "it is not text"),
         ([str(path), "--ping", "3"], 4, "or none of them"),
         ([str(path), "--target", "nobody"], 4, "no target 'nobody'"),
         (

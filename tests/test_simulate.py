@@ -109,11 +109,19 @@ def test_a_difference_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_campaign_counts_and_says_what_it_never_reached() -> None:
-    result = simulate("mass-death", "--seeds", "0..2", "--jobs", "1")
+    result = simulate("swarm", "--seeds", "0..1", "--jobs", "1")
     assert result.exit_code == 0, result.output
     assert "Never reached" in result.output
     assert "client.bad-snapshot: " in result.output
-    assert "mass-death: 3 runs, nothing was violated" in result.output
+    assert "swarm: 2 runs, nothing was violated" in result.output
+
+
+def test_a_campaign_of_one_scenario_lists_nothing_that_it_is_not_about() -> None:
+    result = simulate("mass-death", "--seeds", "0..2", "--jobs", "1")
+    assert result.exit_code == 0, result.output
+    reached, verdict = result.output.splitlines()
+    assert reached.endswith("rare branches were reached.")
+    assert verdict.startswith("mass-death: 3 runs, nothing was violated")
 
 
 @pytest.mark.parametrize(
