@@ -113,8 +113,8 @@ class Bench:
         file = self.relay.join(CLIENT, self.controller.client, self._directory / "ipcontroller-client.json")
         shared = self._directory / "shared"
         shared.mkdir()
-        for kind in self.row.engines:
-            self._start_engine(kind)
+        first, *others = self.row.engines
+        self._start_engine(first)
         with (self._directory / "client-stderr").open("wb") as log:
             self._worker = subprocess.Popen(  # noqa: S603 - our own command
                 [*self._parties.client, self.row.client, str(file), str(shared), str(len(self.row.engines)),
@@ -122,7 +122,18 @@ class Bench:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=self._directory,
                 env=environment(self._directory), start_new_session=True,
             )  # fmt: skip
+        if set(others) - {first}:
+            # Whichever starts faster would have the first number, and abilities that need one engine take that.
+            self._await(1)
+        for kind in others:
+            self._start_engine(kind)
         self.settle()
+
+    def _await(self, count: int) -> None:
+        deadline = time.monotonic() + START
+        while (failure := self._ask({"settle": count}, START)) is not None:
+            if failure.kind != "late" or time.monotonic() > deadline:
+                raise Unusable(f"row {self.row.name}: {failure.text}{self._last_words()}")
 
     # -- for the runner ------------------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 ROWS: Final = (
     Row(name="ipp-ours-ipp", client=REAL, controller=KIT, engines=(REAL, REAL)),
     Row(name="ipp-ours-ours", client=REAL, controller=KIT, engines=(KIT, KIT)),
-    Row(name="ours-ipp-mixed", client=KIT, controller=REAL, engines=(REAL, KIT)),
+    Row(name="ours-ipp-mixed", client=KIT, controller=REAL, engines=(KIT, REAL)),
     Row(name="ours-ours-ours", client=KIT, controller=KIT, engines=(KIT, KIT)),
     Row(name="ipp-ipp-ipp", client=REAL, controller=REAL, engines=(REAL, REAL)),
 )
