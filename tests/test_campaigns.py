@@ -17,7 +17,16 @@ from typing import Any
 import pytest
 from simulating import simulate
 
-from conformance.campaigns import Block, Journal, UnsuitableJournalError, Workers, blocks, drive, processes
+from conformance.campaigns import (
+    Block,
+    Journal,
+    UnsuitableJournalError,
+    UnusableWorkersError,
+    Workers,
+    blocks,
+    drive,
+    processes,
+)
 from conformance.simulating import RARE, Report, Summary
 from simulator.run import Setup
 
@@ -101,7 +110,7 @@ def test_a_seed_that_kills_its_worker_is_named_and_nobody_else(error: type[Excep
     assert sorted(seeds) == list(range(9))
     (failed,) = summary.failed
     assert failed.setup.seed == 4
-    assert failed.error.startswith("its worker died 2 times, running nothing else")
+    assert failed.error.startswith("none of 2 tries came back, with nothing else running\n")
 
 
 def test_a_pool_whose_process_was_killed_is_begun_again() -> None:
@@ -124,6 +133,68 @@ def test_a_pool_whose_process_was_killed_is_begun_again() -> None:
             seeds += block.seeds
     assert sorted(seeds) == list(range(6))
     assert len(pools) == 2
+
+
+# -- replies that are lost ---------------------------------------------------------------------------------------------
+
+
+class Forgetful(Here):
+    """Of these seeds no result ever comes back, so often; with `is_deaf`, of nothing at all."""
+
+    def __init__(self, lost: dict[int, int], *, is_deaf: bool = False) -> None:
+        super().__init__({}, RuntimeError)
+        self.lost = lost
+        self.is_deaf = is_deaf
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.is_deaf:
+            return Future()
+        for seed in args[1].seeds if args else ():
+            if self.lost.get(seed):
+                self.lost[seed] -= 1
+                return Future()
+        if not args:
+            future: Future[Any] = Future()
+            future.set_result(fn())
+            return future
+        return super().submit(fn, *args, **kwargs)
+
+
+def forgetful(executor: Forgetful) -> Workers:
+    # What comes back has come back when it is handed over, so that it is never waited for.
+    return Workers(2, lambda: executor, patience=0.01)
+
+
+def test_a_lost_reply_loses_no_seed_and_is_told() -> None:
+    told: list[str] = []
+    chosen = [Block(SHORT, first, first + 2) for first in range(0, 9, 3)]
+    found = list(drive(forgetful(Forgetful({4: 1})), Setup(), chosen, told.append))
+    assert sorted(seed for block, _ in found for seed in block.seeds) == list(range(9)), "each seed once"
+    assert not any(part.failed for _, part in found)
+    assert told == ["No worker has answered for 0 s: 3 runs are done again, one by one."]
+
+
+def test_a_seed_that_never_ends_is_named_and_nobody_else() -> None:
+    chosen = [Block(SHORT, first, first + 2) for first in range(0, 9, 3)]
+    summary, seeds = whole(forgetful(Forgetful({4: 99})), chosen)
+    assert sorted(seeds) == list(range(9))
+    (failed,) = summary.failed
+    assert failed.setup.seed == 4
+    assert "no answer within 0 s" in failed.error
+
+
+def test_workers_that_are_all_gone_end_the_campaign() -> None:
+    with pytest.raises(UnusableWorkersError, match="no worker answers any more"):
+        whole(forgetful(Forgetful({}, is_deaf=True)), [Block(SHORT, 0, 2)])
+
+
+def test_the_command_says_that_nobody_answers_and_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf = forgetful(Forgetful({}, is_deaf=True))
+    monkeypatch.setattr("conformance.cli.campaign.workers", lambda *_: deaf)
+    path = tmp_path / "journal"
+    result = simulate(SHORT, "--seeds", "0..2", "--executor", "dask:tcp://127.0.0.1:1", "--resume", str(path))
+    assert result.exit_code == 3, result.output
+    assert f"no worker answers any more, for 0 s; 0 runs are in {path}" in " ".join(result.output.split())
 
 
 # -- the journal -------------------------------------------------------------------------------------------------------

@@ -2,33 +2,37 @@
 
 A worker that dies may take others with it: a process pool is broken then as a whole, and nobody can tell whose run it
 was. Whatever was being done becomes a *suspect*: a single seed that is run again while nothing else runs. One whose
-worker dies twice, alone, is reported as failed, and the campaign goes on.
+worker dies twice, alone, is reported as failed, and the campaign goes on. A cluster may also lose a reply and say
+nothing: when none has come for as long as `Workers.patience`, whatever was being done is suspect as well.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from conformance.campaigns.blocks import Block, carry_out_block
-from conformance.campaigns.workers import Workers
+from conformance.campaigns.workers import UnusableWorkersError, Workers
 from conformance.simulating import Report, Summary
 from simulator.run import Setup
 
 #: Blocks that are handed out for each worker, so that none waits for the next.
 AHEAD: Final = 2
-#: So often may the worker of a seed die before the seed is held to be guilty.
+#: So often may the worker of a seed die, or not answer, before the seed is held to be guilty.
 TRIES: Final = 2
 
 
-def drive(workers: Workers, like: Setup, blocks: Iterable[Block]) -> Generator[tuple[Block, Summary], None, None]:
+def drive(
+    workers: Workers, like: Setup, blocks: Iterable[Block], tell: Callable[[str], object] = str
+) -> Generator[tuple[Block, Summary], None, None]:
     """Carry out blocks; each with what came of it, as they end. A block may come back in parts.
 
-    Whoever does not take the last one ends the others, too.
+    `tell` is handed a sentence when something is done again that nothing was heard of. Whoever does not take the last
+    block ends the others, too. Raises UnusableWorkersError when nobody answers any more.
     """
-    driver = _Driver(workers, like, iter(blocks))
+    driver = _Driver(workers, like, iter(blocks), tell)
     try:
         yield from driver.run()
     finally:
@@ -38,10 +42,11 @@ def drive(workers: Workers, like: Setup, blocks: Iterable[Block]) -> Generator[t
 class _Driver:
     """One campaign under way."""
 
-    def __init__(self, workers: Workers, like: Setup, blocks: Iterator[Block]) -> None:
+    def __init__(self, workers: Workers, like: Setup, blocks: Iterator[Block], tell: Callable[[str], object]) -> None:
         self.workers = workers
         self.like = like
         self.blocks = blocks
+        self.tell = tell
         self.executor: Executor = workers.open()
         self.flying: dict[Future[Summary], Block] = {}
         self.suspects: deque[Block] = deque()
@@ -64,7 +69,10 @@ class _Driver:
                 if self.suspects:
                     continue
                 return
-            ended, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+            ended, _ = wait(self.flying, self.workers.patience, FIRST_COMPLETED)
+            if not ended:
+                self._give_up()
+                continue
             is_broken = any(
                 isinstance(future.exception(), BrokenExecutor) for future in ended if not future.cancelled()
             )
@@ -94,6 +102,15 @@ class _Driver:
                 self.suspects.append(block)
                 return
 
+    def _give_up(self) -> None:
+        """Nothing came back in time: what was under way is done again, and whatever still comes of it is not heard."""
+        count = sum(len(block.seeds) for block in self.flying.values())
+        self.tell(f"No worker has answered for {self.workers.patience:.0f} s: {count} runs are done again, one by one.")
+        for future in self.flying:
+            future.cancel()
+        self.suspects.extend(self.flying.values())
+        self.flying.clear()
+
     def _restart(self) -> None:
         self.executor.shutdown(wait=False)
         self.executor = self.workers.open()
@@ -108,15 +125,27 @@ class _Driver:
         why = ""
         for _ in range(TRIES):
             try:
-                return self.executor.submit(carry_out_block, self.like, single).result()
+                future = self.executor.submit(carry_out_block, self.like, single)
+                if self._is_back(future):
+                    return future.result()
+                why = f"no answer within {self.workers.patience:.0f} s"
             except (Exception, CancelledError) as error:
                 why = f"{type(error).__name__}: {error}"
                 if isinstance(error, BrokenExecutor):
                     self._restart()
+        if self.workers.patience is not None and not self._is_back(self.executor.submit(bool)):
+            raise UnusableWorkersError(f"no worker answers any more, for {self.workers.patience:.0f} s")
         setup = msgspec.structs.replace(self.like, name=single.name, seed=single.first)
         summary = Summary()
-        summary.add(Report(setup, error=f"its worker died {TRIES} times, running nothing else\n{why}"))
+        summary.add(Report(setup, error=f"none of {TRIES} tries came back, with nothing else running\n{why}"))
         return summary
+
+    def _is_back(self, future: Future[Any]) -> bool:
+        """Whether a single run has ended in time; nobody hears of it later."""
+        ended, _ = wait([future], self.workers.patience)
+        if not ended:
+            future.cancel()
+        return bool(ended)
 
 
 __all__ = ["AHEAD", "TRIES", "drive"]

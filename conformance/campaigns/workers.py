@@ -22,11 +22,15 @@ class UnusableWorkersError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """`open` gives an executor that keeps `count` runs going at once; `close` ends the connection to a cluster."""
+    """`open` gives an executor that keeps `count` runs going at once; `close` ends the connection to a cluster.
+
+    `patience`: seconds in which one of them must come back, or None where none is lost without a word.
+    """
 
     count: int
     open: Callable[[], Executor]
     close: Callable[[], object] = bool
+    patience: float | None = None
 
 
 def processes(count: int) -> Workers:
@@ -58,7 +62,7 @@ def _dask(address: str) -> Workers:
         client.close()
         raise UnusableWorkersError(f"the Dask scheduler at {address} has no workers")
     # The same seeds are the same work, but a run that is asked for again is to be done again.
-    return Workers(count, lambda: client.get_executor(pure=False), client.close)
+    return Workers(count, lambda: client.get_executor(pure=False), client.close, LOST)
 
 
 def _ipyparallel(where: str) -> Workers:
@@ -72,10 +76,13 @@ def _ipyparallel(where: str) -> Workers:
     if not client.ids:
         client.close()
         raise UnusableWorkersError(f"the controller of ipyparallel {where} has no engines")
-    return Workers(len(client.ids), client.executor, client.close)
+    return Workers(len(client.ids), client.executor, client.close, LOST)
 
 
 #: Seconds that a cluster may take to answer at all.
 _PATIENCE: Final = 20
+#: Seconds without a result after which a cluster has lost what it was given. The longest block is a tenth of that, and
+#: a campaign that waits for a reply that never comes would be silent for ever.
+LOST: Final = 300.0
 
-__all__ = ["KINDS", "UnusableWorkersError", "Workers", "processes", "workers"]
+__all__ = ["KINDS", "LOST", "UnusableWorkersError", "Workers", "processes", "workers"]

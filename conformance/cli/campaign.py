@@ -90,13 +90,16 @@ def many(
     started = time.perf_counter()
     waiting = blocks(names, seeds, team.count, None if journal is None else journal.done)
     try:
-        with progress_bar() as progress, closing(drive(team, like, waiting)) as driven:
+        with progress_bar() as progress, closing(drive(team, like, waiting, progress.console.print)) as driven:
             task = progress.add_task(title, total=max(total, already), completed=already)
             for block, part in driven:
                 if journal is not None:
                     journal.add(block, part)
                 summary.merge(part)
                 progress.update(task, completed=summary.done)
+    except UnusableWorkersError as error:
+        kept = "" if resume is None else f"; {summary.done:,} runs are in {resume}, give the same command to go on"
+        raise click.ClickException(f"{error}{kept}") from None
     finally:
         team.close()
     _show(console, title, summary, already, time.perf_counter() - started, like.controller)
