@@ -116,5 +116,5 @@ def test_wrong_usage_is_one_sentence(tmp_path: Path) -> None:
     assert (unread.exit_code, len(unread.output.splitlines())) == (4, 1)
     assert "no report of ippkit" in unread.output
     folder = compare(path, str(tmp_path))
-    assert folder.exit_code == 3
-    assert "report.json: No such file or directory" in folder.output
+    assert (folder.exit_code, len(folder.output.splitlines())) == (4, 1)
+    assert "there is no report.json in this folder" in folder.output

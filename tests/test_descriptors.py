@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from conformance.files import data
 from conformance.targets import DescriptorError, Target, TargetUnusable, load, versions
 from conformance.targets.checking import expand, given_samples
-from conformance.targets.descriptor import known, parse
+from conformance.targets.descriptor import is_file, known, parse
 from conformance.targets.profiles import PROFILES, core_of
 from conformance.targets.schema import descriptor_schema
 from conformance.targets.tables import Deviation
@@ -362,6 +362,15 @@ def test_a_file_is_found_whatever_its_name(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     Path("mine").write_bytes((data("fixtures/targets") / "reference.toml").read_bytes())
     assert load("mine").name == "reference"
+    assert is_file("mine"), "--update-deviations writes to it, too"
+    assert not is_file("yours")
+
+
+def test_the_name_of_a_target_is_none_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("reference").write_text("name = 'mine'")
+    assert not is_file("reference")
+    assert load("reference").name == "reference"
 
 
 def test_an_unknown_name_lists_the_known_ones():

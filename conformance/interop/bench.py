@@ -131,9 +131,15 @@ class Bench:
 
     def _await(self, count: int) -> None:
         deadline = time.monotonic() + START
-        while (failure := self._ask({"settle": count}, START)) is not None:
-            if failure.kind != "late" or time.monotonic() > deadline:
-                raise Unusable(f"row {self.row.name}: {failure.text}{self._last_words()}")
+        while not self._is_seen(count, deadline):
+            pass
+
+    def _is_seen(self, count: int, deadline: float) -> bool:
+        """Whether the client sees so many engines. Raises Unusable if it is of no use, or after the deadline."""
+        failure = self._ask({"settle": count}, START)
+        if failure is not None and (failure.kind != "late" or time.monotonic() > deadline):
+            raise Unusable(f"row {self.row.name}: {failure.text}{self._last_words()}")
+        return failure is None
 
     # -- for the runner ------------------------------------------------------------------------------------------------
 
@@ -148,12 +154,9 @@ class Bench:
                 self._engines.remove(process)
             for kind in self.row.engines[len(self._engines) :]:
                 self._start_engine(kind)
-            failure = self._ask({"settle": len(self._engines)}, START)
-            if failure is None:
-                return
             # One that ends as soon as it is started would be started for ever.
-            if failure.kind != "late" or time.monotonic() > deadline or self._started > most:
-                raise Unusable(f"row {self.row.name}: {failure.text}{self._last_words()}")
+            if self._is_seen(len(self._engines), deadline if self._started <= most else 0.0):
+                return
 
     def run(self, name: str) -> Failure | None:
         """Run an ability; how it failed, or None."""

@@ -161,6 +161,8 @@ def read(path: Path) -> Report:
     """The report in a file, or in the folder that `--report` wrote. Raises UnreadableReport, and OSError."""
     if path.is_dir():
         path /= "report.json"
+        if not path.is_file():
+            raise UnreadableReport(f"{path.parent}: no report of ippkit: there is no {path.name} in this folder")
     text = path.read_bytes()
     try:
         return msgspec.json.decode(text, type=Report)

@@ -187,9 +187,10 @@ def known() -> list[str]:
 
 
 def is_file(word: str) -> bool:
-    """Whether a word names a descriptor file and not a target by its name: it ends in `.toml` or has a folder."""
+    """Whether a word names a descriptor file: it ends in `.toml`, has a folder, or there is one and no such target."""
     word = _with_environment(word)[0]
-    return word.endswith(".toml") or "/" in word or "\\" in word
+    is_path = word.endswith(".toml") or "/" in word or "\\" in word
+    return is_path or (word not in known() and Path(word).is_file())
 
 
 def load(name_or_path: str | Path) -> Target:
@@ -204,7 +205,7 @@ def load(name_or_path: str | Path) -> Target:
     base, _, mutant = text.partition("+")
     if mutant and base in SIMULATED:
         return _infected(load(base), mutant)
-    if isinstance(name_or_path, Path) or is_file(text) or (text not in known() and Path(text).is_file()):
+    if isinstance(name_or_path, Path) or is_file(text):
         path = Path(name_or_path)
     else:
         if text not in known():
