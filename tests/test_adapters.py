@@ -107,15 +107,15 @@ def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator.run, "HEALED", 8 * SECOND)
 
 
-def play(happens: Callable[[VirtualCluster, IpyparallelController], None], *needs: Need) -> Outcome:
-    """A run in which this happens, with what is known of it told apart."""
+def play(happens: Callable[[VirtualCluster, IpyparallelController], None], *needs: Need, **config: Any) -> Outcome:
+    """A run in which this happens to a controller of this configuration, with what is known of it told apart."""
     clusters: list[VirtualCluster] = []
 
     def run_it(cluster: VirtualCluster) -> None:
         assert isinstance(cluster.controller, IpyparallelController)
         happens(cluster, cluster.controller)
 
-    scenario = Scenario("swarm", run_it, 2, frozenset(needs), is_inside=False, text="It happens.")
+    scenario = Scenario("swarm", run_it, 2, frozenset(needs), is_inside=False, text="It happens.", config=config)
     setup = Setup(controller=THEIRS)
     outcome = run(setup, scenario, hooks_of(setup)._replace(on_cluster=clusters.append))
     tell_known(setup, outcome, clusters[0])
@@ -199,6 +199,62 @@ def test_who_waits_behind_an_error_is_told_by_what_the_error_was(seed: int, faul
     outcome = carry_out(Setup(seed=seed, faults=faults, controller=THEIRS))
     assert outcome.is_clean
     assert ("wire.every-request-answered", page) in known(outcome)
+
+
+def is_away_for_a_while(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+    """The first engine stands still until it is given up, and then goes on."""
+    engine = cluster.engines[0]
+    engine.pause()
+    assert cluster.run_until(lambda: engine.uuid not in (theirs.scheduled() or ()), cluster.now + 5 * SECOND)
+    engine.resume()
+    assert cluster.run_until(lambda: engine.uuid in (theirs.scheduled() or ()), cluster.now + 2 * SECOND)
+
+
+@pytest.mark.usefixtures("briefly")
+@pytest.mark.parametrize("is_away", [True, False])
+def test_what_waits_for_a_result_of_an_engine_that_was_away_is_known_and_for_one_that_was_forgotten_is_new(
+    is_away: bool,
+) -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        client, scheduler, engine = cluster.client(), theirs.scheduler, cluster.engines[0]
+        first = client.submit(Work(takes=2 * SECOND), targets=[engine])
+        client.submit(after=[first])
+        cluster.run_for(SECOND // 10)
+        assert first.msg_id in scheduler.pending[engine.uuid.encode()]
+        if is_away:
+            is_away_for_a_while(cluster, theirs)
+        else:
+            scheduler.pending[engine.uuid.encode()].clear()
+        assert not first.is_done
+        assert cluster.run_until(lambda: first.is_done, cluster.now + 3 * SECOND)
+        assert first.msg_id not in scheduler.all_done
+
+    outcome = play(happens)
+    page = ("wire.every-request-answered", "returns-while-its-tasks-are-open.md")
+    assert known(outcome) == [page] * is_away
+    assert [blame.requirement for blame in outcome.blames] == [page[0]] * (not is_away)
+
+
+@pytest.mark.usefixtures("briefly")
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_waits_for_a_result_of_an_engine_whose_lists_were_dropped_is_known(fails: bool) -> None:
+    def happens(cluster: VirtualCluster, theirs: IpyparallelController) -> None:
+        cluster.engines[1].kill()
+        assert cluster.run_until(lambda: theirs.scheduled() == {"engine-1"}, cluster.now + 10 * SECOND)
+        client = cluster.client()
+        client.submit(Work(takes=2 * SECOND))
+        cluster.run_for(SECOND // 10)
+        is_away_for_a_while(cluster, theirs)
+        assert cluster.run_until(lambda: not theirs.scheduler.completed, cluster.now + 5 * SECOND)
+        first = client.submit(Work(takes=SECOND, fails=fails))
+        client.submit(after=[first])
+        assert cluster.run_until(lambda: first.is_done, cluster.now + 2 * SECOND)
+        assert first.status == ("error" if fails else "ok")
+        assert first.msg_id not in theirs.scheduler.all_done
+
+    outcome = play(happens, hwm=0)
+    assert outcome.is_clean
+    assert known(outcome) == [("wire.every-request-answered", "returns-while-its-tasks-are-open.md")]
 
 
 def test_a_queue_tells_whether_the_last_look_has_come_to_its_end() -> None:

@@ -51,6 +51,8 @@ ROWS: Final = (
     Row("unreadable-metadata", ("in dispatch_submission", "for t in targets")),
     Row("unreadable-metadata", ("in dispatch_result", "retries > 0")),
     Row("returns-while-its-tasks-are-open", ("in can_run", "self.completed[target]")),
+    Row("returns-while-its-tasks-are-open", ("in handle_result", "self.completed[engine].add")),
+    Row("returns-while-its-tasks-are-open", ("in handle_result", "self.failed[engine].add")),
     Row("dependents-run-twice", ("in update_graph", "self.queue_map.pop(msg_id)")),
     Row("same-id-runs-twice", ("in dispatch_result", "self.retries[msg_id]")),
 )
@@ -64,6 +66,8 @@ LOSING: Final = (
 )
 #: The complaint of a result that keeps a look at the queue from being begun, for the room that its engine has got.
 UNBEGUN: Final = Row("same-id-runs-twice", ("in dispatch_result", "self.retries[msg_id]"))
+#: The complaint of a result that was handed on and not entered, as its engine is not known to have the task.
+UNENTERED: Final = Row("returns-while-its-tasks-are-open", ("in handle_result", "self.pending[engine].pop(msg_id)"))
 #: What it is if two tasks have come under the id of which is complained.
 REPEATED: Final = "repeated-id-holds-others-up"
 ONCE: Final = "told-once"
@@ -259,14 +263,18 @@ class _Causes:
         return bool(job.follow.check(self.scheduler.completed[uuid], self.scheduler.failed[uuid]))
 
     def _of_forgotten(self, msg_id: str) -> str:
-        """Of a task that is nowhere any more: whether the engine that had it has come back under its name since."""
+        """Of a task that is nowhere any more: whether it was dropped when its engine came back under its name.
+
+        If its answer has come since, and was not entered, it is open no more and its hops are forgotten: the complaint
+        tells whose answer that was.
+        """
+        (part,) = self._parts("tasks", TaskPart)
         hops = self.recorder.hops.get(msg_id, [])
         given = [hop for hop in hops if hop.what == "sent" and not hop.is_outside and not hop.is_reply]
-        if not given:
-            return ""
-        (part,) = self._parts("tasks", TaskPart)
-        is_back = any(began > given[-1].now for began in part.lives.get(given[-1].towards, []))
-        return "returns-while-its-tasks-are-open" if is_back else ""
+        is_dropped = bool(given) and part.dropped.get((given[-1].towards, msg_id), 0) > given[-1].now
+        late = [each for each in self.complaints if each.msg_id == msg_id and UNENTERED.fits(each)]
+        is_late = any(0 < part.dropped.get((each.engine, msg_id), 0) <= each.now for each in late)
+        return UNENTERED.page if is_dropped or is_late else ""
 
     def _of_nobody(self) -> str:
         """Why there is no engine at all."""

@@ -10,7 +10,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from conformance.targets.adapters.edition import PID, Edition
 from conformance.targets.adapters.looks import CountedQueue
@@ -44,6 +44,7 @@ STATE_FILE: Final = "engines.json"
 FOLDER: Final = "profile"
 TABLE: Final = "records"
 Options = tuple[tuple[str, int | bytes], ...]
+Kind = TypeVar("Kind", str, bytes)
 
 
 class Places:
@@ -65,15 +66,17 @@ class Complaint(NamedTuple):
     """What a part wrote into its log, when, and with which request it was dealing.
 
     That is the one in hand where its code stumbled, which need not be the one of the message that it was handed last.
-    `ended` are the tasks whose end it was looking at: who waited for these. Of a task scheduler, `steps` are those of
-    its queue (`conformance.targets.adapters.looks`), where `ready` waited for nothing but room. `has_room` says that an
-    engine had got some, so that it was to look who is next.
+    `ended` are the tasks whose end it was looking at: who waited for these. `engine` is the uuid of the one whose
+    answer it had in hand. Of a task scheduler, `steps` are those of its queue (`conformance.targets.adapters.looks`),
+    where `ready` waited for nothing but room. `has_room` says that an engine had got some, so that it was to look who
+    is next.
     """
 
     now: int
     msg_id: str
     text: str
     ended: tuple[str, ...] = ()
+    engine: str = ""
     steps: int = 0
     ready: tuple[str, ...] = ()
     has_room: bool = False
@@ -285,10 +288,11 @@ class CodePart(Part):
         """It has written an error into its log, or raised one that nobody took."""
         self.process.said.append(line)
         error = error or sys.exc_info()[1]
-        msg_id = next(reversed(_values(error, "msg_id")), "")
+        msg_id = next(reversed(_values(error, "msg_id", str)), "")
         if not msg_id and (message := message_in(self._handed, self._world.reader)) is not None:
             msg_id = parent_id(message) or message.msg_id
-        self.complaints.append(Complaint(self._world.now, msg_id, line, tuple(_values(error, "dep_id"))))
+        engine = next(reversed(_values(error, "engine", bytes)), b"").decode(errors="replace")
+        self.complaints.append(Complaint(self._world.now, msg_id, line, tuple(_values(error, "dep_id", str)), engine))
 
     def close(self) -> None:
         """Do nothing more: its process is gone."""
@@ -300,13 +304,13 @@ class CodePart(Part):
         self.process.end(status)
 
 
-def _values(error: BaseException | None, name: str) -> list[str]:
-    """What texts a name stood for in the functions through which an error came, the outermost first."""
-    found = []
+def _values(error: BaseException | None, name: str, kind: type[Kind]) -> list[Kind]:
+    """What a name stood for, if of that kind, in the functions through which an error came, the outermost first."""
+    found: list[Kind] = []
     step = None if error is None else error.__traceback__
     while step is not None:
         value = step.tb_frame.f_locals.get(name)
-        if isinstance(value, str):
+        if isinstance(value, kind):
             found.append(value)
         step = step.tb_next
     return found
@@ -395,15 +399,19 @@ class HubPart(CodePart):
 
 
 class TaskPart(CodePart):
-    """The task scheduler. `lives` are the times at which each engine was announced to it, `queue` what waits."""
+    """The task scheduler. `queue` is what waits.
+
+    `dropped` are the tasks of which it forgot that an engine has them, when this was announced again: the time, by the
+    uuid of the engine and the id of the task.
+    """
 
     scheduler: Any = None
     queue: CountedQueue
-    lives: dict[str, list[int]]
+    dropped: dict[tuple[str, str], int]
 
     def make(self) -> None:
         """As launch_scheduler does."""
-        edition, self.lives, self.queue = self.edition, {}, CountedQueue()
+        edition, self.dropped, self.queue = self.edition, {}, CountedQueue()
         monitor = self.stream("monitor", "PUB", UNLIMITED, connects="monitor")
         notifier = self.stream("notification", "SUB", (("SUBSCRIBE", b""),), connects="client notification")
         query = self.stream("query", "DEALER", connects="registration")
@@ -421,7 +429,9 @@ class TaskPart(CodePart):
         message = message_in(frames, self._world.reader) if name == "notification" else None
         if message is not None and message.msg_type == "registration_notification":
             uuid = str((content_of(message) or {}).get("uuid"))
-            self.lives.setdefault(uuid, []).append(self._world.now)
+            # The engine is about to have an empty table in the place of this one.
+            for msg_id in self.scheduler.pending.get(uuid.encode(), ()):
+                self.dropped[uuid, msg_id] = self._world.now
 
     def complains(self, line: str, error: BaseException | None = None) -> None:
         """Perhaps it was to look at its queue, as it does where an engine has just got below the limit of tasks."""
