@@ -280,7 +280,7 @@ class MissesHeartsWhenBusy(Mutant):
     part = "hub"
 
     def handle(self, now: int, event: Event) -> Sequence[Effect]:
-        """After two hundred questions every engine is taken for dead."""
+        """After a hundred and fifty events every engine is taken for dead."""
         self.memory["count"] = count = self.memory.get("count", 0) + 1
         if count == 150:
             for engine in list(self.role.engines.by_id.values()):
