@@ -53,6 +53,8 @@ def test_a_restored_controller_goes_on_with_its_peers(fresh_controller: Controll
         requirement = "registration.state-survives-restore"
         violate(f"the engines {listed}", f"{engine.id}: {engine.uuid}", requirement=requirement)
     expect_reached(fresh_controller, mux, client, engine)
+    # Who listens connects again by itself, too, and what is published before is not heard.
+    fresh_controller.prove_subscription()
     new = fresh_controller.engine().registered()
     if new.id is None or gone.id is None or new.id <= gone.id:
         requirement = "registration.state-survives-restore"
