@@ -188,6 +188,18 @@ def test_workers_that_are_all_gone_end_the_campaign() -> None:
         whole(forgetful(Forgetful({}, is_deaf=True)), [Block(SHORT, 0, 2)])
 
 
+def test_a_connection_that_is_gone_ends_the_campaign() -> None:
+    class Gone(Here):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            if not args:
+                raise OSError("closed")
+            return super().submit(fn, *args, **kwargs)
+
+    gone = Workers(2, lambda: Gone({1: 99}, RuntimeError), patience=0.01)
+    with pytest.raises(UnusableWorkersError, match="nothing can be handed to the workers any more: closed"):
+        whole(gone, [Block(SHORT, 0, 2)])
+
+
 def test_the_command_says_that_nobody_answers_and_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deaf = forgetful(Forgetful({}, is_deaf=True))
     monkeypatch.setattr("conformance.cli.campaign.workers", lambda *_: deaf)

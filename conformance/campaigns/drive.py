@@ -133,12 +133,21 @@ class _Driver:
                 why = f"{type(error).__name__}: {error}"
                 if isinstance(error, BrokenExecutor):
                     self._restart()
-        if self.workers.patience is not None and not self._is_back(self.executor.submit(bool)):
-            raise UnusableWorkersError(f"no worker answers any more, for {self.workers.patience:.0f} s")
+        if self.workers.patience is not None:
+            self._expect_anybody(self.workers.patience)
         setup = msgspec.structs.replace(self.like, name=single.name, seed=single.first)
         summary = Summary()
         summary.add(Report(setup, error=f"none of {TRIES} tries came back, with nothing else running\n{why}"))
         return summary
+
+    def _expect_anybody(self, patience: float) -> None:
+        """The cluster must still do what takes no time, or no seed is to blame. Raises UnusableWorkersError."""
+        try:
+            is_there = self._is_back(self.executor.submit(bool))
+        except Exception as error:
+            raise UnusableWorkersError(f"nothing can be handed to the workers any more: {error}") from None
+        if not is_there:
+            raise UnusableWorkersError(f"no worker answers any more, for {patience:.0f} s")
 
     def _is_back(self, future: Future[Any]) -> bool:
         """Whether a single run has ended in time; nobody hears of it later."""

@@ -85,4 +85,4 @@ _PATIENCE: Final = 20
 #: a campaign that waits for a reply that never comes would be silent for ever.
 LOST: Final = 300.0
 
-__all__ = ["KINDS", "LOST", "UnusableWorkersError", "Workers", "processes", "workers"]
+__all__ = ["KINDS", "UnusableWorkersError", "Workers", "processes", "workers"]
