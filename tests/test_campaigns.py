@@ -188,15 +188,23 @@ def test_workers_that_are_all_gone_end_the_campaign() -> None:
         whole(forgetful(Forgetful({}, is_deaf=True)), [Block(SHORT, 0, 2)])
 
 
-def test_a_connection_that_is_gone_ends_the_campaign() -> None:
+@pytest.mark.parametrize(
+    ("is_refused", "sentence"),
+    [(True, "nothing can be handed to the workers any more: closed"), (False, "no worker answers any more")],
+)
+def test_a_connection_that_is_gone_ends_the_campaign(is_refused: bool, sentence: str) -> None:
     class Gone(Here):
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-            if not args:
+            if args:
+                return super().submit(fn, *args, **kwargs)
+            if is_refused:
                 raise OSError("closed")
-            return super().submit(fn, *args, **kwargs)
+            future: Future[Any] = Future()
+            future.cancel()
+            return future
 
     gone = Workers(2, lambda: Gone({1: 99}, RuntimeError), patience=0.01)
-    with pytest.raises(UnusableWorkersError, match="nothing can be handed to the workers any more: closed"):
+    with pytest.raises(UnusableWorkersError, match=sentence):
         whole(gone, [Block(SHORT, 0, 2)])
 
 
@@ -206,7 +214,7 @@ def test_the_command_says_that_nobody_answers_and_how_to_go_on(tmp_path: Path, m
     path = tmp_path / "journal"
     result = simulate(SHORT, "--seeds", "0..2", "--executor", "dask:tcp://127.0.0.1:1", "--resume", str(path))
     assert result.exit_code == 3, result.output
-    assert f"no worker answers any more, for 0 s; 0 runs are in {path}" in " ".join(result.output.split())
+    assert f"no worker answers any more, within 0 s; 0 runs are in {path}" in " ".join(result.output.split())
 
 
 # -- the journal -------------------------------------------------------------------------------------------------------

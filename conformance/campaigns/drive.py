@@ -143,11 +143,13 @@ class _Driver:
     def _expect_anybody(self, patience: float) -> None:
         """The cluster must still do what takes no time, or no seed is to blame. Raises UnusableWorkersError."""
         try:
-            is_there = self._is_back(self.executor.submit(bool))
+            future = self.executor.submit(bool)
+            # A client that has given its cluster up cancels what it is handed, at once.
+            is_there = self._is_back(future) and not future.cancelled() and future.exception() is None
         except Exception as error:
             raise UnusableWorkersError(f"nothing can be handed to the workers any more: {error}") from None
         if not is_there:
-            raise UnusableWorkersError(f"no worker answers any more, for {patience:.0f} s")
+            raise UnusableWorkersError(f"no worker answers any more, within {patience:.0f} s")
 
     def _is_back(self, future: Future[Any]) -> bool:
         """Whether a single run has ended in time; nobody hears of it later."""
